@@ -1,1 +1,10 @@
-//! x
+//! What a machine is: parts, the tree of PCI functions, and everything software can program.
+//!
+//! Modules in reading order: [`part`] (data sheets), [`model`] (a machine with every reference resolved), and
+//! `registers` (configuration space).
+
+pub mod file;
+pub mod model;
+pub mod part;
+
+pub use model::{FunctionIndex, Machine};

@@ -57,7 +57,10 @@ impl Rate {
 
     /// This rate times `numerator / denominator`. `None` when the result is zero or exceeds 64 bits.
     pub fn scaled(self, numerator: u64, denominator: u64) -> Option<Rate> {
-        let (a, b) = (u128::from(self.bytes) * u128::from(numerator), u128::from(self.picos) * u128::from(denominator));
+        let (a, b) = (
+            u128::from(self.bytes) * u128::from(numerator),
+            u128::from(self.picos) * u128::from(denominator),
+        );
         let (mut x, mut y) = (a, b);
         while y != 0 {
             (x, y) = (y, x % y);

@@ -1,0 +1,353 @@
+//! The machine file: the shape people write and importers produce.
+//!
+//! Every field is optional here and every scalar is a [`Leaf`], so that reading never stops at the first
+//! problem: what is missing, dangling or impossible is found when the file is lowered into
+//! [`crate::model::Machine`], all of it at once and each with its place in the text.
+
+mod leaf;
+
+pub use leaf::Leaf;
+
+use peerbus_units::{BusAddr, Bytes, CpuAddr, FunctionId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::Fact;
+use crate::part::{Part, PciId, ResourceKind};
+
+/// A machine as written in a file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Machine {
+    /// Name for reports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Leaf<String>>,
+    /// Where the facts come from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Leaf<String>>,
+    /// Parts defined here, beside those of the catalogue.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Leaf<Part>>,
+    /// CPU packages, or NUMA nodes where only those are known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cpus: Vec<Cpu>,
+    /// Links between CPU packages.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cpu_links: Vec<CpuLink>,
+    /// Host bridges.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub host_bridges: Vec<HostBridge>,
+    /// Private interconnects between devices.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub interconnects: Vec<Interconnect>,
+    /// Facts about the whole machine that the source does not state.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assumed: Vec<Leaf<Fact>>,
+}
+
+/// A CPU package.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cpu {
+    /// CPU part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<Leaf<String>>,
+    /// Local memory; default 64GiB, then marked assumed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Leaf<Bytes>>,
+    /// Facts the source does not state.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assumed: Vec<Leaf<Fact>>,
+}
+
+/// A link between two CPU packages.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CpuLink {
+    /// Index of one CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Leaf<usize>>,
+    /// Index of the other CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Leaf<usize>>,
+    /// CPU link part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<Leaf<String>>,
+}
+
+/// A host bridge.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HostBridge {
+    /// Index of the CPU it belongs to; default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Leaf<usize>>,
+    /// PCI domain; default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<Leaf<u32>>,
+    /// Root bus number; chosen so that the buses below fit when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bus: Option<Leaf<u8>>,
+    /// Highest bus number below it; up to the next host bridge of the domain when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bus_last: Option<Leaf<u8>>,
+    /// Address windows; laid out by rule when not given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<Window>,
+    /// First function of the root bus, when it is not a root port; default: what the CPU part has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<Head>,
+    /// Root ports.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
+    /// Devices directly on the root bus.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Device>,
+    /// Facts the source does not state.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assumed: Vec<Leaf<Fact>>,
+}
+
+/// The first function of a root bus.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Head {
+    /// Where it is; default device 0, function 0 of the root bus.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Leaf<FunctionId>>,
+    /// Vendor and device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pci: Option<Leaf<PciId>>,
+    /// Class code, 24 bits; default 0x060000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<Leaf<u32>>,
+}
+
+/// An address window of a host bridge.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Window {
+    /// First address as the CPU sees it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Leaf<CpuAddr>>,
+    /// Bus address of that byte; default the same number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bus: Option<Leaf<BusAddr>>,
+    /// Size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Leaf<Bytes>>,
+    /// What may be placed in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Leaf<ResourceKind>>,
+}
+
+/// A root port or a switch downstream port, and what hangs below it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Port {
+    /// Where the port's function is; chosen in order when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Leaf<FunctionId>>,
+    /// Vendor and device; default: what the CPU or switch part has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pci: Option<Leaf<PciId>>,
+    /// ACS words; default: the part's capability and a cleared control word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acs: Option<Acs>,
+    /// The link below the port; default: the fastest and widest that both ends support.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<Link>,
+    /// What is connected; nothing when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub below: Option<Box<Below>>,
+    /// True when no source mentions this port.
+    #[serde(skip_serializing_if = "is_false")]
+    pub inserted: bool,
+    /// Facts the source does not state.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assumed: Vec<Leaf<Fact>>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// What a port's link leads to.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub enum Below {
+    /// A switch.
+    Switch(Switch),
+    /// A device.
+    Device(Device),
+}
+
+/// ACS words of a function.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Acs {
+    /// Capability word; 0 for a function without the capability.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capability: Option<Leaf<u16>>,
+    /// Control word that firmware leaves; default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control: Option<Leaf<u16>>,
+}
+
+/// A PCIe link. In files, `gen` stands for the generation.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Link {
+    /// PCIe generation, 1–6.
+    #[serde(rename = "gen", skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Leaf<u8>>,
+    /// Lanes: 1, 2, 4, 8, 12, 16 or 32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lanes: Option<Leaf<u8>>,
+}
+
+/// A switch chip.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Switch {
+    /// Switch part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<Leaf<String>>,
+    /// Where its upstream port's function is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Leaf<FunctionId>>,
+    /// Vendor and device of the upstream port; default: the part's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pci: Option<Leaf<PciId>>,
+    /// Downstream ports.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
+    /// Devices behind ports that software cannot see: they answer on the switch's internal bus.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Device>,
+    /// True when no source mentions this switch as a function.
+    #[serde(skip_serializing_if = "is_false")]
+    pub inserted: bool,
+    /// Facts the source does not state.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assumed: Vec<Leaf<Fact>>,
+}
+
+/// A device.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Device {
+    /// Unique short name; `gpu0`, `nic1`, … in order when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Leaf<String>>,
+    /// Device part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<Leaf<String>>,
+    /// Where its first function is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Leaf<FunctionId>>,
+    /// Vendor and device; default: the part's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pci: Option<Leaf<PciId>>,
+    /// Subsystem vendor and device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subsystem: Option<Leaf<PciId>>,
+    /// Class code, 24 bits; default: the part's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<Leaf<u32>>,
+    /// Local memory; default: the part's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Leaf<Bytes>>,
+    /// Base address registers; default: the part's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bars: Option<Vec<Bar>>,
+    /// ACS words of the function; default: the part's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acs: Option<Acs>,
+    /// Largest read request it is programmed for; default: the part's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_read_request: Option<Leaf<Bytes>>,
+    /// Its link, when it is not below a port that states it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<Link>,
+    /// Further functions of the same device.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub functions: Vec<Function>,
+    /// Facts the source does not state.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assumed: Vec<Leaf<Fact>>,
+}
+
+/// A further function of a device.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Function {
+    /// Where it is; the next function number when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Leaf<FunctionId>>,
+    /// Vendor and device; default: those of the first function.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pci: Option<Leaf<PciId>>,
+    /// Class code, 24 bits; default: that of the first function.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<Leaf<u32>>,
+    /// Base address registers; none when not given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bars: Vec<Bar>,
+}
+
+/// A base address register.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bar {
+    /// Register number, 0–5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<Leaf<u8>>,
+    /// Size, a power of two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Leaf<Bytes>>,
+    /// Kind of the space it asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Leaf<ResourceKind>>,
+    /// Address that firmware programs; the operating system chooses one when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<Leaf<BusAddr>>,
+    /// Sizes of its Resizable BAR capability: bit n set means 2^n MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resizable: Option<Leaf<u64>>,
+}
+
+/// A private interconnect.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Interconnect {
+    /// Name for reports; `interconnect0`, … when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Leaf<String>>,
+    /// Interconnect part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<Leaf<String>>,
+    /// Members of a switched interconnect.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Leaf<String>>,
+    /// Links each member of a switched interconnect has; default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub links: Option<Leaf<u32>>,
+    /// Direct links between pairs of devices.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pairs: Vec<Pair>,
+}
+
+/// Direct private links between two devices.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pair {
+    /// One device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Leaf<String>>,
+    /// The other device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Leaf<String>>,
+    /// Parallel links; default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub links: Option<Leaf<u32>>,
+}

@@ -1,0 +1,335 @@
+//! The machine model: what a file or an importer describes, with parts looked up and every reference resolved.
+//!
+//! [`Machine`] is a description and never changes during a run. What software can program lives in
+//! [`crate::Registers`]. PCI functions are the nodes of a [`petgraph`] tree whose roots are the functions on root
+//! buses; an edge leads from a function to one below it and says how the two are joined.
+//!
+//! Invariants, established by `lower` and asserted nowhere else: device names are unique, every index is valid,
+//! every link's generation and width are within what the parts at both ends support, BAR sizes are powers of two,
+//! host-bridge windows do not overlap.
+
+use std::collections::BTreeSet;
+
+use peerbus_units::{BusAddr, Bytes, CpuAddr, FunctionId, Range};
+use petgraph::graph::{Graph, NodeIndex};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::part::{CpuLinkPart, CpuPart, DevicePart, InterconnectPart, PciId, ResourceKind, SwitchPart};
+
+/// Node of the function tree.
+pub type FunctionIndex = NodeIndex<u32>;
+
+/// Something a source did not say, so that a default stands for it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Fact {
+    /// ACS capability and control words.
+    Acs,
+    /// Number, size and kind of base address registers.
+    Bars,
+    /// CPU model.
+    Cpu,
+    /// Which functions share a host bridge, and its bus number.
+    HostBridge,
+    /// That a function exists or where it sits.
+    Function,
+    /// Latencies and rates of a part.
+    Timing,
+    /// Link generation or width.
+    Link,
+    /// Amount of device or host memory.
+    Memory,
+    /// Which product it is; a generic part stands for it.
+    Part,
+    /// Address windows of a host bridge.
+    Windows,
+}
+
+impl Fact {
+    /// The word files and reports use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Fact::Acs => "acs",
+            Fact::Bars => "bars",
+            Fact::Cpu => "cpu",
+            Fact::HostBridge => "host_bridge",
+            Fact::Function => "function",
+            Fact::Timing => "timing",
+            Fact::Link => "link",
+            Fact::Memory => "memory",
+            Fact::Part => "part",
+            Fact::Windows => "windows",
+        }
+    }
+}
+
+/// The facts about one element that its source did not state.
+pub type Facts = BTreeSet<Fact>;
+
+/// A whole machine.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Name for reports.
+    pub name: String,
+    /// Where its description comes from; empty when not said.
+    pub source: String,
+    /// CPU packages (or NUMA nodes, where a source only knows those).
+    pub cpus: Vec<Cpu>,
+    /// Links between CPU packages.
+    pub cpu_links: Vec<CpuLink>,
+    /// Host bridges, in order of domain and bus.
+    pub host_bridges: Vec<HostBridge>,
+    /// Switch chips.
+    pub switches: Vec<Switch>,
+    /// Devices.
+    pub devices: Vec<Device>,
+    /// Physical PCIe links.
+    pub links: Vec<Link>,
+    /// All PCI functions; edges lead downstream.
+    pub functions: Graph<Function, Attachment>,
+    /// Private interconnects between devices.
+    pub interconnects: Vec<Interconnect>,
+    /// What the source did not say about the machine as a whole.
+    pub assumed: Facts,
+}
+
+/// A CPU package.
+#[derive(Clone, Debug)]
+pub struct Cpu {
+    /// `cpu0`, `cpu1`, …
+    pub name: String,
+    /// What it is.
+    pub part: CpuPart,
+    /// Its local memory.
+    pub memory: Bytes,
+    /// What its source did not say.
+    pub assumed: Facts,
+}
+
+/// A link between two CPU packages.
+#[derive(Clone, Debug)]
+pub struct CpuLink {
+    /// Index of one end in [`Machine::cpus`].
+    pub from: usize,
+    /// Index of the other end.
+    pub to: usize,
+    /// What it is.
+    pub part: CpuLinkPart,
+}
+
+/// A host bridge: the top of one PCI hierarchy.
+#[derive(Clone, Debug)]
+pub struct HostBridge {
+    /// `host0`, `host1`, …
+    pub name: String,
+    /// Index of the CPU it belongs to.
+    pub cpu: usize,
+    /// PCI domain.
+    pub domain: u32,
+    /// Root bus number.
+    pub bus: u8,
+    /// Highest bus number below it.
+    pub bus_last: u8,
+    /// Address windows.
+    pub windows: Vec<Window>,
+    /// Functions on the root bus, in device order.
+    pub functions: Vec<FunctionIndex>,
+    /// What its source did not say.
+    pub assumed: Facts,
+}
+
+/// An address window of a host bridge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Window {
+    /// Where the CPU sees it.
+    pub cpu: Range<CpuAddr>,
+    /// Bus address of its first byte.
+    pub bus: BusAddr,
+    /// What may be placed in it.
+    pub kind: ResourceKind,
+}
+
+/// A switch chip.
+#[derive(Clone, Debug)]
+pub struct Switch {
+    /// Path, such as `host0/rp1/sw0`.
+    pub name: String,
+    /// What it is.
+    pub part: SwitchPart,
+    /// Its upstream port's function.
+    pub upstream: FunctionIndex,
+    /// Its downstream ports' functions, in device order.
+    pub downstream: Vec<FunctionIndex>,
+    /// What its source did not say.
+    pub assumed: Facts,
+}
+
+/// A device with one or more functions.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// Unique short name, such as `gpu0`.
+    pub name: String,
+    /// What it is.
+    pub part: DevicePart,
+    /// Its functions; the first carries the BARs of the part.
+    pub functions: Vec<FunctionIndex>,
+    /// Local memory behind its largest BAR.
+    pub memory: Option<Bytes>,
+    /// Its link; `None` for a device integrated on a root bus.
+    pub link: Option<usize>,
+    /// Largest read request it is programmed for at power on.
+    pub max_read_request: Bytes,
+    /// What its source did not say.
+    pub assumed: Facts,
+}
+
+/// A physical PCIe link.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Path of the port or device at its lower end.
+    pub name: String,
+    /// The function at its upper end: a root port or a switch downstream port. `None` for a switch port that
+    /// software cannot see; then the link hangs below [`Link::hidden_below`].
+    pub upper: Option<FunctionIndex>,
+    /// The switch whose invisible port is its upper end.
+    pub hidden_below: Option<usize>,
+    /// First function at its lower end: a switch upstream port or a device's first function.
+    pub lower: FunctionIndex,
+    /// PCIe generation, 1–6.
+    pub generation: u8,
+    /// Lanes: 1, 2, 4, 8, 12, 16 or 32.
+    pub lanes: u8,
+    /// What its source did not say.
+    pub assumed: Facts,
+}
+
+/// How a function hangs below the one above it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Attachment {
+    /// Across the link with that index in [`Machine::links`].
+    Link(usize),
+    /// Inside a switch: from its upstream port to a downstream port or to an endpoint behind an invisible port.
+    Internal,
+}
+
+/// What a PCI function is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// A function on a root bus that is neither a root port nor a device of interest.
+    RootBusHead,
+    /// A root port.
+    RootPort,
+    /// Upstream port of the switch with that index.
+    SwitchUpstream(usize),
+    /// Downstream port of the switch with that index.
+    SwitchDownstream(usize),
+    /// A function of the device with that index.
+    Endpoint(usize),
+}
+
+/// A PCI function as built; what software programs into it is in [`crate::Registers`].
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// Path, such as `host0/rp1/sw0/p2` or `host0/rp1/sw0/p2/gpu2`.
+    pub name: String,
+    /// Where its source says it is. Without one, the device number is chosen when registers are built and bus
+    /// numbers by the operating system.
+    pub id: Option<FunctionId>,
+    /// Index of its host bridge.
+    pub host_bridge: usize,
+    /// What it is.
+    pub role: Role,
+    /// Vendor and device.
+    pub pci: PciId,
+    /// Subsystem vendor and device; zero when not known.
+    pub subsystem: PciId,
+    /// Class code, 24 bits.
+    pub class: u32,
+    /// Base address registers.
+    pub bars: Vec<Bar>,
+    /// ACS capability and the control word at power on.
+    pub acs: Option<Acs>,
+    /// Largest payload it supports.
+    pub max_payload: Bytes,
+    /// Bus numbers and windows programmed by firmware, for a bridge.
+    pub firmware: Option<BridgeFirmware>,
+    /// True when no source mentions it, and it was added because a hierarchy needs it.
+    pub inserted: bool,
+    /// What its source did not say.
+    pub assumed: Facts,
+}
+
+/// A base address register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bar {
+    /// Register number, 0–5.
+    pub index: u8,
+    /// Size, a power of two.
+    pub size: Bytes,
+    /// Kind of the space it asks for.
+    pub kind: ResourceKind,
+    /// Sizes of its Resizable BAR capability: bit n set means 2^n MiB.
+    pub resizable: Option<u64>,
+    /// Address programmed by firmware.
+    pub address: Option<BusAddr>,
+}
+
+/// ACS words of a function.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Acs {
+    /// What it can do.
+    pub capability: u16,
+    /// Control word that firmware leaves.
+    pub control: u16,
+}
+
+/// What firmware programs into a bridge.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BridgeFirmware {
+    /// Secondary bus number.
+    pub secondary: u8,
+    /// Subordinate bus number.
+    pub subordinate: u8,
+    /// Windows: kind and bus addresses.
+    pub windows: Vec<(ResourceKind, Range<BusAddr>)>,
+}
+
+/// A private interconnect.
+#[derive(Clone, Debug)]
+pub struct Interconnect {
+    /// `link0`, … or the name its file gives.
+    pub name: String,
+    /// What it is.
+    pub part: InterconnectPart,
+    /// Device index pairs with the number of parallel links, lower index first. A switched interconnect lists
+    /// every pair with the links of one member.
+    pub edges: Vec<(usize, usize, u32)>,
+}
+
+impl Machine {
+    /// The function above `function`, or `None` on a root bus.
+    pub fn parent(&self, function: FunctionIndex) -> Option<FunctionIndex> {
+        self.functions.neighbors_directed(function, petgraph::Direction::Incoming).next()
+    }
+
+    /// How `function` hangs below its parent; `None` on a root bus.
+    pub fn attachment(&self, function: FunctionIndex) -> Option<Attachment> {
+        let edge = self.functions.edges_directed(function, petgraph::Direction::Incoming).next()?;
+        Some(*petgraph::visit::EdgeRef::weight(&edge))
+    }
+
+    /// Functions directly below `function`, in order of insertion.
+    pub fn children(&self, function: FunctionIndex) -> Vec<FunctionIndex> {
+        let mut below: Vec<_> = self.functions.neighbors(function).collect();
+        below.sort();
+        below
+    }
+
+    /// The device with that short name or with that path.
+    pub fn device(&self, name: &str) -> Option<usize> {
+        self.devices
+            .iter()
+            .position(|device| device.name == name || self.functions[device.functions[0]].name == name)
+    }
+}

@@ -1,0 +1,323 @@
+//! Parts: what a data sheet says about a CPU, a switch, a device or an interconnect.
+//!
+//! A part holds every number the simulator needs about one product, and `sources` names for each field where
+//! its number comes from, or the word `assumed`. Machines refer to parts by `id`; importers find them by PCI id
+//! or class. Nothing in the simulator branches on a part's name.
+
+use std::collections::BTreeMap;
+
+use peerbus_units::{Bytes, Picos, Rate};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Where each field's number comes from: field name → source, or `assumed`.
+pub type Sources = BTreeMap<String, String>;
+
+/// One entry of the catalogue.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub enum Part {
+    /// A CPU package with its root complex and memory.
+    Cpu(CpuPart),
+    /// A PCIe switch chip.
+    Switch(SwitchPart),
+    /// A device: GPU, NIC, SSD, …
+    Device(DevicePart),
+    /// A link between two CPU packages.
+    CpuLink(CpuLinkPart),
+    /// A private link or fabric between devices.
+    Interconnect(InterconnectPart),
+}
+
+impl Part {
+    /// The name machines use.
+    pub fn id(&self) -> &str {
+        match self {
+            Part::Cpu(part) => &part.id,
+            Part::Switch(part) => &part.id,
+            Part::Device(part) => &part.id,
+            Part::CpuLink(part) => &part.id,
+            Part::Interconnect(part) => &part.id,
+        }
+    }
+
+    /// Where its numbers come from.
+    pub fn sources(&self) -> &Sources {
+        match self {
+            Part::Cpu(part) => &part.sources,
+            Part::Switch(part) => &part.sources,
+            Part::Device(part) => &part.sources,
+            Part::CpuLink(part) => &part.sources,
+            Part::Interconnect(part) => &part.sources,
+        }
+    }
+}
+
+/// Vendor and device id of a PCI function.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PciId {
+    /// Vendor id, 16 bits.
+    pub vendor: u16,
+    /// Device id, 16 bits.
+    pub device: u16,
+}
+
+/// A receiver's buffer for one kind of TLP, in flow-control credits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Credits {
+    /// TLP headers; 0 means infinite, as the specification writes it.
+    pub header: u16,
+    /// Payload in units of 16 bytes; 0 means infinite.
+    pub data: u16,
+}
+
+/// Receive buffers of one port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Buffers {
+    /// Posted requests (memory writes).
+    pub posted: Credits,
+    /// Non-posted requests (memory reads).
+    pub non_posted: Credits,
+    /// Completions.
+    pub completion: Credits,
+}
+
+/// A PCI function on a root bus that is not a root port; Linux looks at the first one to recognise a host bridge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RootBusHead {
+    /// Vendor and device.
+    pub id: PciId,
+    /// Class code, 24 bits: base class, subclass, programming interface.
+    pub class: u32,
+}
+
+/// A CPU package.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CpuPart {
+    /// Name machines use.
+    pub id: String,
+    /// Product name and what else a person wants to know.
+    pub description: String,
+    /// `AuthenticAMD`, `GenuineIntel`, … as in /proc/cpuinfo.
+    pub vendor: String,
+    /// CPU family as the kernel counts it (0x17 for Zen).
+    pub family: u32,
+    /// CPU models of that family that this part stands for.
+    pub models: Vec<u32>,
+    /// Width of a physical address in bits.
+    pub physical_bits: u8,
+    /// Host bridges (root buses) of one package; used by synthetic machines.
+    pub host_bridges: u8,
+    /// First function of each root bus, when it is not a root port.
+    pub root_bus_head: Option<RootBusHead>,
+    /// Vendor and device of a root port.
+    pub root_port: PciId,
+    /// Fastest generation of a root port, 1–6.
+    pub generation: u8,
+    /// Widest root port in lanes.
+    pub lanes: u8,
+    /// Largest payload a root port supports.
+    pub max_payload: Bytes,
+    /// ACS capability word of a root port; absent when it has none.
+    pub acs: Option<u16>,
+    /// Read completion boundary: where completions of host memory reads may be cut.
+    pub read_completion_boundary: Bytes,
+    /// Payload rate that one root port sustains in each direction, whatever its link could carry.
+    pub root_port_rate: Option<Rate>,
+    /// Whether the root complex forwards requests between two root ports.
+    pub peer_to_peer: bool,
+    /// From a root port's pins to the CPU's internal network, or back, one way.
+    pub root_port_latency: Picos,
+    /// Across the CPU's internal network, one way: from one host bridge to memory or to another host bridge.
+    pub network_latency: Picos,
+    /// Rate between one host bridge and the internal network, each direction.
+    pub host_bridge_rate: Rate,
+    /// From a read request at the memory controller to its first data.
+    pub memory_latency: Picos,
+    /// Rate of all memory controllers together.
+    pub memory_rate: Rate,
+    /// Receive buffers of a root port.
+    pub buffers: Buffers,
+    /// Where the numbers come from.
+    pub sources: Sources,
+}
+
+/// A PCIe switch.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SwitchPart {
+    /// Name machines use.
+    pub id: String,
+    /// Product name and what else a person wants to know.
+    pub description: String,
+    /// Ids under which its ports appear; the first is used where a file gives none.
+    pub pci: Vec<PciId>,
+    /// Ports in all, upstream included.
+    pub ports: u8,
+    /// Lanes in all.
+    pub total_lanes: u16,
+    /// Fastest generation, 1–6.
+    pub generation: u8,
+    /// Widest port in lanes.
+    pub lanes: u8,
+    /// Largest payload a port supports.
+    pub max_payload: Bytes,
+    /// ACS capability word of a downstream port; absent when it has none.
+    pub acs: Option<u16>,
+    /// Pin to pin, cut-through, without contention.
+    pub latency: Picos,
+    /// Receive buffers of a port.
+    pub buffers: Buffers,
+    /// Where the numbers come from.
+    pub sources: Sources,
+}
+
+/// What a device is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
+pub enum DeviceKind {
+    /// Graphics or compute accelerator with memory.
+    Gpu,
+    /// Network adapter.
+    Nic,
+    /// NVMe drive.
+    Ssd,
+    /// Anything else.
+    Other,
+}
+
+impl DeviceKind {
+    /// The stem of generated names: `gpu`, `nic`, `ssd`, `dev`.
+    pub fn stem(self) -> &'static str {
+        match self {
+            DeviceKind::Gpu => "gpu",
+            DeviceKind::Nic => "nic",
+            DeviceKind::Ssd => "ssd",
+            DeviceKind::Other => "dev",
+        }
+    }
+}
+
+/// Kind of an address window or a base address register.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
+pub enum ResourceKind {
+    /// I/O ports.
+    Io,
+    /// 32-bit memory, not prefetchable.
+    Mem32,
+    /// 32-bit prefetchable memory.
+    Mem32Prefetch,
+    /// 64-bit memory, not prefetchable.
+    Mem64,
+    /// 64-bit prefetchable memory.
+    Mem64Prefetch,
+}
+
+impl ResourceKind {
+    /// True for the 64-bit kinds.
+    pub fn is_64bit(self) -> bool {
+        matches!(self, ResourceKind::Mem64 | ResourceKind::Mem64Prefetch)
+    }
+
+    /// True for the prefetchable kinds.
+    pub fn is_prefetchable(self) -> bool {
+        matches!(self, ResourceKind::Mem32Prefetch | ResourceKind::Mem64Prefetch)
+    }
+}
+
+/// A base address register of a device part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BarPart {
+    /// Register number, 0–5. A 64-bit BAR uses the next one too.
+    pub index: u8,
+    /// Size, a power of two.
+    pub size: Bytes,
+    /// Kind of the space it asks for.
+    pub kind: ResourceKind,
+    /// With a Resizable BAR capability: bit n set means 2^n MiB is supported.
+    pub resizable: Option<u64>,
+}
+
+/// A device.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DevicePart {
+    /// Name machines use.
+    pub id: String,
+    /// Product name and what else a person wants to know.
+    pub description: String,
+    /// What it is for.
+    pub kind: DeviceKind,
+    /// Ids under which it appears; empty for a generic part that stands for a class.
+    pub pci: Vec<PciId>,
+    /// Class code, 24 bits.
+    pub class: u32,
+    /// Fastest generation of its link, 1–6.
+    pub generation: u8,
+    /// Widest link in lanes.
+    pub lanes: u8,
+    /// Largest payload it supports.
+    pub max_payload: Bytes,
+    /// Largest read request its firmware or driver programs.
+    pub max_read_request: Bytes,
+    /// Read requests it keeps outstanding.
+    pub tags: u16,
+    /// Its base address registers.
+    pub bars: Vec<BarPart>,
+    /// Local memory behind its largest BAR.
+    pub memory: Option<Bytes>,
+    /// ACS capability word of the function; absent when it has none.
+    pub acs: Option<u16>,
+    /// Payload rate at which its DMA engine issues writes.
+    pub write_rate: Rate,
+    /// Payload rate at which its DMA engine issues reads.
+    pub read_rate: Rate,
+    /// From an engine's start, or a completion's arrival, to the next dependent request on the wire.
+    pub request_latency: Picos,
+    /// From a read request at its pins to the first completion at its pins.
+    pub completer_latency: Picos,
+    /// Rate at which it takes writes to, or serves reads from, its BARs.
+    pub memory_rate: Rate,
+    /// Receive buffers of its port.
+    pub buffers: Buffers,
+    /// Where the numbers come from.
+    pub sources: Sources,
+}
+
+/// A link between CPU packages.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CpuLinkPart {
+    /// Name machines use.
+    pub id: String,
+    /// Product name and what else a person wants to know.
+    pub description: String,
+    /// Payload rate in each direction.
+    pub rate: Rate,
+    /// One way.
+    pub latency: Picos,
+    /// Where the numbers come from.
+    pub sources: Sources,
+}
+
+/// A private link between devices.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InterconnectPart {
+    /// Name machines use.
+    pub id: String,
+    /// Product name and what else a person wants to know.
+    pub description: String,
+    /// Payload rate of one link (one `count`) in each direction.
+    pub rate: Rate,
+    /// One way, from device to device, switch included if there is one.
+    pub latency: Picos,
+    /// True when all members reach each other through a switch at full rate.
+    pub switched: bool,
+    /// Where the numbers come from.
+    pub sources: Sources,
+}
