@@ -1,1 +1,35 @@
-//! x
+//! What the hardware does over time: links, ports, switches, root complexes, memories and DMA engines.
+//!
+//! The fabric sees a machine ([`peerbus_machine::Machine`]) and what software programmed into it
+//! ([`peerbus_machine::Registers`]), and nothing else: it does not know what a map type is, and it never calls
+//! the operating system. A device is handed a DMA address; decoding says where it leads.
+//!
+//! Three structs, all plain data: [`Spec`] (immutable), `State` (what the future depends on), [`Ledger`] (what
+//! happened). [`Fabric`] joins them with the event queue and is driven by its user:
+//! [`Fabric::submit`] a [`Descriptor`], then [`Fabric::advance`] until an [`Upcall`] says something is done.
+//!
+//! Modules in reading order: `link_layer` (what a TLP costs), `spec` (nodes and links of a machine), `decode`
+//! (who claims an address), `path` (a decoded route), `tlp`, `store` (queues without allocation), `state`,
+//! `transmit` (the three things that happen to a TLP), `requester`, `completer`, `limits` (what holds a flow
+//! back), `ledger`, `run`.
+
+mod completer;
+mod decode;
+mod ledger;
+mod limits;
+mod link_layer;
+mod path;
+mod requester;
+mod run;
+mod spec;
+mod state;
+mod store;
+mod tlp;
+mod transmit;
+
+pub use ledger::{FlowLedger, Ledger, LinkLedger, Refusal};
+pub use link_layer::LinkLayer;
+pub use limits::Resource;
+pub use requester::{Descriptor, Direction};
+pub use run::{Fabric, Upcall};
+pub use spec::{EngineId, FlowId, LinkId, NodeId, Options, Scaling, Spec};

@@ -4,7 +4,10 @@
 //! `registers` (configuration space).
 
 pub mod file;
+mod memory_map;
 pub mod model;
 pub mod part;
+pub mod registers;
 
 pub use model::{FunctionIndex, Machine};
+pub use registers::Registers;

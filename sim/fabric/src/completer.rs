@@ -1,0 +1,123 @@
+//! Memories: writes consume their rate, reads come back as completions.
+//!
+//! A memory is one server for reads and writes. A write frees the receive buffer when the memory has taken it. A
+//! read occupies the memory for its length and is answered after the read latency; its completions are cut at the
+//! read completion boundary and at the completer's MPS, and wait at the output towards the requester.
+
+use crate::path::Terminal;
+use crate::run::Fabric;
+use crate::spec::{LinkId, NodeId};
+use crate::state::{JOBS, Job};
+use crate::tlp::{Class, Tlp};
+
+impl Fabric {
+    /// A TLP has reached the end of its route by link `link`.
+    pub(crate) fn terminate(&mut self, link: LinkId, tlp: Tlp, route: u32) {
+        let now = self.state.now;
+        match self.routes.routes[route as usize].terminal {
+            Terminal::Requester(engine) => {
+                self.return_credits(link, &tlp, now);
+                self.complete(engine, &tlp);
+            }
+            Terminal::Memory(node) => {
+                let (start, done) = self.occupy_memory(node, u64::from(tlp.length));
+                if tlp.class == Class::Posted {
+                    self.return_credits(link, &tlp, done);
+                    self.ledger.flows[usize::from(tlp.flow)].record_latency(now - tlp.issued);
+                    self.account(tlp.tag, tlp.flow, u64::from(tlp.length), true, done);
+                } else {
+                    self.return_credits(link, &tlp, now);
+                    let latency = self.spec.nodes[node.at()].memory.map_or(0, |memory| memory.read_latency.0);
+                    self.answer(route, &tlp, start + latency, false);
+                }
+            }
+            Terminal::Refused(_, miss) => {
+                self.return_credits(link, &tlp, now);
+                let refusal = &mut self.ledger.refusals[miss as usize];
+                refusal.requests += 1;
+                refusal.bytes += u64::from(tlp.length);
+                refusal.first.get_or_insert((now, tlp.flow, tlp.addr));
+                if tlp.class == Class::Posted {
+                    self.account(tlp.tag, tlp.flow, u64::from(tlp.length), false, now);
+                } else {
+                    self.answer(route, &tlp, now, true);
+                }
+            }
+        }
+    }
+
+    /// Gives a memory `bytes` to move: when it starts and when it is done.
+    fn occupy_memory(&mut self, node: NodeId, bytes: u64) -> (u64, u64) {
+        let start = self.state.memory_free_at[node.at()].max(self.state.now);
+        let Some(memory) = self.spec.nodes[node.at()].memory else { return (start, start) };
+        let time = memory.rate.time_for(bytes).0;
+        self.state.memory_free_at[node.at()] = start + time;
+        self.ledger.memories[node.at()].busy += time;
+        self.ledger.memories[node.at()].bytes += bytes;
+        (start, start + time)
+    }
+
+    /// Answers a read request that ended route `route`.
+    fn answer(&mut self, route: u32, tlp: &Tlp, ready: u64, failed: bool) {
+        // Every route of a request to a reachable requester has a way back; without one the requester would only
+        // see a completion timeout, which is a refusal at once for our purpose.
+        let Some(completion) = self.routes.routes[route as usize].completion else {
+            let engine = self.flow_engine(tlp.flow);
+            self.complete(engine, &Tlp { class: Class::Completion, failed: true, ..*tlp });
+            return;
+        };
+        let first = self.routes.routes[completion as usize].first;
+        let link = self.routes.hops[first as usize].link;
+        let job = Job {
+            ready,
+            addr: tlp.addr,
+            issued: tlp.issued,
+            left: u32::from(tlp.length),
+            route: completion,
+            tag: tlp.tag,
+            flow: tlp.flow,
+            failed,
+        };
+        self.state.links[link.at()].jobs.push_back(job);
+        self.state.links[link.at()].waiting |= 1 << JOBS;
+        self.wake(link, ready);
+    }
+
+    /// The next completion of the oldest job at `link`.
+    pub(crate) fn next_completion(&self, link: LinkId) -> Option<(u64, Tlp)> {
+        let job = self.state.links[link.at()].jobs.front()?;
+        let route = &self.routes.routes[job.route as usize];
+        let from = self.spec.links[link.at()].from;
+        let boundary = self.spec.nodes[from.at()].memory.map_or(64, |memory| memory.read_completion_boundary);
+        let limit = job.addr + route.max_payload;
+        let cut = limit - limit % boundary;
+        let room = if cut > job.addr { cut - job.addr } else { route.max_payload };
+        let length = if job.failed { job.left } else { job.left.min(u32::try_from(room).unwrap_or(u32::MAX)) };
+        let tlp = Tlp {
+            addr: job.addr,
+            issued: job.issued,
+            hop: route.first,
+            order: 0,
+            tag: job.tag,
+            flow: job.flow,
+            length: u16::try_from(length).expect("a read request asks for at most 4096 bytes"),
+            class: Class::Completion,
+            failed: job.failed,
+        };
+        Some((job.ready, tlp))
+    }
+
+    /// Takes the completion that [`Fabric::next_completion`] announced.
+    pub(crate) fn take_completion(&mut self, link: LinkId, tlp: &Tlp) {
+        let state = &mut self.state.links[link.at()];
+        let Some(job) = state.jobs.front_mut() else { return };
+        job.addr += u64::from(tlp.length);
+        job.left -= u32::from(tlp.length);
+        if job.left == 0 {
+            state.jobs.pop_front();
+            if state.jobs.is_empty() {
+                state.waiting &= !(1 << JOBS);
+            }
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! Who claims an address: routing by windows, BARs and bus numbers as software programmed them.
+//!
+//! The tables are copies of what [`Registers`] says, rebuilt when it changes. One function, [`Decode::step`],
+//! decides the next link of a request at a node; following it gives a route, and a debug assertion compares
+//! every hop of every TLP with it. Rules (PCI-to-PCI Bridge Architecture, PCI Express Base Specification):
+//!
+//! * A switch sends a request from below to the downstream port whose window holds the address, or upstream when
+//!   its upstream port's windows do not hold it. With P2P Request Redirect in the ACS control word of the port it
+//!   came in by, always upstream. An address in the window of the port it came in by is sent upstream with
+//!   Upstream Forwarding, and is an Unsupported Request without.
+//! * A root complex looks first at the windows below the same host bridge, in bus addresses; everything else is
+//!   taken for a CPU address: memory, or a window of another host bridge, where it becomes a bus address again.
+//! * A device claims what its BARs hold. What nobody claims is an Unsupported Request.
+//! * A completion goes by the requester's bus number; P2P Completion Redirect sends it upstream.
+
+use std::collections::VecDeque;
+
+use peerbus_machine::model::{FunctionIndex, Machine};
+use peerbus_machine::Registers;
+use peerbus_units::{Address, BusAddr, CpuAddr, FunctionId, Range};
+
+use crate::spec::{LinkId, NodeId, NodeKind, PortSpec, Spec};
+
+const REQUEST_REDIRECT: u16 = 1 << 2;
+const COMPLETION_REDIRECT: u16 = 1 << 3;
+const UPSTREAM_FORWARDING: u16 = 1 << 4;
+
+/// What software programmed into one function, as far as routing is concerned.
+#[derive(Clone, Debug, Default)]
+struct FunctionDecode {
+    name: String,
+    id: Option<FunctionId>,
+    windows: Vec<Range<BusAddr>>,
+    bars: Vec<Range<BusAddr>>,
+    buses: Option<(u8, u8)>,
+    acs: u16,
+}
+
+/// A host bridge's window: CPU addresses and the bus address of the first.
+#[derive(Clone, Copy, Debug)]
+struct RootWindow {
+    bridge: usize,
+    cpu: Range<CpuAddr>,
+    bus: Range<BusAddr>,
+}
+
+/// The decode tables of a machine.
+#[derive(Clone, Debug)]
+pub struct Decode {
+    functions: Vec<FunctionDecode>,
+    root_windows: Vec<RootWindow>,
+    memory: Vec<(usize, Range<CpuAddr>)>,
+    /// CPU of each host bridge, and whether its root complex forwards between ports.
+    bridges: Vec<(usize, bool)>,
+    /// `next_cpu[from][to]`: the first link on the way from one CPU to another.
+    next_cpu: Vec<Vec<Option<LinkId>>>,
+}
+
+/// An address on its way: its number in the space of the node it is at, and the interval of the requester's
+/// addresses for which every decision so far is the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Cursor {
+    /// The address in the current space.
+    addr: u64,
+    /// Current number minus the requester's, modulo 2^64.
+    shift: u64,
+    low: u64,
+    high: u64,
+}
+
+impl Cursor {
+    /// A cursor at the requester.
+    pub fn new(addr: u64) -> Cursor {
+        Cursor { addr, shift: 0, low: 0, high: u64::MAX }
+    }
+
+    /// The requester's addresses that take the same way: first and last.
+    pub fn valid(&self) -> (u64, u64) {
+        (self.low, self.high)
+    }
+
+    /// Tests whether `range` (of the current space) holds the address, and narrows the valid interval to where
+    /// the answer stays the same.
+    fn is_in<A: Address>(&mut self, range: Range<A>) -> bool {
+        let addr = A::from_raw(self.addr);
+        let local = |raw: u64| A::from_raw(raw.wrapping_add(self.shift));
+        // The interval in the current space; a shift that would wrap inside it is narrowed to the address.
+        let whole = Range::new(local(self.low), local(self.high)).filter(|whole| whole.contains(addr));
+        let whole = whole.unwrap_or_else(|| Range::new(addr, addr).expect("one address is a range"));
+        let inside = range.contains(addr);
+        let kept = if inside {
+            whole.intersection(range)
+        } else {
+            let (below, above) = whole.without(range);
+            below.filter(|piece| piece.contains(addr)).or(above.filter(|piece| piece.contains(addr)))
+        };
+        if let Some(kept) = kept {
+            self.low = kept.first().raw().wrapping_sub(self.shift);
+            self.high = kept.last().raw().wrapping_sub(self.shift);
+        }
+        inside
+    }
+
+    fn translate(&mut self, from: u64, to: u64) {
+        let shift = to.wrapping_sub(from);
+        self.addr = self.addr.wrapping_add(shift);
+        self.shift = self.shift.wrapping_add(shift);
+    }
+}
+
+/// Why nobody took a request, and where.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Miss {
+    /// The node that refused.
+    pub node: NodeId,
+    /// The requester's address when it was decoded.
+    pub addr: u64,
+    /// What was missed, in words.
+    pub text: String,
+}
+
+/// What a node does with a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// Sends it on.
+    Link(LinkId),
+    /// Its memory serves it.
+    Here,
+    /// Nobody claims it: an Unsupported Request.
+    Refused(Miss),
+}
+
+impl Decode {
+    /// Reads everything that matters for routing.
+    pub fn new(machine: &Machine, registers: &Registers, spec: &Spec) -> Decode {
+        let mut decode = Decode {
+            functions: Vec::new(),
+            root_windows: Vec::new(),
+            memory: machine.memory_ranges(),
+            bridges: Vec::new(),
+            next_cpu: Vec::new(),
+        };
+        for (index, bridge) in machine.host_bridges.iter().enumerate() {
+            decode.bridges.push((bridge.cpu, machine.cpus[bridge.cpu].part.peer_to_peer));
+            for window in &bridge.windows {
+                if let Some(bus) = Range::sized(window.bus, window.cpu.size()) {
+                    decode.root_windows.push(RootWindow { bridge: index, cpu: window.cpu, bus });
+                }
+            }
+        }
+        decode.next_cpu = (0..machine.cpus.len()).map(|from| next_links(spec, from, machine.cpus.len())).collect();
+        decode.refresh(machine, registers);
+        decode
+    }
+
+    /// Reads the registers again.
+    pub fn refresh(&mut self, machine: &Machine, registers: &Registers) {
+        self.functions = machine
+            .functions
+            .node_indices()
+            .map(|function| FunctionDecode {
+                name: machine.functions[function].name.clone(),
+                id: registers.id(function),
+                windows: registers.windows(function).into_iter().map(|window| window.range).collect(),
+                bars: registers.bars(function).into_iter().map(|bar| bar.range).collect(),
+                buses: registers.bus_numbers(function).map(|buses| (buses.secondary, buses.subordinate)),
+                acs: registers.acs_control(function).unwrap_or(0),
+            })
+            .collect();
+    }
+
+    /// Where a request goes from `node`, which it entered by `came_by` (`None`: it starts here).
+    pub fn step(&self, spec: &Spec, node: NodeId, came_by: Option<LinkId>, cursor: &mut Cursor) -> Next {
+        match spec.nodes[node.at()].kind {
+            NodeKind::Device(_) if came_by.is_none() => match spec.nodes[node.at()].upstream {
+                Some(link) => Next::Link(link),
+                None => self.refuse(node, cursor, "the device has no link".to_owned()),
+            },
+            NodeKind::Device(_) => self.at_device(spec, node, came_by, cursor),
+            NodeKind::Switch(_) => self.at_switch(spec, node, came_by, cursor),
+            NodeKind::Root(bridge) => self.at_root(spec, node, bridge, came_by, cursor),
+            NodeKind::Cpu(cpu) => self.at_cpu(spec, node, cpu, cursor),
+        }
+    }
+
+    fn at_device(&self, spec: &Spec, node: NodeId, came_by: Option<LinkId>, cursor: &mut Cursor) -> Next {
+        let ports = came_by.map_or(&[][..], |link| &spec.nodes[spec.links[link.at()].from.at()].ports[..]);
+        let port = ports.iter().find(|port| Some(port.down) == came_by);
+        let functions = port.map_or(&[][..], |port| &port.behind[..]);
+        for function in functions {
+            for bar in &self.functions[function.index()].bars {
+                if cursor.is_in(*bar) {
+                    return Next::Here;
+                }
+            }
+        }
+        let bars: Vec<_> = functions
+            .iter()
+            .flat_map(|f| self.functions[f.index()].bars.iter().map(|bar| (self.functions[f.index()].name.as_str(), *bar)))
+            .collect();
+        self.missed(node, cursor, "no BAR claims it", "BAR of", &bars)
+    }
+
+    fn at_switch(&self, spec: &Spec, node: NodeId, came_by: Option<LinkId>, cursor: &mut Cursor) -> Next {
+        let this = &spec.nodes[node.at()];
+        let entered = came_by.and_then(|link| this.ports.iter().position(|port| port.up == link));
+        let acs = entered.and_then(|port| this.ports[port].function).map_or(0, |f| self.functions[f.index()].acs);
+        if let (Some(_), Some(upstream)) = (entered, this.upstream)
+            && acs & REQUEST_REDIRECT != 0
+        {
+            return Next::Link(upstream);
+        }
+        for (index, port) in this.ports.iter().enumerate() {
+            if !self.claims(port, cursor) {
+                continue;
+            }
+            if entered != Some(index) {
+                return Next::Link(port.down);
+            }
+            return match this.upstream {
+                Some(upstream) if acs & UPSTREAM_FORWARDING != 0 => Next::Link(upstream),
+                _ => {
+                    let name = port.function.map_or("", |f| self.functions[f.index()].name.as_str());
+                    let text = format!("it lies in the window of the port it came in by, {name}, whose ACS Upstream Forwarding is off");
+                    self.refuse(node, cursor, text)
+                }
+            };
+        }
+        match (entered, this.upstream) {
+            (Some(_), Some(upstream)) if !self.inside_upstream(spec, node, cursor) => Next::Link(upstream),
+            _ => self.missed(node, cursor, "no downstream port claims it", "window of", &self.port_windows(&this.ports)),
+        }
+    }
+
+    /// True when the window of the switch's own upstream port holds the address.
+    fn inside_upstream(&self, spec: &Spec, node: NodeId, cursor: &mut Cursor) -> bool {
+        let Some(function) = spec.nodes[node.at()].function else { return false };
+        self.functions[function.index()].windows.iter().any(|window| cursor.is_in(*window))
+    }
+
+    fn at_root(&self, spec: &Spec, node: NodeId, bridge: usize, came_by: Option<LinkId>, cursor: &mut Cursor) -> Next {
+        let this = &spec.nodes[node.at()];
+        let port = this.ports.iter().find(|port| self.claims(port, cursor));
+        let from_cpu = came_by.is_none_or(|link| this.ports.iter().all(|port| port.up != link));
+        if from_cpu {
+            return match port {
+                Some(port) => Next::Link(port.down),
+                None => self.missed(node, cursor, "no root port claims it", "window of", &self.port_windows(&this.ports)),
+            };
+        }
+        let window = self.root_windows.iter().find(|window| window.bridge == bridge && cursor.is_in(window.bus));
+        if let Some(window) = window {
+            if port.is_none() {
+                return self.missed(node, cursor, "no root port claims it", "window of", &self.port_windows(&this.ports));
+            }
+            cursor.translate(window.bus.first().raw(), window.cpu.first().raw());
+        }
+        match this.upstream {
+            Some(upstream) => Next::Link(upstream),
+            None => self.refuse(node, cursor, "the host bridge has no CPU".to_owned()),
+        }
+    }
+
+    fn at_cpu(&self, spec: &Spec, node: NodeId, cpu: usize, cursor: &mut Cursor) -> Next {
+        for (home, range) in &self.memory {
+            if cursor.is_in(*range) {
+                return if *home == cpu { Next::Here } else { self.to_cpu(node, cpu, *home, cursor) };
+            }
+        }
+        for window in &self.root_windows {
+            if !cursor.is_in(window.cpu) {
+                continue;
+            }
+            let (home, forwards) = self.bridges[window.bridge];
+            if !forwards {
+                let text = format!("the root complex of {} does not forward requests between its ports", spec.nodes[node.at()].name);
+                return self.refuse(node, cursor, text);
+            }
+            if home != cpu {
+                return self.to_cpu(node, cpu, home, cursor);
+            }
+            return match spec.link_between(node, spec.root(window.bridge)) {
+                Some(link) => {
+                    cursor.translate(window.cpu.first().raw(), window.bus.first().raw());
+                    Next::Link(link)
+                }
+                None => self.refuse(node, cursor, "the host bridge is not connected".to_owned()),
+            };
+        }
+        let windows: Vec<_> = self
+            .root_windows
+            .iter()
+            .filter_map(|window| {
+                let bus = Range::new(BusAddr(window.cpu.first().raw()), BusAddr(window.cpu.last().raw()))?;
+                Some((spec.nodes[spec.root(window.bridge).at()].name.as_str(), bus))
+            })
+            .collect();
+        self.missed(node, cursor, "it is neither memory nor in a window of a host bridge", "window of", &windows)
+    }
+
+    fn to_cpu(&self, node: NodeId, from: usize, to: usize, cursor: &Cursor) -> Next {
+        match self.next_cpu[from][to] {
+            Some(link) => Next::Link(link),
+            None => self.refuse(node, cursor, format!("no link leads from cpu{from} to cpu{to}")),
+        }
+    }
+
+    /// Whether a request with this address leaves through `port`.
+    fn claims(&self, port: &PortSpec, cursor: &mut Cursor) -> bool {
+        match port.function {
+            Some(function) => self.functions[function.index()].windows.iter().any(|window| cursor.is_in(*window)),
+            None => {
+                let bars = port.direct.iter().flat_map(|function| &self.functions[function.index()].bars);
+                bars.fold(false, |claimed, bar| claimed || cursor.is_in(*bar))
+            }
+        }
+    }
+
+    fn port_windows<'a>(&'a self, ports: &'a [PortSpec]) -> Vec<(&'a str, Range<BusAddr>)> {
+        let mut windows = Vec::new();
+        for port in ports {
+            for function in port.function.iter().chain(&port.direct) {
+                let decode = &self.functions[function.index()];
+                let ranges = if port.function.is_some() { &decode.windows } else { &decode.bars };
+                windows.extend(ranges.iter().map(|range| (decode.name.as_str(), *range)));
+            }
+        }
+        windows
+    }
+
+    fn refuse(&self, node: NodeId, cursor: &Cursor, text: String) -> Next {
+        Next::Refused(Miss { node, addr: cursor.addr.wrapping_sub(cursor.shift), text })
+    }
+
+    /// A refusal that names the nearest range.
+    fn missed(&self, node: NodeId, cursor: &Cursor, what: &str, kind: &str, ranges: &[(&str, Range<BusAddr>)]) -> Next {
+        let addr = cursor.addr;
+        let distance = |range: &Range<BusAddr>| {
+            let (first, last) = (range.first().raw(), range.last().raw());
+            if addr < first { first - addr } else { addr.saturating_sub(last) }
+        };
+        let nearest = ranges.iter().min_by_key(|(_, range)| distance(range));
+        let text = match nearest {
+            Some((name, range)) => {
+                let side = if addr < range.first().raw() { "below" } else { "above" };
+                format!("{what}; it misses the {kind} {name} {range} by {:#x} bytes, {side}", distance(range))
+            }
+            None => format!("{what}; none is programmed"),
+        };
+        self.refuse(node, cursor, text)
+    }
+
+    /// Where a completion for `requester`, below host bridge `bridge`, goes from `node`.
+    pub fn completion_step(
+        &self,
+        spec: &Spec,
+        node: NodeId,
+        came_by: Option<LinkId>,
+        requester: FunctionIndex,
+        bridge: usize,
+    ) -> Option<LinkId> {
+        let this = &spec.nodes[node.at()];
+        let id = self.functions[requester.index()].id?;
+        let holds = |port: &PortSpec| match port.function {
+            Some(function) => {
+                self.functions[function.index()].buses.is_some_and(|(first, last)| (first..=last).contains(&id.bus))
+            }
+            None => port.direct.contains(&requester),
+        };
+        let entered = came_by.and_then(|link| this.ports.iter().position(|port| port.up == link));
+        let down = this.ports.iter().position(&holds).filter(|port| Some(*port) != entered);
+        match this.kind {
+            NodeKind::Device(_) => this.upstream,
+            NodeKind::Cpu(cpu) => {
+                let home = self.bridges[bridge].0;
+                if home == cpu { spec.link_between(node, spec.root(bridge)) } else { self.next_cpu[cpu][home] }
+            }
+            NodeKind::Root(index) if index == bridge && entered.is_none() => down.map(|port| this.ports[port].down),
+            NodeKind::Root(_) => this.upstream,
+            NodeKind::Switch(_) => {
+                let acs = entered.and_then(|port| this.ports[port].function).map_or(0, |f| self.functions[f.index()].acs);
+                match down {
+                    Some(port) if entered.is_none() || acs & COMPLETION_REDIRECT == 0 => Some(this.ports[port].down),
+                    _ if entered.is_some() || came_by.is_none() => this.upstream,
+                    _ => None,
+                }
+            }
+        }
+    }
+}
+
+/// First links of the shortest ways from CPU `from` to every other; ties go to the lower link number.
+fn next_links(spec: &Spec, from: usize, cpus: usize) -> Vec<Option<LinkId>> {
+    let mut first = vec![None; cpus];
+    let mut seen = vec![false; cpus];
+    seen[from] = true;
+    let mut queue = VecDeque::from([from]);
+    while let Some(cpu) = queue.pop_front() {
+        for link in &spec.nodes[spec.cpu(cpu).at()].outputs {
+            let NodeKind::Cpu(next) = spec.nodes[spec.links[link.at()].to.at()].kind else { continue };
+            if !seen[next] {
+                seen[next] = true;
+                first[next] = first[cpu].or(Some(*link));
+                queue.push_back(next);
+            }
+        }
+    }
+    first
+}

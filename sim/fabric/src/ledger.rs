@@ -1,0 +1,145 @@
+//! [`Ledger`]: what happened. Counters only; nothing here decides anything.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+
+use crate::limits::{Resource, Series};
+use crate::spec::EngineId;
+
+/// Counters of a directed link.
+#[derive(Clone, Debug, Default)]
+pub struct LinkLedger {
+    /// TLPs sent.
+    pub tlps: u64,
+    /// Bytes of TLPs with headers and framing.
+    pub wire_bytes: u64,
+    /// Bytes of payload.
+    pub payload_bytes: u64,
+    /// Bytes of ACK and flow-control DLLPs.
+    pub dllp_bytes: u64,
+    /// Time it was sending, in picoseconds.
+    pub busy: u64,
+    /// Part of `busy` in which the port's rate, not the link's, set the time.
+    pub port_busy: u64,
+    /// Time during which posted, non-posted, completion TLPs waited for credits.
+    pub starved: [u64; 3],
+    /// Fold over (time since the last TLP, flow, size, class) of everything that crossed it.
+    pub digest: u64,
+    pub(crate) last_start: u64,
+}
+
+/// Counters of an engine.
+#[derive(Clone, Debug, Default)]
+pub struct EngineLedger {
+    /// Requests issued.
+    pub requests: u64,
+    /// Time its rate took for them, in picoseconds.
+    pub busy: u64,
+}
+
+/// Counters of a memory.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryLedger {
+    /// Bytes written and read.
+    pub bytes: u64,
+    /// Time its rate took for them, in picoseconds.
+    pub busy: u64,
+}
+
+/// Counters of a flow.
+#[derive(Clone, Debug)]
+pub struct FlowLedger {
+    /// Bytes of all descriptors given.
+    pub asked: u64,
+    /// Bytes that arrived.
+    pub delivered: u64,
+    /// Bytes refused on the way.
+    pub refused: u64,
+    /// When the first descriptor was given.
+    pub first: Option<u64>,
+    /// When the last byte arrived or was refused.
+    pub last: u64,
+    /// Latency of requests in picoseconds: a write until it is delivered, a read until its last completion.
+    pub latency: Histogram<u32>,
+    /// The last engine that worked for it.
+    pub engine: Option<EngineId>,
+    /// Route of its last request.
+    pub route: Option<u32>,
+    /// Time during which each resource held it back.
+    pub limited: BTreeMap<Resource, u64>,
+    /// Delivered bytes at the last look.
+    pub(crate) seen: u64,
+}
+
+/// Latencies are recorded up to 2^42 ps (4.4 s) with three significant digits.
+const LATENCY_MAX: u64 = 1 << 42;
+
+impl FlowLedger {
+    pub(crate) fn new() -> FlowLedger {
+        FlowLedger {
+            asked: 0,
+            delivered: 0,
+            refused: 0,
+            first: None,
+            last: 0,
+            latency: Histogram::new_with_max(LATENCY_MAX, 3).expect("the bounds of the histogram are fixed"),
+            engine: None,
+            route: None,
+            limited: BTreeMap::new(),
+            seen: 0,
+        }
+    }
+
+    /// Records a latency in picoseconds; longer ones than the histogram holds count as its largest.
+    pub fn record_latency(&mut self, picos: u64) {
+        self.latency.saturating_record(picos);
+    }
+
+    /// Latency below which `percent` of all requests stay, in picoseconds.
+    pub fn latency_percentile(&self, percent: f64) -> u64 {
+        self.latency.value_at_percentile(percent)
+    }
+}
+
+/// Requests that nobody claimed, at one place for one reason.
+#[derive(Clone, Debug, Default)]
+pub struct Refusal {
+    /// Requests refused.
+    pub requests: u64,
+    /// Bytes they asked to move.
+    pub bytes: u64,
+    /// Time, flow and address of the first.
+    pub first: Option<(u64, u16, u64)>,
+}
+
+/// Everything counted in a run.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// Per directed link.
+    pub links: Vec<LinkLedger>,
+    /// Per engine.
+    pub engines: Vec<EngineLedger>,
+    /// Per node.
+    pub memories: Vec<MemoryLedger>,
+    /// Per flow.
+    pub flows: Vec<FlowLedger>,
+    /// Per place and reason, in the order of [`crate::Fabric::misses`].
+    pub refusals: Vec<Refusal>,
+    /// Events handled.
+    pub events: u64,
+    /// Utilisation of links over time.
+    pub series: Series,
+}
+
+impl Ledger {
+    /// TLPs sent over all links: the unit of work of the simulator.
+    pub fn tlp_hops(&self) -> u64 {
+        self.links.iter().map(|link| link.tlps).sum()
+    }
+
+    /// One number for everything that crossed the wires: the links' digests combined in order of their numbers.
+    pub fn digest(&self) -> u64 {
+        self.links.iter().fold(0, |all, link| all.rotate_left(7).wrapping_mul(31) ^ link.digest)
+    }
+}

@@ -1,0 +1,294 @@
+//! What holds a flow back, found by looking at the fabric at intervals.
+//!
+//! Between two looks every resource has a busy share. A resource that was busy all the time is *saturated*. A
+//! flow is held back by the first saturated resource on its way from the engine to the last byte delivered: in
+//! front of it everything waits, behind it nothing does. A further saturated resource on the way binds as well
+//! (a tie) when no other flow moves more through it: making only the first one faster would not help.
+//!
+//! When nothing on the way is saturated:
+//!
+//! * a request class that was starved of credits most of the time waits for a full buffer; whatever keeps the
+//!   TLPs in that buffer holds the flow back, and so on (head-of-line blocking). A buffer that is not full means
+//!   that the credits themselves are too few for the length of the link;
+//! * a reader without a free tag is held back by its tags;
+//! * otherwise the flow does not offer more: its workload's window holds it back.
+
+use crate::path::Terminal;
+use crate::run::Fabric;
+use crate::spec::{EngineId, FlowId, LinkId, NodeId};
+use crate::tlp::Class;
+
+/// A capacity that can hold a flow back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Resource {
+    /// Rate of a directed link.
+    Link(LinkId),
+    /// Rate of the port at an end of that link.
+    Port(LinkId),
+    /// Rate of a DMA engine.
+    Engine(EngineId),
+    /// Tags of a reader.
+    Tags(EngineId),
+    /// Rate of a memory.
+    Memory(NodeId),
+    /// Receive buffers behind a link.
+    Credits(LinkId),
+    /// Transfers the workload keeps under way.
+    Window(FlowId),
+}
+
+/// Busy shares of links over time, in equal intervals.
+#[derive(Clone, Debug, Default)]
+pub struct Series {
+    /// Length of an interval in picoseconds.
+    pub interval: u64,
+    /// Per interval, per link: time it was sending, in picoseconds.
+    pub busy: Vec<Vec<u64>>,
+}
+
+/// First interval between looks; doubles whenever there are too many.
+pub(crate) const FIRST_INTERVAL: u64 = 2_000_000;
+const MAX_INTERVALS: usize = 256;
+
+/// Busy for this share of an interval, in thousandths, counts as all the time.
+const SATURATED: u64 = 985;
+
+/// What was counted at the last look.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Looked {
+    at: u64,
+    links: Vec<u64>,
+    ports: Vec<u64>,
+    starved: Vec<[u64; 3]>,
+    engines: Vec<u64>,
+    memories: Vec<u64>,
+}
+
+/// Busy times since the last look.
+struct Interval {
+    length: u64,
+    links: Vec<u64>,
+    ports: Vec<u64>,
+    starved: Vec<[u64; 3]>,
+    engines: Vec<u64>,
+    memories: Vec<u64>,
+}
+
+impl Interval {
+    fn full(&self, busy: u64) -> bool {
+        busy * 1000 >= self.length * SATURATED
+    }
+
+    /// The resource of a link that was busy all the time: the link, or the port that set the pace.
+    fn saturated_link(&self, link: LinkId) -> Option<Resource> {
+        let port_paced = 2 * self.ports[link.at()] > self.links[link.at()];
+        let resource = if port_paced { Resource::Port(link) } else { Resource::Link(link) };
+        self.full(self.links[link.at()]).then_some(resource)
+    }
+}
+
+impl Fabric {
+    /// Looks at every flow that has work, then plans the next look.
+    pub(crate) fn look_around(&mut self) {
+        let interval = self.take_interval();
+        if interval.length == 0 {
+            return;
+        }
+        let moved: Vec<u64> = self.ledger.flows.iter().map(|flow| flow.delivered - flow.seen).collect();
+        let users = self.users_of_links(&moved);
+        for flow in 0..self.ledger.flows.len() {
+            let ledger = &self.ledger.flows[flow];
+            if ledger.asked > ledger.delivered + ledger.refused || moved[flow] > 0 {
+                for resource in self.limits_of(flow, &interval, &moved, &users) {
+                    *self.ledger.flows[flow].limited.entry(resource).or_default() += interval.length;
+                }
+            }
+            self.ledger.flows[flow].seen = self.ledger.flows[flow].delivered;
+        }
+        self.extend_series(interval);
+    }
+
+    fn take_interval(&mut self) -> Interval {
+        let now = self.state.now;
+        let link_busy = |link: usize| self.ledger.links[link].busy - self.state.links[link].free_at.saturating_sub(now);
+        // Time already charged but still to come is not part of the past.
+        let ahead = |until: u64| until.saturating_sub(now);
+        let new = Looked {
+            at: now,
+            links: (0..self.spec.links.len()).map(link_busy).collect(),
+            ports: self.ledger.links.iter().map(|link| link.port_busy).collect(),
+            starved: (0..self.spec.links.len())
+                .map(|link| {
+                    let since = self.state.links[link].starved_since;
+                    let past = self.ledger.links[link].starved;
+                    [0, 1, 2].map(|class: usize| past[class] + since[class].map_or(0, |since| now - since))
+                })
+                .collect(),
+            engines: (0..self.spec.engines.len())
+                .map(|engine| self.ledger.engines[engine].busy - ahead(self.state.engines[engine].next_issue))
+                .collect(),
+            memories: (0..self.spec.nodes.len())
+                .map(|node| self.ledger.memories[node].busy - ahead(self.state.memory_free_at[node]))
+                .collect(),
+        };
+        let old = std::mem::replace(&mut self.looked, new.clone());
+        let minus = |new: Vec<u64>, old: &[u64]| -> Vec<u64> {
+            new.iter().enumerate().map(|(i, busy)| busy.saturating_sub(old.get(i).copied().unwrap_or(0))).collect()
+        };
+        let starved = new.starved.iter().enumerate().map(|(i, starved)| {
+            let old = old.starved.get(i).copied().unwrap_or_default();
+            [0, 1, 2].map(|class: usize| starved[class].saturating_sub(old[class]))
+        });
+        Interval {
+            length: now - old.at,
+            starved: starved.collect(),
+            links: minus(new.links, &old.links),
+            ports: minus(new.ports, &old.ports),
+            engines: minus(new.engines, &old.engines),
+            memories: minus(new.memories, &old.memories),
+        }
+    }
+
+    /// Per link, the largest number of bytes that one flow moved through it.
+    fn users_of_links(&self, moved: &[u64]) -> Vec<u64> {
+        let mut users = vec![0; self.spec.links.len()];
+        for (flow, bytes) in moved.iter().enumerate() {
+            for link in self.links_of(flow) {
+                users[link.at()] = users[link.at()].max(*bytes);
+            }
+        }
+        users
+    }
+
+    /// Links that carry the flow's payload.
+    fn links_of(&self, flow: usize) -> Vec<LinkId> {
+        let Some(route) = self.data_route(flow) else { return Vec::new() };
+        self.routes.links(route).collect()
+    }
+
+    fn data_route(&self, flow: usize) -> Option<u32> {
+        let ledger = &self.ledger.flows[flow];
+        let (route, engine) = (ledger.route?, ledger.engine?);
+        if self.is_writer(engine) { Some(route) } else { self.routes.routes[route as usize].completion }
+    }
+
+    fn limits_of(&self, flow: usize, interval: &Interval, moved: &[u64], users: &[u64]) -> Vec<Resource> {
+        let ledger = &self.ledger.flows[flow];
+        let (Some(engine), Some(route)) = (ledger.engine, ledger.route) else {
+            return vec![Resource::Window(flow_id(flow))];
+        };
+        // Not alone in a link: others that move clearly more would take what it gains.
+        let binds = |link: &LinkId| 10 * moved[flow] >= 9 * users[link.at()];
+        let on_the_way = self.saturated_on_the_way(engine, route, interval);
+        let mut limits = Vec::new();
+        for (link, resource) in on_the_way {
+            if limits.is_empty() || link.as_ref().is_none_or(binds) {
+                limits.push(resource);
+            }
+        }
+        if limits.is_empty() {
+            limits.push(self.hidden_limit(flow, engine, route, interval));
+        }
+        limits
+    }
+
+    /// Saturated resources from the engine to the last byte delivered, in order.
+    fn saturated_on_the_way(
+        &self,
+        engine: EngineId,
+        route: u32,
+        interval: &Interval,
+    ) -> Vec<(Option<LinkId>, Resource)> {
+        let mut found = Vec::new();
+        if interval.full(interval.engines[engine.at()]) {
+            found.push((None, Resource::Engine(engine)));
+        }
+        let add_links = |route: u32, found: &mut Vec<_>| {
+            for link in self.routes.links(route) {
+                found.extend(interval.saturated_link(link).map(|resource| (Some(link), resource)));
+            }
+        };
+        add_links(route, &mut found);
+        let end = &self.routes.routes[route as usize];
+        if let Terminal::Memory(node) = end.terminal
+            && interval.full(interval.memories[node.at()])
+        {
+            found.push((None, Resource::Memory(node)));
+        }
+        if let (false, Some(back)) = (self.is_writer(engine), end.completion) {
+            add_links(back, &mut found);
+        }
+        found
+    }
+
+    fn hidden_limit(&self, flow: usize, engine: EngineId, route: u32, interval: &Interval) -> Resource {
+        let writer = self.is_writer(engine);
+        let class = if writer { Class::Posted } else { Class::NonPosted };
+        let mut ways: Vec<(Class, LinkId)> = self.routes.links(route).map(|link| (class, link)).collect();
+        if let (false, Some(back)) = (writer, self.routes.routes[route as usize].completion) {
+            ways.extend(self.routes.links(back).map(|link| (Class::Completion, link)));
+        }
+        let starved = |(class, link): &&(Class, LinkId)| {
+            2 * interval.starved[link.at()][class.at()] > interval.length
+        };
+        if let Some((class, link)) = ways.iter().find(starved) {
+            return self.keeper_of(*link, *class, interval);
+        }
+        let state = &self.state.engines[engine.at()];
+        if !writer && !state.has_free_tag() {
+            return Resource::Tags(engine);
+        }
+        Resource::Window(flow_id(flow))
+    }
+
+    /// What keeps the buffer behind `link` full: a saturated output or memory there, or one behind it.
+    fn keeper_of(&self, link: LinkId, class: Class, interval: &Interval) -> Resource {
+        let (mut link, mut class) = (link, class);
+        for _ in 0..self.spec.links.len() {
+            let node = self.spec.links[link.at()].to;
+            if interval.full(interval.memories[node.at()]) {
+                return Resource::Memory(node);
+            }
+            let waiting = |output: &LinkId| {
+                let lists = self.state.queues[self.spec.queue(link, *output) as usize];
+                self.state.arena.count(lists[class.at()])
+            };
+            let outputs = &self.spec.nodes[node.at()].outputs;
+            let fullest = outputs.iter().copied().max_by_key(|output| (waiting(output), std::cmp::Reverse(*output)));
+            let Some(output) = fullest.filter(|output| waiting(output) > 0) else {
+                return Resource::Credits(link);
+            };
+            if let Some(resource) = interval.saturated_link(output) {
+                return resource;
+            }
+            // The same class is starved further on; the walk follows it.
+            class = Class::ALL
+                .into_iter()
+                .max_by_key(|class| interval.starved[output.at()][class.at()])
+                .unwrap_or(class);
+            link = output;
+        }
+        Resource::Credits(link)
+    }
+
+    fn extend_series(&mut self, interval: Interval) {
+        let series = &mut self.ledger.series;
+        series.interval = self.interval;
+        // A look at the end of the run is shorter than an interval; it completes the last one.
+        series.busy.push(interval.links);
+        if series.busy.len() >= MAX_INTERVALS {
+            let merged = series.busy.chunks(2).map(|pair| {
+                let second = pair.get(1);
+                let add = |(i, busy): (usize, &u64)| busy + second.map_or(0, |second| second[i]);
+                pair[0].iter().enumerate().map(add).collect()
+            });
+            series.busy = merged.collect();
+            self.interval *= 2;
+            series.interval = self.interval;
+        }
+    }
+}
+
+fn flow_id(flow: usize) -> FlowId {
+    FlowId(u16::try_from(flow).unwrap_or(u16::MAX))
+}

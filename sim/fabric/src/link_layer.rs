@@ -1,0 +1,144 @@
+//! What a TLP costs on a link: rate after encoding, header and framing bytes, and DLLPs by rule.
+//!
+//! Bytes on the wire of one TLP, generations 1–5 (PCI Express Base Specification, transaction, data link and
+//! physical layer chapters):
+//!
+//! ```text
+//! framing + sequence number + LCRC   8   (Gen1/2: STP 1, sequence 2, LCRC 4, END 1; Gen3–5: STP token 4, LCRC 4)
+//! header                            12 or 16   (16 for requests with a 64-bit address)
+//! payload                           rounded up to double words
+//! ```
+//!
+//! A 256-byte write to a 64-bit address is 280 bytes, its completion counterpart 276. In generation 6 (flit mode)
+//! there is no framing and no LCRC per TLP; of every 256-byte flit 236 bytes carry TLPs.
+//!
+//! DLLPs have 8 bytes. The receiver of a TLP acknowledges and returns credits; both travel the other way, at the
+//! latest once per `factor * (MPS + 28)` bytes received, where `factor` is the AckFactor/UpdateFactor table of the
+//! specification (1.0–3.0 by width and MPS). A 64-byte margin of doubt: real receivers may send more.
+//!
+//! Skip ordered sets take one block in 371 (Gen3–5) or 4 symbols in 1184 (Gen1/2): the specification's longest
+//! interval between them, common reference clock.
+
+use peerbus_units::{Bytes, Rate};
+
+/// How the cost of DLLPs and skip ordered sets is charged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkLayer {
+    /// ACK and UpdateFC DLLPs are bytes on the reverse link, skip ordered sets shorten every link.
+    ByRule,
+    /// The accounting of closed-form models (pcie-bench): the encoded rate times a flat share is left for TLPs,
+    /// and payload is not rounded up to double words. The share is in parts per million.
+    Flat {
+        /// Share of the encoded rate left for TLPs, 1–1,000,000 parts per million.
+        share_ppm: u32,
+    },
+}
+
+/// Bytes of one DLLP with its framing (Gen1/2: SDP, 6 bytes, END; Gen3–5: SDP token 2, 6 bytes).
+pub const DLLP_BYTES: u64 = 8;
+
+/// Signalling rate per lane in MT/s of generations 1–6.
+const MEGATRANSFERS: [u64; 6] = [2_500, 5_000, 8_000, 16_000, 32_000, 64_000];
+
+/// Rate of a link after encoding and, by rule, skip ordered sets. Generation 1–6.
+pub fn tlp_rate(generation: u8, lanes: u8, layer: LinkLayer) -> Rate {
+    let generation = usize::from(generation.clamp(1, 6));
+    let raw_bits = MEGATRANSFERS[generation - 1] * 1_000_000 * u64::from(lanes);
+    // Data bits over line bits of the encoding, then blocks between skip ordered sets.
+    let (encoding, skip) = match generation {
+        1 | 2 => ((8, 10), (1180, 1184)),
+        3..=5 => ((128, 130), (370, 371)),
+        _ => ((236, 256), (1, 1)),
+    };
+    let rate = Rate::new(raw_bits, 8 * 1_000_000_000_000).and_then(|raw| raw.scaled(encoding.0, encoding.1));
+    let rate = match layer {
+        LinkLayer::ByRule => rate.and_then(|rate| rate.scaled(skip.0, skip.1)),
+        LinkLayer::Flat { share_ppm } => rate.and_then(|rate| rate.scaled(u64::from(share_ppm), 1_000_000)),
+    };
+    rate.expect("a link has at least one lane and a share above zero")
+}
+
+/// Costs of TLPs on links of one generation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Framing {
+    /// Framing, sequence number and LCRC of one TLP.
+    per_tlp: u64,
+    /// Payload is rounded up to a multiple of this.
+    payload_unit: u64,
+}
+
+impl Framing {
+    /// Framing of a link of that generation.
+    pub fn new(generation: u8, layer: LinkLayer) -> Framing {
+        let per_tlp = if generation >= 6 { 0 } else { 8 };
+        let payload_unit = if layer == LinkLayer::ByRule { 4 } else { 1 };
+        Framing { per_tlp, payload_unit }
+    }
+
+    /// No framing at all: a path inside a chip.
+    pub const fn none() -> Framing {
+        Framing { per_tlp: 0, payload_unit: 1 }
+    }
+
+    /// Bytes on the wire of a TLP with a header of `header` bytes and `payload` bytes of data.
+    #[inline]
+    pub fn wire_bytes(self, header: u64, payload: u64) -> u64 {
+        self.per_tlp + header + payload.div_ceil(self.payload_unit) * self.payload_unit
+    }
+}
+
+/// Bytes received after which one ACK, and one UpdateFC per credit type in use, must have been sent:
+/// `AckFactor * (MPS + 28)`, rounded down.
+pub fn dllp_interval(max_payload: Bytes, lanes: u8) -> u64 {
+    // AckFactor times ten by MPS and width (Base Specification, Ack Transmission Latency Limit tables).
+    let tenths = match (max_payload.0, lanes) {
+        (0..=256, 0..=4) => 14,
+        (0..=256, 5..=8) => 25,
+        (0..=256, _) => 30,
+        (_, 0..=8) => 10,
+        (_, _) => 20,
+    };
+    (max_payload.0 + 28) * tenths / 10
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tlps_cost_what_the_specification_says() {
+        for (generation, header, payload, expected) in [
+            (3, 16, 256, 280), // write, 64-bit address
+            (3, 12, 256, 276), // completion
+            (5, 16, 0, 24),    // read request
+            (1, 12, 4, 24),
+            (4, 16, 5, 32), // rounded up to two double words
+            (6, 16, 256, 272),
+        ] {
+            let framing = Framing::new(generation, LinkLayer::ByRule);
+            assert_eq!(framing.wire_bytes(header, payload), expected);
+        }
+        let flat = Framing::new(3, LinkLayer::Flat { share_ppm: 900_000 });
+        assert_eq!(flat.wire_bytes(16, 5), 29);
+    }
+
+    #[test]
+    fn rates_after_encoding() {
+        let rate = |generation, lanes| tlp_rate(generation, lanes, LinkLayer::Flat { share_ppm: 1_000_000 });
+        for (generation, lanes, bytes_per_second) in
+            [(1, 1, 250_000_000), (2, 16, 8_000_000_000), (3, 8, 7_876_923_076), (5, 16, 63_015_384_615)]
+        {
+            assert_eq!(rate(generation, lanes).bytes_per_second(), bytes_per_second);
+        }
+        assert!(tlp_rate(5, 16, LinkLayer::ByRule) < rate(5, 16));
+    }
+
+    #[test]
+    fn dllp_intervals_follow_the_table() {
+        for (max_payload, lanes, interval) in
+            [(128, 1, 218), (256, 8, 710), (256, 16, 852), (512, 8, 540), (512, 16, 1080)]
+        {
+            assert_eq!(dllp_interval(Bytes(max_payload), lanes), interval);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Routes: the links a request takes, decoded once, and the way back of its completions.
+//!
+//! Routes are interned: all hops stand in one table, a TLP carries the number of its current hop, and the last
+//! hop names the route's end. A route is valid for an interval of the requester's addresses; requests outside of
+//! it are decoded anew.
+
+use std::collections::BTreeMap;
+
+use peerbus_machine::model::{FunctionIndex, Machine};
+
+use crate::decode::{Cursor, Decode, Miss, Next};
+use crate::spec::{EngineId, LinkId, NodeId, NodeKind, Spec};
+
+/// One hop of a route.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hop {
+    /// The link.
+    pub link: LinkId,
+    /// The queue a TLP waits in before it: from the previous hop's link to this one. Unused for the first hop.
+    pub queue: u32,
+    /// The node before this link may start sending a TLP before it has all of it: this link is not faster than the
+    /// one before.
+    pub cut_through: bool,
+    /// For the last hop: number of the route it ends.
+    pub ends: Option<u32>,
+}
+
+/// Where a route ends.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Terminal {
+    /// At the memory of a node.
+    Memory(NodeId),
+    /// At a node where nobody claims it; number of the [`Miss`].
+    Refused(NodeId, u32),
+    /// Back at the engine that asked.
+    Requester(EngineId),
+}
+
+/// A route.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// Number of the first hop.
+    pub first: u32,
+    /// Number of hops.
+    pub hops: u32,
+    /// Its end.
+    pub terminal: Terminal,
+    /// Route of the completions, for a request.
+    pub completion: Option<u32>,
+    /// Payload limit of the completer, for a completion route.
+    pub max_payload: u64,
+}
+
+/// All routes of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Routes {
+    /// All hops.
+    pub hops: Vec<Hop>,
+    /// All routes.
+    pub routes: Vec<Route>,
+    /// What was missed, for routes that end nowhere.
+    pub misses: Vec<Miss>,
+    known: BTreeMap<(Vec<LinkId>, Terminal), u32>,
+}
+
+/// A decoded request: its route and the addresses that share it.
+#[derive(Clone, Copy, Debug)]
+pub struct Decoded {
+    /// Number of the route.
+    pub route: u32,
+    /// First address that takes it.
+    pub first: u64,
+    /// Last address that takes it.
+    pub last: u64,
+}
+
+/// More hops than any machine has: a request that runs in circles.
+const MAX_HOPS: usize = 64;
+
+impl Routes {
+    /// Decodes a request of `engine` for `addr`.
+    pub fn decode(
+        &mut self,
+        machine: &Machine,
+        spec: &Spec,
+        decode: &Decode,
+        max_payload: &dyn Fn(NodeId, &[LinkId]) -> u64,
+        engine: EngineId,
+        addr: u64,
+    ) -> Decoded {
+        let mut cursor = Cursor::new(addr);
+        let mut node = spec.engines[engine.at()].node;
+        let mut links = Vec::new();
+        let mut came_by = None;
+        let terminal = loop {
+            match decode.step(spec, node, came_by, &mut cursor) {
+                Next::Link(link) if links.len() < MAX_HOPS => {
+                    links.push(link);
+                    node = spec.links[link.at()].to;
+                    came_by = Some(link);
+                }
+                Next::Link(_) => {
+                    let text = "it runs in circles".to_owned();
+                    break self.refused(Miss { node, addr, text });
+                }
+                Next::Here => break Terminal::Memory(node),
+                Next::Refused(miss) => break self.refused(miss),
+            }
+        };
+        let (first, last) = cursor.valid();
+        let completion = self.completion(machine, spec, decode, max_payload, engine, node);
+        let route = self.intern(spec, links, terminal, completion, 0);
+        Decoded { route, first, last }
+    }
+
+    /// The way of completions from `node` back to `engine`; `None` when the requester cannot be reached.
+    fn completion(
+        &mut self,
+        machine: &Machine,
+        spec: &Spec,
+        decode: &Decode,
+        max_payload: &dyn Fn(NodeId, &[LinkId]) -> u64,
+        engine: EngineId,
+        completer: NodeId,
+    ) -> Option<u32> {
+        let device = spec.engines[engine.at()].device;
+        let requester: FunctionIndex = machine.devices[device].functions[0];
+        let bridge = machine.functions[requester].host_bridge;
+        let (mut node, mut came_by, mut links) = (completer, None, Vec::new());
+        while spec.nodes[node.at()].kind != NodeKind::Device(device) || links.is_empty() {
+            let link = decode.completion_step(spec, node, came_by, requester, bridge)?;
+            if links.len() == MAX_HOPS {
+                return None;
+            }
+            links.push(link);
+            node = spec.links[link.at()].to;
+            came_by = Some(link);
+        }
+        let limit = max_payload(completer, &links);
+        Some(self.intern(spec, links, Terminal::Requester(engine), None, limit))
+    }
+
+    fn refused(&mut self, miss: Miss) -> Terminal {
+        let node = miss.node;
+        // One entry per place and reason; the address that was first seen stands for all.
+        let same = |known: &Miss| known.node == node && known.text == miss.text;
+        let index = self.misses.iter().position(same).unwrap_or_else(|| {
+            self.misses.push(miss.clone());
+            self.misses.len() - 1
+        });
+        Terminal::Refused(node, u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    fn intern(
+        &mut self,
+        spec: &Spec,
+        links: Vec<LinkId>,
+        terminal: Terminal,
+        completion: Option<u32>,
+        max_payload: u64,
+    ) -> u32 {
+        let key = (links, terminal);
+        if let Some(known) = self.known.get(&key) {
+            return *known;
+        }
+        let index = |length: usize| u32::try_from(length).expect("fewer than 2^32 hops");
+        let (route, first) = (index(self.routes.len()), index(self.hops.len()));
+        let links = &key.0;
+        for (position, link) in links.iter().enumerate() {
+            let before = position.checked_sub(1).map(|before| links[before]);
+            self.hops.push(Hop {
+                link: *link,
+                queue: before.map_or(0, |before| spec.queue(before, *link)),
+                cut_through: before
+                    .is_some_and(|before| spec.links[link.at()].rate <= spec.links[before.at()].rate),
+                ends: (position + 1 == links.len()).then_some(route),
+            });
+        }
+        self.routes.push(Route { first, hops: index(links.len()), terminal, completion, max_payload });
+        self.known.insert(key, route);
+        route
+    }
+
+    /// The links of a route.
+    pub fn links(&self, route: u32) -> impl Iterator<Item = LinkId> + '_ {
+        let route = &self.routes[route as usize];
+        let first = route.first as usize;
+        self.hops[first..first + route.hops as usize].iter().map(|hop| hop.link)
+    }
+}

@@ -1,0 +1,251 @@
+//! DMA engines: descriptors in, requests out.
+//!
+//! A device has a writer and a reader. An engine takes any number of descriptors and serves them round robin, one
+//! request at a time. A request never crosses a 4 KiB boundary (Base Specification), the edge of a decoded window,
+//! or its limit: MPS for a write, MRRS for a read. A reader keeps one tag per outstanding request.
+
+use peerbus_units::{Bytes, DmaAddr};
+
+use crate::path::Decoded;
+use crate::run::Fabric;
+use crate::spec::{EngineId, EngineSpec, FlowId};
+use crate::tlp::{Class, Tlp};
+
+/// Which way a descriptor moves data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// From the device's own memory to the address.
+    Write,
+    /// From the address to the device's own memory.
+    Read,
+}
+
+/// A contiguous DMA transfer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Descriptor {
+    /// The engine that does it; its role must fit `direction`.
+    pub engine: EngineId,
+    /// Which way.
+    pub direction: Direction,
+    /// First address, as software gave it.
+    pub addr: DmaAddr,
+    /// Length; more than 0.
+    pub bytes: Bytes,
+    /// The flow it is counted for.
+    pub flow: FlowId,
+    /// Comes back in the upcall.
+    pub token: u64,
+}
+
+/// A descriptor under way: what is still to be issued.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Active {
+    /// Number in the table of descriptors.
+    pub descriptor: u16,
+    pub flow: u16,
+    pub addr: u64,
+    pub left: u64,
+    /// The first request may be issued then.
+    pub ready: u64,
+    pub decoded: Option<Decoded>,
+}
+
+/// A read request that waits for completions.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Outstanding {
+    pub descriptor: u16,
+    pub left: u32,
+}
+
+/// State of an engine.
+#[derive(Clone, Debug)]
+pub(crate) struct EngineState {
+    /// Earliest time of the next request, by the engine's rate.
+    pub next_issue: u64,
+    remainder: u64,
+    pub active: Vec<Active>,
+    turn: usize,
+    pub tags: Vec<Outstanding>,
+    free_tags: Vec<u16>,
+}
+
+/// What an engine would send next.
+pub(crate) enum Offer {
+    /// Nothing until that time.
+    At(u64),
+    /// Nothing until a completion arrives or a descriptor is given.
+    Nothing,
+    /// A request of that class with that many data credits.
+    Ready { class: Class, data: u32 },
+}
+
+impl EngineState {
+    pub fn new(spec: &EngineSpec) -> EngineState {
+        EngineState {
+            next_issue: 0,
+            remainder: 0,
+            active: Vec::new(),
+            turn: 0,
+            tags: vec![Outstanding::default(); usize::from(spec.tags)],
+            // Popped from the end: tag 0 is used first.
+            free_tags: (0..spec.tags).rev().collect(),
+        }
+    }
+
+    /// Read requests that wait for completions.
+    pub fn outstanding(&self) -> usize {
+        self.tags.len() - self.free_tags.len()
+    }
+
+    pub fn has_free_tag(&self) -> bool {
+        !self.free_tags.is_empty()
+    }
+}
+
+const PAGE: u64 = 4096;
+
+impl Fabric {
+    /// Gives an engine work. The end is told by [`crate::Upcall::Done`].
+    pub fn submit(&mut self, descriptor: Descriptor) {
+        assert!(descriptor.bytes.0 > 0, "a transfer of no bytes never ends");
+        let number = self.descriptors.open(&descriptor, self.state.now);
+        let flow = &mut self.ledger.flows[usize::from(descriptor.flow.0)];
+        flow.asked += descriptor.bytes.0;
+        flow.engine = Some(descriptor.engine);
+        flow.first.get_or_insert(self.state.now);
+        let spec = &self.spec.engines[descriptor.engine.at()];
+        let Some(link) = self.spec.nodes[spec.node.at()].upstream else {
+            self.account(number, descriptor.flow.0, descriptor.bytes.0, false, self.state.now);
+            return;
+        };
+        let ready = self.state.now + spec.request_latency.0;
+        self.state.engines[descriptor.engine.at()].active.push(Active {
+            descriptor: number,
+            flow: descriptor.flow.0,
+            addr: descriptor.addr.0,
+            left: descriptor.bytes.0,
+            ready,
+            decoded: None,
+        });
+        self.state.links[link.at()].waiting |= 1 << self.engine_bit(descriptor.engine);
+        self.wake(link, ready);
+    }
+
+    /// What `engine` would send now, with the route of the request decoded and its turn chosen.
+    pub(crate) fn offer(&mut self, engine: EngineId) -> Offer {
+        let now = self.state.now;
+        let writer = self.is_writer(engine);
+        let state = &mut self.state.engines[engine.at()];
+        if state.active.is_empty() || (!writer && state.free_tags.is_empty()) {
+            return Offer::Nothing;
+        }
+        if state.next_issue > now {
+            return Offer::At(state.next_issue);
+        }
+        if state.turn >= state.active.len() {
+            state.turn = 0;
+        }
+        if state.active[state.turn].ready > now {
+            // Descriptors become ready in the order they were given: find one that is, or the first to be.
+            match state.active.iter().position(|active| active.ready <= now) {
+                Some(ready) => state.turn = ready,
+                None => return Offer::At(state.active.iter().map(|active| active.ready).min().unwrap_or(now)),
+            }
+        }
+        if !writer {
+            return Offer::Ready { class: Class::NonPosted, data: 0 };
+        }
+        let length = self.request_length(engine);
+        Offer::Ready { class: Class::Posted, data: u32::try_from(length.div_ceil(16)).unwrap_or(u32::MAX) }
+    }
+
+    /// Length of the next request of the descriptor whose turn it is; decodes its address if needed.
+    fn request_length(&mut self, engine: EngineId) -> u64 {
+        let writer = self.is_writer(engine);
+        let turn = self.state.engines[engine.at()].turn;
+        let active = self.state.engines[engine.at()].active[turn];
+        let decoded = match active.decoded {
+            Some(decoded) if (decoded.first..=decoded.last).contains(&active.addr) => decoded,
+            _ => {
+                let decoded = self.decode_request(engine, active.addr);
+                self.state.engines[engine.at()].active[turn].decoded = Some(decoded);
+                self.ledger.flows[usize::from(active.flow)].route = Some(decoded.route);
+                decoded
+            }
+        };
+        let spec = &self.spec.engines[engine.at()];
+        let limit = if writer { spec.max_payload } else { spec.max_read_request };
+        let to_page = PAGE - active.addr % PAGE;
+        // last - addr + 1 without overflow at the top of the space.
+        let to_edge = (decoded.last - active.addr).saturating_add(1);
+        active.left.min(limit).min(to_page).min(to_edge)
+    }
+
+    /// Takes the request that [`Fabric::offer`] announced.
+    pub(crate) fn issue(&mut self, engine: EngineId) -> Tlp {
+        let length = self.request_length(engine);
+        let now = self.state.now;
+        let writer = self.is_writer(engine);
+        let rate = self.spec.engines[engine.at()].rate;
+        let state = &mut self.state.engines[engine.at()];
+        let turn = state.turn;
+        let active = &mut state.active[turn];
+        let decoded = active.decoded.expect("request_length has decoded the address");
+        let mut tlp = Tlp {
+            addr: active.addr,
+            issued: now,
+            hop: self.routes.routes[decoded.route as usize].first,
+            order: 0,
+            tag: active.descriptor,
+            flow: active.flow,
+            length: u16::try_from(length).expect("a request has at most 4096 bytes"),
+            class: if writer { Class::Posted } else { Class::NonPosted },
+            failed: false,
+        };
+        active.addr = active.addr.wrapping_add(length);
+        active.left -= length;
+        if !writer {
+            let tag = state.free_tags.pop().expect("offer has seen a free tag");
+            let left = u32::from(tlp.length);
+            state.tags[usize::from(tag)] = Outstanding { descriptor: active.descriptor, left };
+            tlp.tag = tag;
+        }
+        if active.left == 0 {
+            state.active.remove(turn);
+        } else {
+            state.turn = turn + 1;
+        }
+        let picos = length * rate.picos() + state.remainder;
+        state.next_issue = now + picos / rate.bytes();
+        state.remainder = picos % rate.bytes();
+        self.ledger.engines[engine.at()].busy += state.next_issue - now;
+        self.ledger.engines[engine.at()].requests += 1;
+        tlp
+    }
+
+    /// A completion has come back to `engine`.
+    pub(crate) fn complete(&mut self, engine: EngineId, tlp: &Tlp) {
+        let now = self.state.now;
+        let state = &mut self.state.engines[engine.at()];
+        let outstanding = &mut state.tags[usize::from(tlp.tag)];
+        let length = u32::from(tlp.length);
+        assert!(outstanding.left >= length, "{} bytes complete a request of {}", length, outstanding.left);
+        outstanding.left -= length;
+        let (left, descriptor) = (outstanding.left, outstanding.descriptor);
+        if left == 0 {
+            state.free_tags.push(tlp.tag);
+            if !tlp.failed {
+                self.ledger.flows[usize::from(tlp.flow)].record_latency(now - tlp.issued);
+            }
+            let link = self.spec.engines[engine.at()].link;
+            if !self.state.engines[engine.at()].active.is_empty() {
+                self.wake(link, now);
+            }
+        }
+        self.account(descriptor, tlp.flow, u64::from(length), !tlp.failed, now);
+    }
+
+    pub(crate) fn is_writer(&self, engine: EngineId) -> bool {
+        engine.0.is_multiple_of(2)
+    }
+}

@@ -1,0 +1,287 @@
+//! [`Fabric`]: the machine in motion, and the loop that moves it.
+
+use std::collections::VecDeque;
+
+use peerbus_engine::{Queue, Slot};
+use peerbus_machine::model::{Machine, Role};
+use peerbus_machine::Registers;
+use peerbus_units::Picos;
+
+use crate::decode::{Decode, Miss};
+use crate::ledger::{EngineLedger, FlowLedger, Ledger, LinkLedger, MemoryLedger, Refusal};
+use crate::limits::{FIRST_INTERVAL, Looked};
+use crate::path::{Decoded, Routes};
+use crate::requester::Descriptor;
+use crate::spec::{EngineId, FlowId, LinkId, NodeId, NodeKind, Options, Spec};
+use crate::state::{READER, State, WRITER};
+use crate::tlp::Tlp;
+
+/// Something the fabric's user waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Upcall {
+    /// A descriptor is done: all of its bytes were delivered or refused.
+    Done {
+        /// The descriptor's token.
+        token: u64,
+        /// When it was submitted.
+        submitted: Picos,
+        /// Bytes delivered.
+        delivered: u64,
+        /// Bytes refused.
+        refused: u64,
+    },
+    /// The timer rang.
+    Timer,
+}
+
+/// Descriptors under way.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Descriptors {
+    open: Vec<OpenDescriptor>,
+    free: Vec<u16>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OpenDescriptor {
+    token: u64,
+    submitted: u64,
+    left: u64,
+    refused: u64,
+    asked: u64,
+}
+
+impl Descriptors {
+    pub(crate) fn open(&mut self, descriptor: &Descriptor, now: u64) -> u16 {
+        let asked = descriptor.bytes.0;
+        let open = OpenDescriptor { token: descriptor.token, submitted: now, left: asked, refused: 0, asked };
+        match self.free.pop() {
+            Some(number) => {
+                self.open[usize::from(number)] = open;
+                number
+            }
+            None => {
+                self.open.push(open);
+                u16::try_from(self.open.len() - 1).expect("at most 65,536 descriptors are under way")
+            }
+        }
+    }
+}
+
+/// A machine in motion.
+pub struct Fabric {
+    /// What it is made of.
+    pub spec: Spec,
+    /// What has happened so far.
+    pub ledger: Ledger,
+    pub(crate) state: State,
+    pub(crate) queue: Queue,
+    pub(crate) routes: Routes,
+    pub(crate) descriptors: Descriptors,
+    pub(crate) looked: Looked,
+    pub(crate) interval: u64,
+    /// First queue number and stride of each link's inputs.
+    pub(crate) queue_base: Vec<(u32, u32)>,
+    decode: Decode,
+    machine: Machine,
+    registers: Registers,
+    upcalls: VecDeque<Upcall>,
+}
+
+impl Fabric {
+    /// A fabric at rest at time 0.
+    pub fn new(machine: &Machine, registers: &Registers, options: &Options) -> Fabric {
+        let spec = Spec::new(machine, registers, options);
+        let decode = Decode::new(machine, registers, &spec);
+        let slots = u32::try_from(2 * spec.links.len() + 2).expect("links are counted in 32 bits");
+        let queue_base = spec.links.iter().map(|link| {
+            let node = &spec.nodes[link.from.at()];
+            (node.first_queue + link.output, u32::try_from(node.outputs.len()).unwrap_or(u32::MAX))
+        });
+        let ledger = Ledger {
+            links: vec![LinkLedger::default(); spec.links.len()],
+            engines: vec![EngineLedger::default(); spec.engines.len()],
+            memories: vec![MemoryLedger::default(); spec.nodes.len()],
+            ..Ledger::default()
+        };
+        Fabric {
+            queue_base: queue_base.collect(),
+            state: State::new(&spec),
+            queue: Queue::new(slots),
+            routes: Routes::default(),
+            descriptors: Descriptors::default(),
+            looked: Looked::default(),
+            interval: FIRST_INTERVAL,
+            decode,
+            machine: machine.clone(),
+            registers: registers.clone(),
+            upcalls: VecDeque::new(),
+            ledger,
+            spec,
+        }
+    }
+
+    /// Simulated time now.
+    pub fn now(&self) -> Picos {
+        Picos(self.state.now)
+    }
+
+    /// A new flow to count for. At most 65,536.
+    pub fn add_flow(&mut self) -> FlowId {
+        let number = u16::try_from(self.ledger.flows.len()).expect("at most 65,536 flows");
+        self.ledger.flows.push(FlowLedger::new());
+        FlowId(number)
+    }
+
+    /// Asks for [`Upcall::Timer`] at `time`, or at once if that is past; replaces an earlier request.
+    pub fn set_timer(&mut self, time: Picos) {
+        self.queue.set(self.timer_slot(), time.0.max(self.state.now));
+    }
+
+    /// Lets time pass until something is to be told. `None` when nothing is under way any more.
+    pub fn advance(&mut self) -> Option<Upcall> {
+        loop {
+            if let Some(upcall) = self.upcalls.pop_front() {
+                return Some(upcall);
+            }
+            let (time, slot) = self.queue.next()?;
+            debug_assert!(time >= self.state.now, "time runs backwards");
+            self.state.now = time;
+            self.ledger.events += 1;
+            let link = LinkId(slot.0 / 2);
+            if link.at() < self.spec.links.len() {
+                if slot.0.is_multiple_of(2) { self.arrive(link) } else { self.start(link) }
+            } else if slot == self.look_slot() {
+                self.queue.clear(slot);
+                self.look_around();
+                self.plan_look();
+            } else {
+                self.queue.clear(slot);
+                self.upcalls.push_back(Upcall::Timer);
+            }
+        }
+    }
+
+    /// Plans the next look, if anything else is still to happen.
+    fn plan_look(&mut self) {
+        if self.queue.next().is_some() {
+            self.queue.set(self.look_slot(), self.state.now + self.interval);
+        }
+    }
+
+    /// Starts looking at what limits flows. Called once, before the first [`Fabric::advance`].
+    pub fn watch(&mut self) {
+        self.queue.set(self.look_slot(), self.state.now + self.interval);
+    }
+
+    /// Takes a last look and checks that nothing was lost: bytes asked are bytes delivered or refused, all
+    /// credits are back, no TLP is left. Call it when [`Fabric::advance`] has returned `None`.
+    pub fn finish(&mut self) {
+        self.look_around();
+        let leftovers = self.state.leftovers(&self.spec);
+        assert!(leftovers.is_empty(), "the fabric lost something: {leftovers:?}");
+        for flow in &self.ledger.flows {
+            assert_eq!(flow.asked, flow.delivered + flow.refused, "bytes of a flow were lost");
+        }
+    }
+
+    /// What was missed by requests that nobody claimed, in the order of [`Ledger::refusals`].
+    pub fn misses(&self) -> &[Miss] {
+        &self.routes.misses
+    }
+
+    /// The links of a route, in order.
+    pub fn route_links(&self, route: u32) -> Vec<LinkId> {
+        self.routes.links(route).collect()
+    }
+
+    /// Routes `addr` as a request of `engine` would go, without sending anything.
+    pub fn trace(&mut self, engine: EngineId, addr: u64) -> u32 {
+        self.decode_request(engine, addr).route
+    }
+
+    /// Bytes of descriptor `number` have been delivered or refused at `time`.
+    pub(crate) fn account(&mut self, number: u16, flow: u16, bytes: u64, delivered: bool, time: u64) {
+        let flow = &mut self.ledger.flows[usize::from(flow)];
+        flow.last = flow.last.max(time);
+        let open = &mut self.descriptors.open[usize::from(number)];
+        open.left -= bytes;
+        if delivered {
+            flow.delivered += bytes;
+        } else {
+            flow.refused += bytes;
+            open.refused += bytes;
+        }
+        if open.left == 0 {
+            let (token, submitted) = (open.token, Picos(open.submitted));
+            let (delivered, refused) = (open.asked - open.refused, open.refused);
+            self.descriptors.free.push(number);
+            self.upcalls.push_back(Upcall::Done { token, submitted, delivered, refused });
+        }
+    }
+
+    pub(crate) fn decode_request(&mut self, engine: EngineId, addr: u64) -> Decoded {
+        let (machine, registers, spec) = (&self.machine, &self.registers, &self.spec);
+        let max_payload = |completer: NodeId, links: &[LinkId]| max_payload(machine, registers, spec, completer, links);
+        let decoded = self.routes.decode(machine, spec, &self.decode, &max_payload, engine, addr);
+        self.ledger.refusals.resize(self.routes.misses.len(), Refusal::default());
+        decoded
+    }
+
+    /// In debug builds, decodes the whole way of a request again and compares the next hop.
+    #[inline]
+    pub(crate) fn check_route(&self, link: LinkId, next: LinkId, tlp: &Tlp) {
+        debug_assert_eq!(self.spec.links[link.at()].to, self.spec.links[next.at()].from, "{tlp:?} jumps");
+        #[cfg(debug_assertions)]
+        if tlp.class != crate::tlp::Class::Completion && self.ledger.events.is_multiple_of(64) {
+            let engine = self.flow_engine(tlp.flow);
+            let mut again = Routes::default();
+            let decoded =
+                again.decode(&self.machine, &self.spec, &self.decode, &|_, _| 128, engine, tlp.addr);
+            let links: Vec<LinkId> = again.links(decoded.route).collect();
+            assert!(links.windows(2).any(|pair| pair == [link, next]), "{tlp:?} does not go where its address leads");
+        }
+    }
+
+    pub(crate) fn flow_engine(&self, flow: u16) -> EngineId {
+        self.ledger.flows[usize::from(flow)].engine.expect("a TLP of a flow was issued by an engine")
+    }
+
+    pub(crate) fn engine_bit(&self, engine: EngineId) -> u32 {
+        if self.is_writer(engine) { WRITER } else { READER }
+    }
+
+    pub(crate) fn engine_at(&self, link: LinkId, input: u32) -> EngineId {
+        let NodeKind::Device(device) = self.spec.nodes[self.spec.links[link.at()].from.at()].kind else {
+            unreachable!("only devices have engines");
+        };
+        if input == WRITER { self.spec.writer(device) } else { self.spec.reader(device) }
+    }
+
+    pub(crate) fn arrival_slot(link: LinkId) -> Slot {
+        Slot(2 * link.0)
+    }
+
+    pub(crate) fn start_slot(link: LinkId) -> Slot {
+        Slot(2 * link.0 + 1)
+    }
+
+    fn look_slot(&self) -> Slot {
+        Slot(u32::try_from(2 * self.spec.links.len()).unwrap_or(u32::MAX))
+    }
+
+    fn timer_slot(&self) -> Slot {
+        Slot(self.look_slot().0 + 1)
+    }
+}
+
+/// The largest completion that `completer` may send on its way over `links`: its own MPS, or for host memory that
+/// of the root port it leaves by.
+fn max_payload(machine: &Machine, registers: &Registers, spec: &Spec, completer: NodeId, links: &[LinkId]) -> u64 {
+    if let NodeKind::Device(device) = spec.nodes[completer.at()].kind {
+        return registers.max_payload(machine.devices[device].functions[0]).0;
+    }
+    let ports = spec.nodes.iter().flat_map(|node| &node.ports);
+    let functions = ports.filter(|port| links.contains(&port.down)).filter_map(|port| port.function);
+    let root_port = functions.filter(|function| machine.functions[*function].role == Role::RootPort);
+    root_port.map(|function| registers.max_payload(function).0).min().unwrap_or(128)
+}

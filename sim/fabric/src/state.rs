@@ -1,0 +1,154 @@
+//! `State`: everything the future of the fabric depends on, apart from the event queue.
+
+use std::collections::VecDeque;
+
+use crate::requester::EngineState;
+use crate::spec::Spec;
+use crate::store::{Arena, List};
+use crate::tlp::{Class, Tlp};
+
+/// A TLP on a link and when its head, or all of it, is ready behind the link.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flight {
+    pub ready: u64,
+    pub tlp: Tlp,
+}
+
+/// Credits that the sender will know about at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CreditReturn {
+    pub at: u64,
+    pub header: u32,
+    pub data: u32,
+    pub class: Class,
+}
+
+/// A read request being served by a memory, or refused: completions still to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Job {
+    /// When its first completion may start.
+    pub ready: u64,
+    /// Next address to complete.
+    pub addr: u64,
+    /// When the request was issued.
+    pub issued: u64,
+    /// Bytes still to send.
+    pub left: u32,
+    /// Number of the completion route.
+    pub route: u32,
+    /// Tag and flow of the request.
+    pub tag: u16,
+    pub flow: u16,
+    /// Answers with an error status and no data.
+    pub failed: bool,
+}
+
+/// State of a directed link and of the node's output in front of it.
+#[derive(Clone, Debug)]
+pub(crate) struct LinkState {
+    /// End of the TLP being sent.
+    pub free_at: u64,
+    /// Remainder of the byte time, in units of 1 / rate.bytes ps.
+    pub remainder: u64,
+    /// Credits left, per class; `INFINITE` never runs out.
+    pub header: [u32; 3],
+    pub data: [u32; 3],
+    /// Inputs with something for this output: links of the node by input number, then the local sources.
+    pub waiting: u128,
+    /// Input to look at first.
+    pub turn: u32,
+    /// Number of the next arrival behind this link.
+    pub arrivals: u32,
+    /// DLLP bytes owed on this link, and bytes received on the reverse link since the last DLLP.
+    pub debt: u64,
+    pub unacknowledged: u64,
+    /// A class could not be sent for want of credits since that time.
+    pub starved_since: [Option<u64>; 3],
+    pub flights: VecDeque<Flight>,
+    pub returns: VecDeque<CreditReturn>,
+    /// Completions that start at this output.
+    pub jobs: VecDeque<Job>,
+}
+
+/// A credit count that never runs out.
+pub(crate) const INFINITE: u32 = u32::MAX / 2;
+
+/// Bits of [`LinkState::waiting`] above the links: completions that start here, the writer, the reader.
+pub(crate) const JOBS: u32 = 120;
+pub(crate) const WRITER: u32 = 121;
+pub(crate) const READER: u32 = 122;
+
+/// State of the fabric.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    pub now: u64,
+    pub links: Vec<LinkState>,
+    /// Queues per (input, output) of every node, one list per class.
+    pub queues: Vec<[List; 3]>,
+    pub arena: Arena,
+    pub engines: Vec<EngineState>,
+    /// Per node: when its memory has done what it was given.
+    pub memory_free_at: Vec<u64>,
+}
+
+impl State {
+    pub fn new(spec: &Spec) -> State {
+        let count = |credits: u16| if credits == 0 { INFINITE } else { u32::from(credits) };
+        let links = spec.links.iter().map(|link| LinkState {
+            free_at: 0,
+            remainder: 0,
+            header: link.credits.map(|credits| count(credits.header)),
+            data: link.credits.map(|credits| count(credits.data)),
+            waiting: 0,
+            turn: 0,
+            arrivals: 0,
+            debt: 0,
+            unacknowledged: 0,
+            starved_since: [None; 3],
+            flights: VecDeque::with_capacity(64),
+            returns: VecDeque::with_capacity(64),
+            jobs: VecDeque::new(),
+        });
+        State {
+            now: 0,
+            links: links.collect(),
+            queues: vec![[List::EMPTY; 3]; spec.queues as usize],
+            arena: Arena::new(1024),
+            engines: spec.engines.iter().map(EngineState::new).collect(),
+            memory_free_at: vec![0; spec.nodes.len()],
+        }
+    }
+
+    /// What is wrong when nothing should be under way: credits not back, TLPs or tags lost. Empty when all is well.
+    pub fn leftovers(&self, spec: &Spec) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (state, link) in self.links.iter().zip(&spec.links) {
+            for class in Class::ALL {
+                let granted = link.credits[class.at()];
+                let back = |pick: fn(&CreditReturn) -> u32| -> u32 {
+                    state.returns.iter().filter(|r| r.class == class).map(pick).sum()
+                };
+                let header = state.header[class.at()] + back(|r| r.header);
+                let data = state.data[class.at()] + back(|r| r.data);
+                if granted.header != 0 && header != u32::from(granted.header) {
+                    wrong.push(format!("{}: {header} of {} {class:?} header credits", link.name, granted.header));
+                }
+                if granted.data != 0 && data != u32::from(granted.data) {
+                    wrong.push(format!("{}: {data} of {} {class:?} data credits", link.name, granted.data));
+                }
+            }
+            if !state.flights.is_empty() || !state.jobs.is_empty() || state.waiting != 0 {
+                wrong.push(format!("{}: traffic left", link.name));
+            }
+        }
+        if self.arena.len() != 0 {
+            wrong.push(format!("{} TLPs left in queues", self.arena.len()));
+        }
+        for (engine, spec) in self.engines.iter().zip(&spec.engines) {
+            if engine.outstanding() != 0 {
+                wrong.push(format!("{}: {} tags in use", spec.name, engine.outstanding()));
+            }
+        }
+        wrong
+    }
+}

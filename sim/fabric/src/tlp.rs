@@ -1,0 +1,76 @@
+//! [`Tlp`]: a transaction layer packet in flight or queued; 32 bytes, copied by value.
+
+/// Kinds of TLP with their own credits, in the order of the credit arrays.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Class {
+    /// A posted request: memory write.
+    Posted = 0,
+    /// A non-posted request: memory read.
+    NonPosted = 1,
+    /// A completion.
+    Completion = 2,
+}
+
+impl Class {
+    /// All classes, in the order of the credit arrays.
+    pub const ALL: [Class; 3] = [Class::Posted, Class::NonPosted, Class::Completion];
+
+    #[inline]
+    pub(crate) fn at(self) -> usize {
+        self as usize
+    }
+}
+
+/// A packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Tlp {
+    /// Address of the first byte (bus address on the requester's side). For a completion: unused.
+    pub addr: u64,
+    /// When the request was issued, in picoseconds.
+    pub issued: u64,
+    /// Number of its current hop in the table of hops.
+    pub hop: u32,
+    /// Arrival number at the link it came in by: the order that ordering rules compare.
+    pub order: u32,
+    /// For a request: the requester's tag. For a completion: the tag it answers.
+    pub tag: u16,
+    /// Flow it belongs to.
+    pub flow: u16,
+    /// Payload bytes; for a read request the bytes asked for. At most 4096.
+    pub length: u16,
+    /// Kind.
+    pub class: Class,
+    /// A completion that carries an error status instead of data.
+    pub failed: bool,
+}
+
+impl Tlp {
+    /// Bytes of payload that travel with it.
+    #[inline]
+    pub fn payload(&self) -> u64 {
+        if self.class == Class::NonPosted || self.failed { 0 } else { u64::from(self.length) }
+    }
+
+    /// Bytes of its header: three double words, four for a request to an address above 4 GiB.
+    #[inline]
+    pub fn header(&self) -> u64 {
+        if self.class == Class::Completion || self.addr <= 0xffff_ffff { 12 } else { 16 }
+    }
+
+    /// Data credits (16 bytes each) it needs.
+    #[inline]
+    pub fn data_credits(&self) -> u32 {
+        u32::try_from(self.payload().div_ceil(16)).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tlp_stays_small() {
+        assert!(size_of::<Tlp>() <= 32);
+    }
+}

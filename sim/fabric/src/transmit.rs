@@ -1,0 +1,311 @@
+//! The three things that happen to a TLP at a link: it waits, it is sent, it arrives.
+//!
+//! Arbitration is round robin over the inputs of an output; local sources (completions, writer, reader) take part
+//! like inputs. Within one input the oldest TLP that has credits and may go first goes first; the ordering rules
+//! (Base Specification, Transaction Ordering): a posted request may pass anything, nothing passes an older posted
+//! request of the same input.
+
+use crate::path::Hop;
+use crate::requester::Offer;
+use crate::run::Fabric;
+use crate::spec::LinkId;
+use crate::state::{CreditReturn, Flight, JOBS, LinkState, READER, WRITER};
+use crate::tlp::{Class, Tlp};
+
+/// Multiplier of the digest's fold: the 64-bit golden ratio, odd, so that no step loses information.
+const FOLD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// What became of looking at one input.
+enum Look {
+    Sent,
+    /// Nothing can be sent before that time.
+    At(u64),
+    /// Something waits for credits of that class.
+    Starved(Class),
+    Nothing,
+}
+
+impl LinkState {
+    /// Takes back the credits whose return has become known.
+    #[inline]
+    fn absorb_returns(&mut self, now: u64) {
+        while let Some(back) = self.returns.front() {
+            if back.at > now {
+                break;
+            }
+            let class = back.class.at();
+            self.header[class] += back.header;
+            self.data[class] += back.data;
+            self.returns.pop_front();
+        }
+    }
+
+    #[inline]
+    pub(crate) fn has_credits(&self, class: Class, data: u32) -> bool {
+        self.header[class.at()] >= 1 && self.data[class.at()] >= data
+    }
+}
+
+impl Fabric {
+    /// Lets `link` try to send at `time`, or when the TLP it is sending is out.
+    #[inline]
+    pub(crate) fn wake(&mut self, link: LinkId, time: u64) {
+        let time = time.max(self.state.links[link.at()].free_at);
+        self.queue.set_earlier(Fabric::start_slot(link), time);
+    }
+
+    /// The head of the oldest TLP on `link` is ready behind it.
+    pub(crate) fn arrive(&mut self, link: LinkId) {
+        let state = &mut self.state.links[link.at()];
+        let Some(flight) = state.flights.pop_front() else { return };
+        match state.flights.front() {
+            Some(next) => self.queue.set(Fabric::arrival_slot(link), next.ready),
+            None => self.queue.clear(Fabric::arrival_slot(link)),
+        }
+        let mut tlp = flight.tlp;
+        if let Some(route) = self.routes.hops[tlp.hop as usize].ends {
+            self.terminate(link, tlp, route);
+            return;
+        }
+        state.arrivals = state.arrivals.wrapping_add(1);
+        tlp.order = state.arrivals;
+        tlp.hop += 1;
+        let Hop { link: next, queue, .. } = self.routes.hops[tlp.hop as usize];
+        self.check_route(link, next, &tlp);
+        let lists = &mut self.state.queues[queue as usize];
+        self.state.arena.push(&mut lists[tlp.class.at()], tlp);
+        self.state.links[next.at()].waiting |= 1 << self.spec.links[link.at()].input;
+        if self.state.links[next.at()].free_at <= self.state.now {
+            self.start(next);
+        } else {
+            self.wake(next, self.state.now);
+        }
+    }
+
+    /// `link` may send one TLP now.
+    pub(crate) fn start(&mut self, link: LinkId) {
+        let now = self.state.now;
+        let slot = Fabric::start_slot(link);
+        let state = &mut self.state.links[link.at()];
+        state.absorb_returns(now);
+        let (waiting, turn) = (state.waiting, state.turn);
+        if waiting == 0 {
+            self.queue.clear(slot);
+            return;
+        }
+        if state.free_at > now {
+            self.queue.set(slot, state.free_at);
+            return;
+        }
+        let mut wake = u64::MAX;
+        let mut starved = false;
+        let mut left = waiting.rotate_right(turn);
+        while left != 0 {
+            let input = (left.trailing_zeros() + turn) % u128::BITS;
+            left &= left - 1;
+            match self.look(link, input) {
+                Look::Sent => {
+                    let state = &mut self.state.links[link.at()];
+                    state.turn = (input + 1) % u128::BITS;
+                    if state.waiting == 0 {
+                        self.queue.clear(slot);
+                    } else {
+                        self.queue.set(slot, state.free_at);
+                    }
+                    return;
+                }
+                Look::At(time) => wake = wake.min(time),
+                Look::Starved(class) => {
+                    starved = true;
+                    self.state.links[link.at()].starved_since[class.at()].get_or_insert(now);
+                }
+                Look::Nothing => {}
+            }
+        }
+        if starved && let Some(back) = self.state.links[link.at()].returns.front() {
+            wake = wake.min(back.at);
+        }
+        if wake == u64::MAX {
+            self.queue.clear(slot);
+        } else {
+            self.queue.set(slot, wake);
+        }
+    }
+
+    #[inline]
+    fn look(&mut self, link: LinkId, input: u32) -> Look {
+        match input {
+            JOBS => self.look_at_jobs(link),
+            WRITER | READER => self.look_at_engine(link, input),
+            _ => self.look_at_queue(link, input),
+        }
+    }
+
+    #[inline]
+    fn look_at_queue(&mut self, link: LinkId, input: u32) -> Look {
+        let (base, stride) = self.queue_base[link.at()];
+        let queue = (base + input * stride) as usize;
+        let lists = self.state.queues[queue];
+        let fronts = Class::ALL.map(|class| self.state.arena.front(lists[class.at()]).copied());
+        let posted = fronts[Class::Posted.at()].map(|tlp| tlp.order);
+        let state = &self.state.links[link.at()];
+        let mut best: Option<Tlp> = None;
+        let mut starved = None;
+        for tlp in fronts.into_iter().flatten() {
+            // Orders are compared as distances: they wrap after 2^32 arrivals.
+            let older = |a: u32, b: u32| a.wrapping_sub(b) > u32::MAX / 2;
+            if tlp.class != Class::Posted && posted.is_some_and(|posted| older(posted, tlp.order)) {
+                continue;
+            }
+            if !state.has_credits(tlp.class, tlp.data_credits()) {
+                starved = Some(tlp.class);
+            } else if best.is_none_or(|best| older(tlp.order, best.order)) {
+                best = Some(tlp);
+            }
+        }
+        let Some(best) = best else { return starved.map_or(Look::Nothing, Look::Starved) };
+        let lists = &mut self.state.queues[queue];
+        let tlp = self.state.arena.pop(&mut lists[best.class.at()]);
+        if lists.iter().all(|list| list.is_empty()) {
+            self.state.links[link.at()].waiting &= !(1 << input);
+        }
+        let node = self.spec.links[link.at()].from;
+        let from = self.spec.nodes[node.at()].inputs[input as usize];
+        self.send(link, tlp);
+        // The buffer is free when the last byte has left.
+        let left_at = self.state.links[link.at()].free_at;
+        self.return_credits(from, &tlp, left_at);
+        Look::Sent
+    }
+
+    fn look_at_jobs(&mut self, link: LinkId) -> Look {
+        let Some((ready, tlp)) = self.next_completion(link) else { return Look::Nothing };
+        if ready > self.state.now {
+            return Look::At(ready);
+        }
+        if !self.state.links[link.at()].has_credits(Class::Completion, tlp.data_credits()) {
+            return Look::Starved(Class::Completion);
+        }
+        self.take_completion(link, &tlp);
+        self.send(link, tlp);
+        Look::Sent
+    }
+
+    fn look_at_engine(&mut self, link: LinkId, input: u32) -> Look {
+        let engine = self.engine_at(link, input);
+        let (class, data) = match self.offer(engine) {
+            Offer::At(time) => return Look::At(time),
+            Offer::Nothing => return Look::Nothing,
+            Offer::Ready { class, data } => (class, data),
+        };
+        if !self.state.links[link.at()].has_credits(class, data) {
+            return Look::Starved(class);
+        }
+        let tlp = self.issue(engine);
+        if self.state.engines[engine.at()].active.is_empty() {
+            self.state.links[link.at()].waiting &= !(1 << input);
+        }
+        self.send(link, tlp);
+        Look::Sent
+    }
+
+    /// Puts `tlp` on `link`, which must be free and have credits for it.
+    fn send(&mut self, link: LinkId, tlp: Tlp) {
+        let now = self.state.now;
+        let spec = &self.spec.links[link.at()];
+        let state = &mut self.state.links[link.at()];
+        let ledger = &mut self.ledger.links[link.at()];
+        let payload = tlp.payload();
+        let wire = match spec.pcie {
+            Some(_) => spec.framing.wire_bytes(tlp.header(), payload),
+            // Inside a CPU a request costs what its address does.
+            None => payload.max(16),
+        };
+        let debt = if state.debt == 0 { 0 } else { pay_in_idle_time(state, spec.rate, now) };
+        let picos = (wire + debt) * spec.rate.picos() + state.remainder;
+        state.remainder = picos % spec.rate.bytes();
+        let mut time = picos / spec.rate.bytes();
+        if let Some(port) = spec.port_rate {
+            let port_time = (payload * port.picos()).div_ceil(port.bytes());
+            if port_time > time {
+                ledger.port_busy += port_time;
+                time = port_time;
+            }
+        }
+        let class = tlp.class.at();
+        debug_assert!(state.free_at <= now && state.has_credits(tlp.class, tlp.data_credits()));
+        if spec.credits[class].header != 0 {
+            state.header[class] -= 1;
+        }
+        if spec.credits[class].data != 0 {
+            state.data[class] -= tlp.data_credits();
+        }
+        if let Some(since) = state.starved_since[class].take() {
+            ledger.starved[class] += now - since;
+        }
+        state.free_at = now + time;
+        ledger.tlps += 1;
+        ledger.wire_bytes += wire;
+        ledger.payload_bytes += payload;
+        ledger.busy += time;
+        let gap = now - ledger.last_start;
+        ledger.last_start = now;
+        let seen = gap ^ u64::from(tlp.flow) << 48 ^ u64::from(tlp.length) << 32 ^ u64::from(class as u8) << 46;
+        ledger.digest = ledger.digest.wrapping_mul(FOLD).wrapping_add(seen);
+
+        let hop = &self.routes.hops[tlp.hop as usize];
+        let cut_through = hop.ends.is_none() && self.routes.hops[tlp.hop as usize + 1].cut_through;
+        let ready = spec.latency.0 + if cut_through { now } else { now + time };
+        if state.flights.is_empty() {
+            self.queue.set(Fabric::arrival_slot(link), ready);
+        }
+        state.flights.push_back(Flight { ready, tlp });
+        if spec.dllp_interval != 0 {
+            let finite = spec.credits[class].header != 0;
+            self.owe_dllps(spec.reverse, wire, spec.dllp_interval, finite);
+        }
+    }
+
+    /// The receiver of `wire` bytes owes the other side acknowledgements and, for finite buffers, credit updates.
+    fn owe_dllps(&mut self, reverse: LinkId, wire: u64, interval: u64, finite: bool) {
+        let state = &mut self.state.links[reverse.at()];
+        state.unacknowledged += wire;
+        if state.unacknowledged >= interval {
+            state.unacknowledged -= interval;
+            let bytes = crate::link_layer::DLLP_BYTES * if finite { 2 } else { 1 };
+            state.debt += bytes;
+            self.ledger.links[reverse.at()].dllp_bytes += bytes;
+        }
+    }
+
+    /// The receive buffer that `tlp` used behind `link` becomes free at `time`.
+    #[inline]
+    pub(crate) fn return_credits(&mut self, link: LinkId, tlp: &Tlp, time: u64) {
+        let spec = &self.spec.links[link.at()];
+        let class = tlp.class;
+        let granted = spec.credits[class.at()];
+        if granted.header == 0 && granted.data == 0 {
+            return;
+        }
+        let at = time + spec.credit_latency.0;
+        let header = u32::from(granted.header != 0);
+        let data = if granted.data == 0 { 0 } else { tlp.data_credits() };
+        let state = &mut self.state.links[link.at()];
+        // Returns are known in order: a later one never overtakes an earlier one on the way.
+        let at = state.returns.back().map_or(at, |last| at.max(last.at));
+        state.returns.push_back(CreditReturn { at, header, data, class });
+        if state.starved_since[class.at()].is_some() {
+            self.wake(link, at);
+        }
+    }
+}
+
+/// DLLPs went out while the link was idle; what is left must be sent before the next TLP.
+fn pay_in_idle_time(state: &mut LinkState, rate: peerbus_units::Rate, now: u64) -> u64 {
+    let idle = now - state.free_at;
+    // A microsecond carries more DLLP bytes on any link than can be owed.
+    let paid = if idle > 1_000_000 { state.debt } else { idle * rate.bytes() / rate.picos() };
+    let left = state.debt.saturating_sub(paid);
+    state.debt = 0;
+    left
+}
