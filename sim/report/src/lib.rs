@@ -1,0 +1,1 @@
+//! A scenario's result as text, JSON and HTML, and its comparison with a baseline.
