@@ -23,7 +23,7 @@ impl Fabric {
                 let (start, done) = self.occupy_memory(node, u64::from(tlp.length));
                 if tlp.class == Class::Posted {
                     self.return_credits(link, &tlp, done);
-                    self.ledger.flows[usize::from(tlp.flow)].record_latency(now - tlp.issued);
+                    self.record_request(tlp.flow, now - tlp.issued);
                     self.account(tlp.tag, tlp.flow, u64::from(tlp.length), true, done);
                 } else {
                     self.return_credits(link, &tlp, now);
@@ -79,7 +79,7 @@ impl Fabric {
             failed,
         };
         self.state.links[link.at()].jobs.push_back(job);
-        self.state.links[link.at()].waiting |= 1 << JOBS;
+        self.state.links[link.at()].waiting[Class::Completion.at()] |= 1 << JOBS;
         self.wake(link, ready);
     }
 
@@ -116,7 +116,7 @@ impl Fabric {
         if job.left == 0 {
             state.jobs.pop_front();
             if state.jobs.is_empty() {
-                state.waiting &= !(1 << JOBS);
+                state.waiting[Class::Completion.at()] &= !(1 << JOBS);
             }
         }
     }

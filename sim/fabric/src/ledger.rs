@@ -47,6 +47,15 @@ pub struct MemoryLedger {
     pub busy: u64,
 }
 
+/// What the latencies of a flow are measured over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LatencyOf {
+    /// Single requests: a write until it is delivered, a read until its last completion.
+    Request,
+    /// Whole descriptors: from submission to the last byte.
+    Descriptor,
+}
+
 /// Counters of a flow.
 #[derive(Clone, Debug)]
 pub struct FlowLedger {
@@ -60,13 +69,17 @@ pub struct FlowLedger {
     pub first: Option<u64>,
     /// When the last byte arrived or was refused.
     pub last: u64,
-    /// Latency of requests in picoseconds: a write until it is delivered, a read until its last completion.
+    /// Latencies in picoseconds.
     pub latency: Histogram<u32>,
+    /// What they are latencies of.
+    pub latency_of: LatencyOf,
     /// The last engine that worked for it.
     pub engine: Option<EngineId>,
     /// Route of its last request.
     pub route: Option<u32>,
-    /// Time during which each resource held it back.
+    /// Time during which it was watched having work, and in which each resource held it back.
+    pub watched: u64,
+    /// See [`FlowLedger::watched`]; the shares of ties overlap.
     pub limited: BTreeMap<Resource, u64>,
     /// Delivered bytes at the last look.
     pub(crate) seen: u64,
@@ -76,7 +89,7 @@ pub struct FlowLedger {
 const LATENCY_MAX: u64 = 1 << 42;
 
 impl FlowLedger {
-    pub(crate) fn new() -> FlowLedger {
+    pub(crate) fn new(latency_of: LatencyOf) -> FlowLedger {
         FlowLedger {
             asked: 0,
             delivered: 0,
@@ -84,8 +97,10 @@ impl FlowLedger {
             first: None,
             last: 0,
             latency: Histogram::new_with_max(LATENCY_MAX, 3).expect("the bounds of the histogram are fixed"),
+            latency_of,
             engine: None,
             route: None,
+            watched: 0,
             limited: BTreeMap::new(),
             seen: 0,
         }
@@ -94,6 +109,13 @@ impl FlowLedger {
     /// Records a latency in picoseconds; longer ones than the histogram holds count as its largest.
     pub fn record_latency(&mut self, picos: u64) {
         self.latency.saturating_record(picos);
+    }
+
+    /// Resources that held it back for at least a tenth of the time it was watched, longest first.
+    pub fn limits(&self) -> Vec<Resource> {
+        let mut limits: Vec<_> = self.limited.iter().filter(|(_, time)| 10 * **time >= self.watched).collect();
+        limits.sort_by_key(|(resource, time)| (std::cmp::Reverse(**time), **resource));
+        limits.into_iter().map(|(resource, _)| *resource).collect()
     }
 
     /// Latency below which `percent` of all requests stay, in picoseconds.

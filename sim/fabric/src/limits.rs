@@ -88,8 +88,9 @@ impl Interval {
 }
 
 impl Fabric {
-    /// Looks at every flow that has work, then plans the next look.
-    pub(crate) fn look_around(&mut self) {
+    /// Looks at every flow that had work since the last look. Besides the looks at regular intervals, the
+    /// fabric's user calls this when the set of flows changes, so that no interval mixes two situations.
+    pub fn look(&mut self) {
         let interval = self.take_interval();
         if interval.length == 0 {
             return;
@@ -99,13 +100,16 @@ impl Fabric {
         for flow in 0..self.ledger.flows.len() {
             let ledger = &self.ledger.flows[flow];
             if ledger.asked > ledger.delivered + ledger.refused || moved[flow] > 0 {
+                self.ledger.flows[flow].watched += interval.length;
                 for resource in self.limits_of(flow, &interval, &moved, &users) {
                     *self.ledger.flows[flow].limited.entry(resource).or_default() += interval.length;
                 }
             }
             self.ledger.flows[flow].seen = self.ledger.flows[flow].delivered;
         }
-        self.extend_series(interval);
+        for (sum, busy) in self.series_part.iter_mut().zip(&interval.links) {
+            *sum += busy;
+        }
     }
 
     fn take_interval(&mut self) -> Interval {
@@ -271,18 +275,20 @@ impl Fabric {
         Resource::Credits(link)
     }
 
-    fn extend_series(&mut self, interval: Interval) {
+    /// Ends an interval of the series.
+    pub(crate) fn extend_series(&mut self) {
         let series = &mut self.ledger.series;
         series.interval = self.interval;
-        // A look at the end of the run is shorter than an interval; it completes the last one.
-        series.busy.push(interval.links);
+        let links = self.series_part.len();
+        series.busy.push(std::mem::replace(&mut self.series_part, vec![0; links]));
         if series.busy.len() >= MAX_INTERVALS {
             let merged = series.busy.chunks(2).map(|pair| {
                 let second = pair.get(1);
                 let add = |(i, busy): (usize, &u64)| busy + second.map_or(0, |second| second[i]);
                 pair[0].iter().enumerate().map(add).collect()
             });
-            series.busy = merged.collect();
+            let merged: Vec<Vec<u64>> = merged.collect();
+            series.busy = merged;
             self.interval *= 2;
             series.interval = self.interval;
         }

@@ -1,8 +1,10 @@
 //! DMA engines: descriptors in, requests out.
 //!
-//! A device has a writer and a reader. An engine takes any number of descriptors and serves them round robin, one
-//! request at a time. A request never crosses a 4 KiB boundary (Base Specification), the edge of a decoded window,
+//! A device has a writer and a reader. An engine takes any number of descriptors and serves flows round robin, one
+//! request at a time, and the descriptors of one flow in order. A request never crosses a 4 KiB boundary (Base Specification), the edge of a decoded window,
 //! or its limit: MPS for a write, MRRS for a read. A reader keeps one tag per outstanding request.
+
+use std::collections::VecDeque;
 
 use peerbus_units::{Bytes, DmaAddr};
 
@@ -63,7 +65,9 @@ pub(crate) struct EngineState {
     /// Earliest time of the next request, by the engine's rate.
     pub next_issue: u64,
     remainder: u64,
+    /// At most one descriptor per flow: those of a flow are served in order.
     pub active: Vec<Active>,
+    waiting: VecDeque<Active>,
     turn: usize,
     pub tags: Vec<Outstanding>,
     free_tags: Vec<u16>,
@@ -85,6 +89,7 @@ impl EngineState {
             next_issue: 0,
             remainder: 0,
             active: Vec::new(),
+            waiting: VecDeque::new(),
             turn: 0,
             tags: vec![Outstanding::default(); usize::from(spec.tags)],
             // Popped from the end: tag 0 is used first.
@@ -99,6 +104,29 @@ impl EngineState {
 
     pub fn has_free_tag(&self) -> bool {
         !self.free_tags.is_empty()
+    }
+
+    fn add(&mut self, new: Active) {
+        if self.active.iter().any(|active| active.flow == new.flow) {
+            self.waiting.push_back(new);
+        } else {
+            self.active.push(new);
+        }
+    }
+
+    /// The descriptor at `turn` has issued its last request: the flow's next one takes its place.
+    fn retire(&mut self, turn: usize) {
+        let flow = self.active[turn].flow;
+        match self.waiting.iter().position(|waiting| waiting.flow == flow) {
+            Some(next) => {
+                self.active[turn] = self.waiting.remove(next).expect("position was found");
+                self.turn = turn + 1;
+            }
+            None => {
+                self.active.remove(turn);
+                self.turn = turn;
+            }
+        }
     }
 }
 
@@ -119,7 +147,7 @@ impl Fabric {
             return;
         };
         let ready = self.state.now + spec.request_latency.0;
-        self.state.engines[descriptor.engine.at()].active.push(Active {
+        self.state.engines[descriptor.engine.at()].add(Active {
             descriptor: number,
             flow: descriptor.flow.0,
             addr: descriptor.addr.0,
@@ -127,7 +155,8 @@ impl Fabric {
             ready,
             decoded: None,
         });
-        self.state.links[link.at()].waiting |= 1 << self.engine_bit(descriptor.engine);
+        let (class, bit) = self.engine_bit(descriptor.engine);
+        self.state.links[link.at()].waiting[class.at()] |= 1 << bit;
         self.wake(link, ready);
     }
 
@@ -211,7 +240,7 @@ impl Fabric {
             tlp.tag = tag;
         }
         if active.left == 0 {
-            state.active.remove(turn);
+            state.retire(turn);
         } else {
             state.turn = turn + 1;
         }
@@ -235,7 +264,7 @@ impl Fabric {
         if left == 0 {
             state.free_tags.push(tlp.tag);
             if !tlp.failed {
-                self.ledger.flows[usize::from(tlp.flow)].record_latency(now - tlp.issued);
+                self.record_request(tlp.flow, now - tlp.issued);
             }
             let link = self.spec.engines[engine.at()].link;
             if !self.state.engines[engine.at()].active.is_empty() {

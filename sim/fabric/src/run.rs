@@ -8,13 +8,13 @@ use peerbus_machine::Registers;
 use peerbus_units::Picos;
 
 use crate::decode::{Decode, Miss};
-use crate::ledger::{EngineLedger, FlowLedger, Ledger, LinkLedger, MemoryLedger, Refusal};
+use crate::ledger::{EngineLedger, FlowLedger, LatencyOf, Ledger, LinkLedger, MemoryLedger, Refusal};
 use crate::limits::{FIRST_INTERVAL, Looked};
 use crate::path::{Decoded, Routes};
 use crate::requester::Descriptor;
 use crate::spec::{EngineId, FlowId, LinkId, NodeId, NodeKind, Options, Spec};
 use crate::state::{READER, State, WRITER};
-use crate::tlp::Tlp;
+use crate::tlp::{Class, Tlp};
 
 /// Something the fabric's user waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,6 +79,8 @@ pub struct Fabric {
     pub(crate) descriptors: Descriptors,
     pub(crate) looked: Looked,
     pub(crate) interval: u64,
+    /// Busy times of links since the last end of a regular interval.
+    pub(crate) series_part: Vec<u64>,
     /// First queue number and stride of each link's inputs.
     pub(crate) queue_base: Vec<(u32, u32)>,
     decode: Decode,
@@ -111,6 +113,7 @@ impl Fabric {
             descriptors: Descriptors::default(),
             looked: Looked::default(),
             interval: FIRST_INTERVAL,
+            series_part: vec![0; spec.links.len()],
             decode,
             machine: machine.clone(),
             registers: registers.clone(),
@@ -126,9 +129,9 @@ impl Fabric {
     }
 
     /// A new flow to count for. At most 65,536.
-    pub fn add_flow(&mut self) -> FlowId {
+    pub fn add_flow(&mut self, latency_of: LatencyOf) -> FlowId {
         let number = u16::try_from(self.ledger.flows.len()).expect("at most 65,536 flows");
-        self.ledger.flows.push(FlowLedger::new());
+        self.ledger.flows.push(FlowLedger::new(latency_of));
         FlowId(number)
     }
 
@@ -152,7 +155,8 @@ impl Fabric {
                 if slot.0.is_multiple_of(2) { self.arrive(link) } else { self.start(link) }
             } else if slot == self.look_slot() {
                 self.queue.clear(slot);
-                self.look_around();
+                self.look();
+                self.extend_series();
                 self.plan_look();
             } else {
                 self.queue.clear(slot);
@@ -176,7 +180,8 @@ impl Fabric {
     /// Takes a last look and checks that nothing was lost: bytes asked are bytes delivered or refused, all
     /// credits are back, no TLP is left. Call it when [`Fabric::advance`] has returned `None`.
     pub fn finish(&mut self) {
-        self.look_around();
+        self.look();
+        self.extend_series();
         let leftovers = self.state.leftovers(&self.spec);
         assert!(leftovers.is_empty(), "the fabric lost something: {leftovers:?}");
         for flow in &self.ledger.flows {
@@ -212,10 +217,21 @@ impl Fabric {
             open.refused += bytes;
         }
         if open.left == 0 {
+            if flow.latency_of == LatencyOf::Descriptor && open.refused == 0 {
+                flow.record_latency(time - open.submitted);
+            }
             let (token, submitted) = (open.token, Picos(open.submitted));
             let (delivered, refused) = (open.asked - open.refused, open.refused);
             self.descriptors.free.push(number);
             self.upcalls.push_back(Upcall::Done { token, submitted, delivered, refused });
+        }
+    }
+
+    /// A request of `flow` took that long.
+    pub(crate) fn record_request(&mut self, flow: u16, picos: u64) {
+        let flow = &mut self.ledger.flows[usize::from(flow)];
+        if flow.latency_of == LatencyOf::Request {
+            flow.record_latency(picos);
         }
     }
 
@@ -246,8 +262,9 @@ impl Fabric {
         self.ledger.flows[usize::from(flow)].engine.expect("a TLP of a flow was issued by an engine")
     }
 
-    pub(crate) fn engine_bit(&self, engine: EngineId) -> u32 {
-        if self.is_writer(engine) { WRITER } else { READER }
+    /// Class of an engine's requests and its bit among the inputs of its device's link.
+    pub(crate) fn engine_bit(&self, engine: EngineId) -> (Class, u32) {
+        if self.is_writer(engine) { (Class::Posted, WRITER) } else { (Class::NonPosted, READER) }
     }
 
     pub(crate) fn engine_at(&self, link: LinkId, input: u32) -> EngineId {

@@ -272,6 +272,11 @@ impl Spec {
         self.nodes[from.at()].outputs.iter().copied().find(|link| self.links[link.at()].to == to)
     }
 
+    /// Whether a device's node has a link to anything.
+    pub fn is_linked(&self, node: NodeId) -> bool {
+        self.nodes[node.at()].upstream.is_some()
+    }
+
     /// Number of the queue of TLPs that came in by `input` and leave by `output`, two links of one node.
     pub(crate) fn queue(&self, input: LinkId, output: LinkId) -> u32 {
         let (input, output) = (&self.links[input.at()], &self.links[output.at()]);

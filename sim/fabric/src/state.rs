@@ -53,8 +53,8 @@ pub(crate) struct LinkState {
     /// Credits left, per class; `INFINITE` never runs out.
     pub header: [u32; 3],
     pub data: [u32; 3],
-    /// Inputs with something for this output: links of the node by input number, then the local sources.
-    pub waiting: u128,
+    /// Per class, inputs with something for this output: links of the node by input number, then local sources.
+    pub waiting: [u128; 3],
     /// Input to look at first.
     pub turn: u32,
     /// Number of the next arrival behind this link.
@@ -78,6 +78,14 @@ pub(crate) const JOBS: u32 = 120;
 pub(crate) const WRITER: u32 = 121;
 pub(crate) const READER: u32 = 122;
 
+impl LinkState {
+    /// True when any input has anything for this output.
+    #[inline]
+    pub fn is_waiting(&self) -> bool {
+        self.waiting[0] | self.waiting[1] | self.waiting[2] != 0
+    }
+}
+
 /// State of the fabric.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
@@ -99,7 +107,7 @@ impl State {
             remainder: 0,
             header: link.credits.map(|credits| count(credits.header)),
             data: link.credits.map(|credits| count(credits.data)),
-            waiting: 0,
+            waiting: [0; 3],
             turn: 0,
             arrivals: 0,
             debt: 0,
@@ -137,7 +145,7 @@ impl State {
                     wrong.push(format!("{}: {data} of {} {class:?} data credits", link.name, granted.data));
                 }
             }
-            if !state.flights.is_empty() || !state.jobs.is_empty() || state.waiting != 0 {
+            if !state.flights.is_empty() || !state.jobs.is_empty() || state.is_waiting() {
                 wrong.push(format!("{}: traffic left", link.name));
             }
         }

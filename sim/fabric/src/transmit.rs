@@ -40,6 +40,21 @@ impl LinkState {
         }
     }
 
+    /// Inputs whose waiting class has a header credit, and whether some class has none. Notes since when.
+    #[inline]
+    fn candidates(&mut self, now: u64) -> (u128, bool) {
+        let (mut candidates, mut starved) = (0, false);
+        for class in 0..3 {
+            if self.header[class] > 0 {
+                candidates |= self.waiting[class];
+            } else if self.waiting[class] != 0 {
+                starved = true;
+                self.starved_since[class].get_or_insert(now);
+            }
+        }
+        (candidates, starved)
+    }
+
     #[inline]
     pub(crate) fn has_credits(&self, class: Class, data: u32) -> bool {
         self.header[class.at()] >= 1 && self.data[class.at()] >= data
@@ -74,7 +89,7 @@ impl Fabric {
         self.check_route(link, next, &tlp);
         let lists = &mut self.state.queues[queue as usize];
         self.state.arena.push(&mut lists[tlp.class.at()], tlp);
-        self.state.links[next.at()].waiting |= 1 << self.spec.links[link.at()].input;
+        self.state.links[next.at()].waiting[tlp.class.at()] |= 1 << self.spec.links[link.at()].input;
         if self.state.links[next.at()].free_at <= self.state.now {
             self.start(next);
         } else {
@@ -88,8 +103,7 @@ impl Fabric {
         let slot = Fabric::start_slot(link);
         let state = &mut self.state.links[link.at()];
         state.absorb_returns(now);
-        let (waiting, turn) = (state.waiting, state.turn);
-        if waiting == 0 {
+        if !state.is_waiting() {
             self.queue.clear(slot);
             return;
         }
@@ -97,20 +111,21 @@ impl Fabric {
             self.queue.set(slot, state.free_at);
             return;
         }
+        let (candidates, mut starved) = state.candidates(now);
+        let turn = state.turn;
         let mut wake = u64::MAX;
-        let mut starved = false;
-        let mut left = waiting.rotate_right(turn);
+        let mut left = candidates.rotate_right(turn);
         while left != 0 {
             let input = (left.trailing_zeros() + turn) % u128::BITS;
             left &= left - 1;
-            match self.look(link, input) {
+            match self.look_at(link, input) {
                 Look::Sent => {
                     let state = &mut self.state.links[link.at()];
                     state.turn = (input + 1) % u128::BITS;
-                    if state.waiting == 0 {
-                        self.queue.clear(slot);
-                    } else {
+                    if state.is_waiting() {
                         self.queue.set(slot, state.free_at);
+                    } else {
+                        self.queue.clear(slot);
                     }
                     return;
                 }
@@ -133,7 +148,7 @@ impl Fabric {
     }
 
     #[inline]
-    fn look(&mut self, link: LinkId, input: u32) -> Look {
+    fn look_at(&mut self, link: LinkId, input: u32) -> Look {
         match input {
             JOBS => self.look_at_jobs(link),
             WRITER | READER => self.look_at_engine(link, input),
@@ -145,29 +160,29 @@ impl Fabric {
     fn look_at_queue(&mut self, link: LinkId, input: u32) -> Look {
         let (base, stride) = self.queue_base[link.at()];
         let queue = (base + input * stride) as usize;
-        let lists = self.state.queues[queue];
-        let fronts = Class::ALL.map(|class| self.state.arena.front(lists[class.at()]).copied());
-        let posted = fronts[Class::Posted.at()].map(|tlp| tlp.order);
+        let lists = &self.state.queues[queue];
         let state = &self.state.links[link.at()];
-        let mut best: Option<Tlp> = None;
+        // Orders are compared as distances: they wrap after 2^32 arrivals.
+        let older = |a: u32, b: u32| a.wrapping_sub(b) > u32::MAX / 2;
+        let posted = self.state.arena.front(lists[Class::Posted.at()]).map(|tlp| tlp.order);
+        let mut best: Option<(Class, u32)> = None;
         let mut starved = None;
-        for tlp in fronts.into_iter().flatten() {
-            // Orders are compared as distances: they wrap after 2^32 arrivals.
-            let older = |a: u32, b: u32| a.wrapping_sub(b) > u32::MAX / 2;
-            if tlp.class != Class::Posted && posted.is_some_and(|posted| older(posted, tlp.order)) {
+        for class in Class::ALL {
+            let Some(tlp) = self.state.arena.front(lists[class.at()]) else { continue };
+            if class != Class::Posted && posted.is_some_and(|posted| older(posted, tlp.order)) {
                 continue;
             }
-            if !state.has_credits(tlp.class, tlp.data_credits()) {
-                starved = Some(tlp.class);
-            } else if best.is_none_or(|best| older(tlp.order, best.order)) {
-                best = Some(tlp);
+            if !state.has_credits(class, tlp.data_credits()) {
+                starved = Some(class);
+            } else if best.is_none_or(|(_, order)| older(tlp.order, order)) {
+                best = Some((class, tlp.order));
             }
         }
-        let Some(best) = best else { return starved.map_or(Look::Nothing, Look::Starved) };
-        let lists = &mut self.state.queues[queue];
-        let tlp = self.state.arena.pop(&mut lists[best.class.at()]);
-        if lists.iter().all(|list| list.is_empty()) {
-            self.state.links[link.at()].waiting &= !(1 << input);
+        let Some((class, _)) = best else { return starved.map_or(Look::Nothing, Look::Starved) };
+        let list = &mut self.state.queues[queue][class.at()];
+        let tlp = self.state.arena.pop(list);
+        if list.is_empty() {
+            self.state.links[link.at()].waiting[class.at()] &= !(1 << input);
         }
         let node = self.spec.links[link.at()].from;
         let from = self.spec.nodes[node.at()].inputs[input as usize];
@@ -203,7 +218,7 @@ impl Fabric {
         }
         let tlp = self.issue(engine);
         if self.state.engines[engine.at()].active.is_empty() {
-            self.state.links[link.at()].waiting &= !(1 << input);
+            self.state.links[link.at()].waiting[tlp.class.at()] &= !(1 << input);
         }
         self.send(link, tlp);
         Look::Sent

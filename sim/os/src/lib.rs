@@ -1,17 +1,21 @@
-//! What an operating system runs: PCI resources and peer-to-peer resolution, deciding exactly as Linux does.
+//! What an operating system runs: PCI enumeration and address assignment, and the decision whether two PCI
+//! functions may talk to each other directly.
 //!
-//! This is not a model of an operating system's behaviour but an implementation with the same inputs and the same
-//! outputs. Names follow the kernel's. It sees hardware only through [`ConfigSpace`], never waits and never asks
-//! the time, and could be linked into a real driver.
+//! Same inputs, same outputs as Linux for the kernels named in [`Profile`]; names follow the kernel's. The
+//! crate sees hardware through [`ConfigSpace`] alone, never waits, and never asks the time. What differs
+//! between kernels is a fact in [`Rules`]; no algorithm looks at a version.
 //!
-//! Modules in reading order: [`profile`] (which kernel), [`config_space`] (the hardware), [`pci`] (enumeration and
-//! addresses), `p2pdma` (who may talk to whom, and at which address).
+//! * [`pci`]: enumeration, BAR and bridge-window sizing, assignment, ACS, CPU ↔ bus addresses;
+//! * [`p2pdma`]: map type, distance and DMA address of peer-to-peer transfers.
 #![no_std]
 extern crate alloc;
 
-pub mod config_space;
+mod config;
+pub mod p2pdma;
 pub mod pci;
-pub mod profile;
+mod profile;
 
-pub use config_space::{ConfigSpace, Width};
-pub use profile::{Profile, Rules};
+pub use config::{ConfigAccess, ConfigSpace, Width};
+pub use p2pdma::{CpuIdentity, CpuVendor, MapType, Reason, Resolution};
+pub use pci::{BootOptions, HostBridge, ResourceKind, Tree, WhyNot, Window, boot};
+pub use profile::{AllowedHostBridge, ParseProfileError, Profile, Rules, RulesOptions, WindowSizing};

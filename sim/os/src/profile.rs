@@ -1,94 +1,228 @@
-//! Which kernel: a [`Profile`] is turned once into plain [`Rules`], and no algorithm compares versions.
+//! [`Profile`]: which kernel to be, and [`Rules`]: what that means, as plain facts.
+//!
+//! A profile is turned into rules once, at the start. Everything else in this crate reads rules; nothing
+//! compares versions.
 
 use core::fmt;
 use core::str::FromStr;
 
-/// A kernel whose decisions are reproduced.
-// The names are those people use on the command line and in files.
-#[allow(non_camel_case_types)]
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// A kernel generation whose decisions are reproduced.
+#[allow(non_camel_case_types, reason = "the names are those of the files and the command line: Linux_6_12")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Profile {
-    /// 6.1.192, long-term.
+    /// Linux 6.1.192 (longterm).
     Linux_6_1,
-    /// 6.12.117, long-term.
+    /// Linux 6.12.117 (longterm).
     Linux_6_12,
-    /// 7.3.4, mainline in November 2026.
+    /// Linux 7.3.4.
     Linux_7_3,
 }
 
 impl Profile {
     /// All profiles, oldest first.
     pub const ALL: [Profile; 3] = [Profile::Linux_6_1, Profile::Linux_6_12, Profile::Linux_7_3];
-}
 
-impl fmt::Display for Profile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+    /// The name used in files: `Linux_6_12`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Profile::Linux_6_1 => "Linux_6_1",
+            Profile::Linux_6_12 => "Linux_6_12",
+            Profile::Linux_7_3 => "Linux_7_3",
+        }
     }
-}
 
-/// The text names no profile.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct UnknownProfile;
-
-impl fmt::Display for UnknownProfile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected Linux_6_1, Linux_6_12 or Linux_7_3")
-    }
-}
-
-impl core::error::Error for UnknownProfile {}
-
-impl FromStr for Profile {
-    type Err = UnknownProfile;
-
-    fn from_str(text: &str) -> Result<Profile, UnknownProfile> {
-        match text {
-            "Linux_6_1" => Ok(Profile::Linux_6_1),
-            "Linux_6_12" => Ok(Profile::Linux_6_12),
-            "Linux_7_3" => Ok(Profile::Linux_7_3),
-            _ => Err(UnknownProfile),
+    /// The facts in which this kernel differs from others, changed by `options`.
+    pub fn rules(self, options: RulesOptions) -> Rules {
+        let base = Rules {
+            profile: self,
+            host_bridge_allow_list: ALLOWED_6_1,
+            window_sizing: WindowSizing::Cumulative,
+            relaxed_window_tail: false,
+            alignment_orders: 24,
+            optional_roms_and_empty_windows: false,
+            io_windows_count_required_twice: false,
+            tail_below_alignment: false,
+            unplaced_windows_stay: false,
+            try_everything_first: false,
+            redirect_disable_keeps_firmware_word: false,
+        };
+        let rules = match self {
+            Profile::Linux_6_1 => base,
+            Profile::Linux_6_12 => {
+                Rules { relaxed_window_tail: true, redirect_disable_keeps_firmware_word: true, ..base }
+            }
+            Profile::Linux_7_3 => Rules {
+                host_bridge_allow_list: ALLOWED_7_3,
+                window_sizing: WindowSizing::Head,
+                alignment_orders: 28,
+                optional_roms_and_empty_windows: true,
+                io_windows_count_required_twice: true,
+                tail_below_alignment: true,
+                unplaced_windows_stay: true,
+                try_everything_first: true,
+                redirect_disable_keeps_firmware_word: true,
+                ..base
+            },
+        };
+        match options.host_bridge_allow_list {
+            Some(list) => Rules { host_bridge_allow_list: list, ..rules },
+            None => rules,
         }
     }
 }
 
-/// How bridge windows are sized and aligned.
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The text names no known profile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ParseProfileError;
+
+impl fmt::Display for ParseProfileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("unknown kernel profile; expected Linux_6_1, Linux_6_12 or Linux_7_3")
+    }
+}
+
+impl core::error::Error for ParseProfileError {}
+
+impl FromStr for Profile {
+    type Err = ParseProfileError;
+
+    fn from_str(text: &str) -> Result<Profile, ParseProfileError> {
+        Profile::ALL.into_iter().find(|profile| profile.name() == text).ok_or(ParseProfileError)
+    }
+}
+
+/// Changes to a profile, for questions such as "what if this host bridge were listed".
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct RulesOptions {
+    /// Another table of host bridges that forward peer-to-peer traffic.
+    pub host_bridge_allow_list: Option<&'static [AllowedHostBridge]>,
+}
+
+/// How a kernel derives the size and alignment of a bridge's memory window from its contents.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum WindowSizing {
-    /// 6.x: sizes accumulate; `relaxed` (6.12) falls back to the largest alignment where the result has no place.
-    Cumulative {
-        /// Whether the fallback exists.
-        relaxed: bool,
-    },
-    /// 7.x: the largest alignment is halved while smaller resources fill its head.
+    /// 6.x: the alignment grows with the cumulated contents; the size is rounded up to the alignment.
+    Cumulative,
+    /// 7.x: the alignment is that of the largest content, lowered while smaller contents can fill the room
+    /// in front of it; the size is rounded up to the window granule only.
     Head,
 }
 
-/// Everything that differs between profiles, as facts.
-#[derive(Clone, Debug)]
+/// Everything in which the reproduced kernels differ, as facts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rules {
-    /// The kernel they belong to, for reports.
+    /// Where these facts come from; for reports, never for decisions.
     pub profile: Profile,
-    /// Host bridges between whose ports peer-to-peer is allowed.
-    pub allow_list: &'static [AllowedHostBridge],
-    /// Bridge windows.
+    /// Host bridges that forward between their root ports, in the order the kernel searches them.
+    pub host_bridge_allow_list: &'static [AllowedHostBridge],
+    /// Size and alignment of memory windows.
     pub window_sizing: WindowSizing,
-    /// ROM BARs and empty bridge windows may go without an address.
-    pub optional_roms_and_windows: bool,
-    /// Largest alignment order of a BAR behind a bridge: 2^(20 + orders - 1) bytes.
+    /// A window that would not fit into the already assigned window above it with its preferred alignment is
+    /// sized without rounding.
+    pub relaxed_window_tail: bool,
+    /// Number of power-of-two alignments from 1 MiB that can be sized; a larger one disables the resource.
     pub alignment_orders: u32,
-    /// Which resources prefer which bridge window: 7.x puts 32-bit prefetchable BARs into the non-prefetchable
-    /// window when the prefetchable one is 64-bit.
-    pub resource_tail_alignment: bool,
+    /// Disabled expansion ROMs and windows without required content may stay unassigned without the bus being
+    /// tried again. SR-IOV BARs are optional in every kernel.
+    pub optional_roms_and_empty_windows: bool,
+    /// The extended size of an I/O window adds the rounded required size to contents below 1 KiB.
+    pub io_windows_count_required_twice: bool,
+    /// What remains of a memory size beyond a multiple of its alignment may lie below the aligned address.
+    pub tail_below_alignment: bool,
+    /// An unplaced bridge window keeps its size and type, marked unset; otherwise it is cleared.
+    pub unplaced_windows_stay: bool,
+    /// Required and optional resources of a bus are tried together first even when nothing asks for more
+    /// than its required size, and a failure leaves the optional ones out of the second attempt.
+    pub try_everything_first: bool,
+    /// `pci=disable_acs_redir` starts from the word firmware left, dropping what an IOMMU request added.
+    pub redirect_disable_keeps_firmware_word: bool,
 }
 
-/// An entry of the peer-to-peer allow-list.
+/// One row of the table of host bridges that may forward peer-to-peer traffic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AllowedHostBridge {
-    /// Vendor of the host bridge's identifying function.
+    /// Vendor id of the function that stands for the host bridge.
     pub vendor: u16,
-    /// Its device; `None` for any.
+    /// Its device id; `None` matches every device of the vendor.
     pub device: Option<u16>,
-    /// Both functions must be below the same host bridge.
+    /// Both functions must lie below this same host bridge.
     pub same_host_bridge: bool,
+}
+
+const fn listed(vendor: u16, device: u16) -> AllowedHostBridge {
+    AllowedHostBridge { vendor, device: Some(device), same_host_bridge: false }
+}
+
+const fn same(vendor: u16, device: u16) -> AllowedHostBridge {
+    AllowedHostBridge { vendor, device: Some(device), same_host_bridge: true }
+}
+
+const INTEL: u16 = 0x8086;
+const GOOGLE: u16 = 0x1ae0;
+const NVIDIA: u16 = 0x10de;
+
+/// 6.1.192 and 6.12.117: Xeon E5 / Core i7, Xeon E7 v3 / E5 v3, Skylake-E, later Xeons.
+const ALLOWED_6_1: &[AllowedHostBridge] = &[
+    same(INTEL, 0x3c00),
+    same(INTEL, 0x3c01),
+    same(INTEL, 0x2f00),
+    same(INTEL, 0x2f01),
+    listed(INTEL, 0x2030),
+    listed(INTEL, 0x2031),
+    listed(INTEL, 0x2032),
+    listed(INTEL, 0x2033),
+    listed(INTEL, 0x2020),
+    listed(INTEL, 0x09a2),
+];
+
+/// 7.3.4: adds Intel's integrated accelerators (DSA, IAX, QAT), Google's SoCs and NVIDIA's CPUs.
+const ALLOWED_7_3: &[AllowedHostBridge] = &[
+    same(INTEL, 0x3c00),
+    same(INTEL, 0x3c01),
+    same(INTEL, 0x2f00),
+    same(INTEL, 0x2f01),
+    listed(INTEL, 0x2030),
+    listed(INTEL, 0x2031),
+    listed(INTEL, 0x2032),
+    listed(INTEL, 0x2033),
+    listed(INTEL, 0x2020),
+    listed(INTEL, 0x09a2),
+    listed(INTEL, 0x0b25),
+    listed(INTEL, 0x0cfe),
+    listed(INTEL, 0x11fb),
+    listed(INTEL, 0x1212),
+    listed(INTEL, 0x1216),
+    listed(INTEL, 0x4940),
+    listed(INTEL, 0x4942),
+    listed(INTEL, 0x4944),
+    listed(INTEL, 0x4946),
+    listed(INTEL, 0x4948),
+    AllowedHostBridge { vendor: GOOGLE, device: None, same_host_bridge: false },
+    listed(NVIDIA, 0x2f95),
+    listed(NVIDIA, 0x2f96),
+    listed(NVIDIA, 0x2f97),
+    listed(NVIDIA, 0x2f98),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn names_round_trip() {
+        for profile in Profile::ALL {
+            assert_eq!(profile.to_string().parse(), Ok(profile));
+            assert_eq!(profile.rules(RulesOptions::default()).profile, profile);
+        }
+        for text in ["", "linux_6_12", "Linux_5_15"] {
+            assert_eq!(text.parse::<Profile>(), Err(ParseProfileError));
+        }
+    }
 }

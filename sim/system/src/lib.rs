@@ -3,5 +3,6 @@
 //!
 //! Modules in reading order: [`outcome`] (what a run found out), [`workload`] (what it did).
 
+pub mod expand;
 pub mod outcome;
 pub mod workload;

@@ -1,126 +1,112 @@
-//! [`Tree`]: what enumeration found, and what was assigned to it.
-//!
-//! Functions stand in the order in which the kernel finds them (its device list per bus, depth first); buses
-//! likewise. Resources of a function carry the kernel's numbers: 0–5 BARs, 6 ROM, 7–12 VF BARs, 13–15 the windows
-//! of a bridge (I/O, memory, prefetchable memory).
+//! [`Tree`]: what enumeration found and assignment decided, as plain data.
 
 use alloc::vec::Vec;
+use core::ops::{Index, IndexMut};
 
-use peerbus_units::{BusAddr, Bytes, CpuAddr, FunctionId, Range};
+use peerbus_units::{BusAddr, CpuAddr, FunctionId, Range};
 
-/// Number of a function in [`Tree::functions`].
+use super::failure::WhyNot;
+use super::host::HostBridge;
+use super::resource::{IO_WINDOW, Parent, RESOURCES, Resource, ResourceFlags, ResourceRef};
+use super::space::Space;
+
+/// Position of a function in [`Tree::functions`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct FunctionIndex(pub u32);
+pub struct FunctionIndex(pub usize);
 
-/// Number of a bus in [`Tree::buses`].
+/// Position of a bus in [`Tree::buses`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct BusIndex(pub u32);
+pub struct BusIndex(pub usize);
 
-/// Type bits of a resource, as the kernel keeps them (`IORESOURCE_*`).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
-pub struct Flags {
-    /// I/O ports.
-    pub io: bool,
-    /// Memory.
-    pub memory: bool,
-    /// Prefetchable.
-    pub prefetch: bool,
-    /// May lie above 4 GiB.
-    pub mem_64: bool,
-    /// Wanted but without an address.
-    pub unset: bool,
-    /// Switched off: does not take part any more.
-    pub disabled: bool,
-}
-
-/// Resource number of the ROM.
-pub const ROM_RESOURCE: usize = 6;
-/// Resource number of a bridge's I/O window; memory and prefetchable memory follow.
-pub const BRIDGE_RESOURCES: usize = 13;
-/// Number of resources of a function.
-pub const RESOURCE_COUNT: usize = 16;
-
-/// A BAR or a bridge window.
-#[derive(Clone, Debug, Default)]
-pub struct Resource {
-    /// Type. All false: the function has no such resource, or it was switched off.
-    pub flags: Flags,
-    /// Size asked for: of the BAR, or of the window after sizing.
-    pub size: Bytes,
-    /// Alignment asked for, in bytes.
-    pub align: u64,
-    /// Where it is, in CPU physical addresses; `None` while it has no address.
-    pub range: Option<Range<CpuAddr>>,
-    /// Bus address of its first byte, when it has an address.
-    pub bus: Option<BusAddr>,
-    /// Why it has none.
-    pub why_not: Option<WhyNot>,
-}
-
-/// Why a resource has no address: the cause chain.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct WhyNot {
-    /// What went wrong.
-    pub cause: Cause,
-    /// Size that was asked for.
-    pub size: Bytes,
-    /// Alignment that was asked for.
-    pub align: u64,
-    /// Windows that were tried.
-    pub windows: Vec<TriedWindow>,
-}
-
-/// Kinds of [`WhyNot`].
+/// Layout of the first 64 bytes of a function's configuration space.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Cause {
-    /// No window above has the right type.
-    NoWindow,
-    /// Windows exist, but none has a hole of that size and alignment.
-    NoSpace,
-    /// The bridge above has no window of that type because the window itself found no place.
-    WindowUnassigned,
-    /// The alignment is beyond what the kernel handles.
-    BadAlignment,
+pub enum HeaderType {
+    /// Type 0: an endpoint, or a function of the host.
+    Normal,
+    /// Type 1: a PCI-to-PCI bridge.
+    Bridge,
+    /// Type 2: a CardBus bridge. Listed, not scanned behind.
+    CardBus,
+    /// Any other value: listed, its resources are ignored.
+    Unknown(u8),
 }
 
-/// A window that was tried.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TriedWindow {
-    /// The bridge whose window it is; `None` for a host bridge's.
-    pub bridge: Option<FunctionId>,
-    /// The window.
-    pub range: Range<CpuAddr>,
-    /// Free bytes in it at that moment.
-    pub free: Bytes,
-    /// Largest free piece, whatever its alignment.
-    pub largest_hole: Bytes,
-}
-
-/// PCIe device/port type of the PCI Express capability.
+/// Device/port type of the PCI Express capability.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PcieType {
-    /// PCI Express endpoint.
+    /// Endpoint.
     Endpoint,
     /// Legacy endpoint.
     LegacyEndpoint,
-    /// Root port.
+    /// Root port of a root complex.
     RootPort,
-    /// Switch upstream port.
+    /// Upstream port of a switch.
     Upstream,
-    /// Switch downstream port.
+    /// Downstream port of a switch.
     Downstream,
-    /// PCIe to PCI bridge.
-    PcieToPci,
-    /// PCI to PCIe bridge.
-    PciToPcie,
-    /// Root complex integrated endpoint.
-    RootComplexEndpoint,
-    /// Root complex event collector.
+    /// PCI Express to conventional PCI bridge.
+    ToPci,
+    /// Conventional PCI to PCI Express bridge.
+    FromPci,
+    /// Root-complex integrated endpoint.
+    IntegratedEndpoint,
+    /// Root-complex event collector.
     EventCollector,
+    /// A value the specification does not define.
+    Unknown(u8),
 }
 
-/// A PCI function.
-#[derive(Clone, Debug)]
+impl PcieType {
+    /// The type with that number (bits 7–4 of the capability's flags).
+    pub const fn from_number(number: u8) -> PcieType {
+        match number {
+            0 => PcieType::Endpoint,
+            1 => PcieType::LegacyEndpoint,
+            4 => PcieType::RootPort,
+            5 => PcieType::Upstream,
+            6 => PcieType::Downstream,
+            7 => PcieType::ToPci,
+            8 => PcieType::FromPci,
+            9 => PcieType::IntegratedEndpoint,
+            10 => PcieType::EventCollector,
+            other => PcieType::Unknown(other),
+        }
+    }
+
+    /// True for ports that lead away from the root: at most one device lies on the link below.
+    pub const fn is_downstream_port(self) -> bool {
+        matches!(self, PcieType::RootPort | PcieType::Downstream | PcieType::FromPci)
+    }
+}
+
+/// Offsets of the capabilities this crate uses; `None` where a function has none.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Capabilities {
+    /// PCI Express.
+    pub pcie: Option<u16>,
+    /// Access Control Services.
+    pub acs: Option<u16>,
+    /// Alternative Routing-ID Interpretation.
+    pub ari: Option<u16>,
+    /// Single Root I/O Virtualization.
+    pub sriov: Option<u16>,
+    /// Resizable BAR.
+    pub rebar: Option<u16>,
+}
+
+/// Which windows a bridge implements beyond the mandatory memory window.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct BridgeWindows {
+    /// An I/O window.
+    pub io: bool,
+    /// A prefetchable memory window.
+    pub prefetch: bool,
+    /// The prefetchable window takes 64-bit addresses.
+    pub prefetch_64: bool,
+}
+
+/// One PCI function.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Function {
     /// Where it answers.
     pub id: FunctionId,
@@ -128,86 +114,181 @@ pub struct Function {
     pub vendor: u16,
     /// Device id.
     pub device: u16,
-    /// Class code, 24 bits.
+    /// Base class, sub-class and programming interface (24 bits).
     pub class: u32,
-    /// Header type without the multi-function bit: 0 device, 1 bridge.
-    pub header_type: u8,
-    /// Multi-function bit.
+    /// Header layout.
+    pub header: HeaderType,
+    /// The device has more than one function.
     pub multifunction: bool,
-    /// PCIe type; `None` for a conventional function.
+    /// PCI Express type; `None` for a conventional function.
     pub pcie_type: Option<PcieType>,
-    /// Offset of the PCI Express capability.
-    pub pcie_cap: Option<u16>,
-    /// Offset of the ACS extended capability.
-    pub acs_cap: Option<u16>,
-    /// Offset of the Resizable BAR extended capability.
-    pub rebar_cap: Option<u16>,
-    /// Offset of the SR-IOV extended capability.
-    pub sriov_cap: Option<u16>,
-    /// For a virtual function: its physical function.
-    pub physfn: Option<FunctionIndex>,
-    /// The bus it is on.
+    /// Capability offsets.
+    pub capabilities: Capabilities,
+    /// The bus it lies on.
     pub bus: BusIndex,
-    /// The bus below it, of a bridge.
+    /// The bus behind it, if it is a bridge that was scanned.
     pub subordinate: Option<BusIndex>,
-    /// Resources by the kernel's number; [`RESOURCE_COUNT`] entries.
-    pub resources: Vec<Resource>,
+    /// For a virtual function, its physical function.
+    pub physical_function: Option<FunctionIndex>,
+    /// A bridge with a hot-plug capable slot: its windows get spare space.
+    pub hotplug_bridge: bool,
+    /// Windows it implements, if it is a bridge.
+    pub windows: BridgeWindows,
+    /// Virtual functions it can have at most (SR-IOV TotalVFs).
+    pub total_vfs: u16,
+    /// Resources by the kernel's number.
+    pub resources: [Resource; RESOURCES],
 }
 
-/// A bus.
-#[derive(Clone, Debug)]
+impl Function {
+    /// True when a scanned bus may lie behind it.
+    pub fn is_bridge(&self) -> bool {
+        self.header == HeaderType::Bridge
+    }
+
+    /// Base class and sub-class.
+    pub fn class_code(&self) -> u32 {
+        self.class >> 8
+    }
+}
+
+/// One PCI bus.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Bus {
-    /// PCI domain.
-    pub domain: u32,
     /// Its number.
     pub number: u8,
     /// Highest bus number below it.
     pub last: u8,
-    /// The bridge above it; `None` for a root bus.
+    /// The bus above; `None` for a root bus.
+    pub parent: Option<BusIndex>,
+    /// The bridge that leads here; `None` for a root bus.
     pub bridge: Option<FunctionIndex>,
-    /// Index of its host bridge in the list given to enumeration.
+    /// Index of its host bridge in [`Tree::host_bridges`].
     pub host_bridge: usize,
-    /// Functions on it, in the kernel's order.
-    pub functions: Vec<FunctionIndex>,
+    /// Functions on it in the order they were found.
+    pub devices: Vec<FunctionIndex>,
 }
 
-/// Everything enumeration found.
-#[derive(Clone, Debug, Default)]
+impl Bus {
+    /// True for the bus directly below a host bridge.
+    pub fn is_root(&self) -> bool {
+        self.parent.is_none()
+    }
+}
+
+/// A PCI system: host bridges, buses and functions in the kernel's order, and what is assigned where.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Tree {
-    /// All functions.
-    pub functions: Vec<Function>,
-    /// All buses; the root bus of host bridge h is `roots[h]`.
+    /// Host bridges in the order given.
+    pub host_bridges: Vec<HostBridge>,
+    /// Buses in the order they were found; root buses are those without a parent.
     pub buses: Vec<Bus>,
-    /// Root buses in the order of the host bridges.
-    pub roots: Vec<BusIndex>,
+    /// Functions in the kernel's global order: all of a bus, then what lies behind each of its bridges.
+    pub functions: Vec<Function>,
+    /// Who owns which addresses below which window.
+    pub space: Space,
+    /// Resources without an address, each with its cause, by function and number.
+    pub failures: Vec<WhyNot>,
+}
+
+impl Index<FunctionIndex> for Tree {
+    type Output = Function;
+    fn index(&self, index: FunctionIndex) -> &Function {
+        &self.functions[index.0]
+    }
+}
+
+impl IndexMut<FunctionIndex> for Tree {
+    fn index_mut(&mut self, index: FunctionIndex) -> &mut Function {
+        &mut self.functions[index.0]
+    }
+}
+
+impl Index<BusIndex> for Tree {
+    type Output = Bus;
+    fn index(&self, index: BusIndex) -> &Bus {
+        &self.buses[index.0]
+    }
+}
+
+impl IndexMut<BusIndex> for Tree {
+    fn index_mut(&mut self, index: BusIndex) -> &mut Bus {
+        &mut self.buses[index.0]
+    }
 }
 
 impl Tree {
-    /// The function with that index.
-    pub fn function(&self, index: FunctionIndex) -> &Function {
-        &self.functions[index.0 as usize]
-    }
-
-    /// The bus with that index.
-    pub fn bus(&self, index: BusIndex) -> &Bus {
-        &self.buses[index.0 as usize]
-    }
-
     /// The function that answers at `id`.
     pub fn find(&self, id: FunctionId) -> Option<FunctionIndex> {
-        let position = self.functions.iter().position(|function| function.id == id)?;
-        u32::try_from(position).ok().map(FunctionIndex)
+        self.functions.iter().position(|function| function.id == id).map(FunctionIndex)
     }
 
-    /// The kernel's `pci_upstream_bridge`, with a virtual function counted as its physical function: the bridge
-    /// above, or `None` on a root bus.
-    pub fn upstream(&self, index: FunctionIndex) -> Option<FunctionIndex> {
-        let index = self.function(index).physfn.unwrap_or(index);
-        self.bus(self.function(index).bus).bridge
+    /// All functions with their positions.
+    pub fn iter(&self) -> impl Iterator<Item = (FunctionIndex, &Function)> {
+        self.functions.iter().enumerate().map(|(index, function)| (FunctionIndex(index), function))
     }
 
-    /// Index of the host bridge above a function.
-    pub fn host_bridge(&self, index: FunctionIndex) -> usize {
-        self.bus(self.function(index).bus).host_bridge
+    /// The bridge above `function`, as the kernel's peer-to-peer code sees it: a virtual function counts as
+    /// lying on the bus of its physical function. `None` for a function on a root bus.
+    pub fn upstream(&self, function: FunctionIndex) -> Option<FunctionIndex> {
+        let function = self[function].physical_function.unwrap_or(function);
+        self[self[function].bus].bridge
+    }
+
+    /// The host bridge `function` lies below.
+    pub fn host_bridge_of(&self, function: FunctionIndex) -> &HostBridge {
+        &self.host_bridges[self[self[function].bus].host_bridge]
+    }
+
+    /// The resource `at`.
+    pub fn resource(&self, at: ResourceRef) -> &Resource {
+        &self[at.function].resources[at.number]
+    }
+
+    pub(crate) fn resource_mut(&mut self, at: ResourceRef) -> &mut Resource {
+        &mut self[at.function].resources[at.number]
+    }
+
+    /// Bus address of the first byte of an assigned resource.
+    pub fn bus_address(&self, at: ResourceRef) -> Option<BusAddr> {
+        let resource = self.resource(at);
+        let range = resource.range()?;
+        Some(self.host_bridge_of(at.function).to_bus(resource.flags, range))
+    }
+
+    /// Kind and addresses of what `parent` names, while it is assigned.
+    pub(crate) fn window(&self, parent: Parent) -> Option<(ResourceFlags, Range<CpuAddr>)> {
+        match parent {
+            Parent::HostBridge { host_bridge, window } => {
+                let window = self.host_bridges.get(host_bridge)?.windows.get(window)?;
+                Some((window.kind.flags(), window.cpu))
+            }
+            Parent::Window(at) => {
+                let resource = self.resource(at);
+                resource.range().map(|range| (resource.flags, range))
+            }
+        }
+    }
+
+    /// The assigned windows through which `bus` is reached, in the order the kernel tries them.
+    pub(crate) fn bus_windows(&self, bus: BusIndex) -> Vec<Parent> {
+        let mut windows = Vec::new();
+        match self[bus].bridge {
+            None => {
+                let host_bridge = self[bus].host_bridge;
+                let count = self.host_bridges[host_bridge].windows.len();
+                windows.extend((0..count).map(|window| Parent::HostBridge { host_bridge, window }));
+            }
+            Some(bridge) => {
+                let own = (IO_WINDOW..RESOURCES).map(|number| ResourceRef { function: bridge, number });
+                windows.extend(own.filter(|at| self.resource(*at).is_assigned()).map(Parent::Window));
+            }
+        }
+        windows
+    }
+
+    /// Root buses in the order of their host bridges.
+    pub(crate) fn root_buses(&self) -> Vec<BusIndex> {
+        (0..self.buses.len()).map(BusIndex).filter(|bus| self[*bus].is_root()).collect()
     }
 }

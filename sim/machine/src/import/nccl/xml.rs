@@ -16,7 +16,7 @@ use crate::part::PciId;
 /// Deepest nesting of bridges that is read: a machine file holds about thirty switches one below the other.
 const DEEPEST: usize = 24;
 /// Most XML nodes that are read; NCCL's largest files have some hundred.
-const MOST_NODES: u32 = 200_000;
+const MOST_NODES: u32 = 50_000;
 
 /// A whole topology.
 pub(super) struct System {
@@ -106,9 +106,9 @@ pub(super) struct PrivateLink {
 }
 
 impl PrivateLink {
-    /// True when the other end is a switch (class 0x0680).
+    /// True when the other end is an NVSwitch (class 0x0680).
     pub fn is_switched(&self) -> bool {
-        self.class >> 8 == 0x0680
+        self.kind == Private::NvLink && self.class >> 8 == 0x0680
     }
 }
 
@@ -135,7 +135,8 @@ pub(super) fn read(
     }
     let mut cpus: Vec<Cpu> = root.children().filter(Node::is_element).filter_map(|node| reader.cpu(node)).collect();
     if reader.seen.is_empty() && reader.diagnostics.is_empty() {
-        reader.at_tag(EMPTY, root, "no PCI function is listed", "nothing below");
+        let empty = reader.error(EMPTY, reader.tag(root), "no PCI function is listed").label("nothing below");
+        reader.diagnostics.push(empty);
     }
     cpus.sort_by_key(|cpu| cpu.numa);
     Some(System { cpus })
@@ -168,13 +169,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn error(&mut self, code: Code, span: Range<usize>, message: String, label: &str) -> &mut Diagnostic {
-        self.diagnostics.push(Diagnostic::error(code, self.file, message).at(self.text, span).label(label));
-        self.diagnostics.last_mut().unwrap_or_else(|| unreachable!("just pushed"))
-    }
-
-    fn at_tag(&mut self, code: Code, node: Node, message: &str, label: &str) {
-        self.error(code, self.tag(node), message.to_owned(), label);
+    fn error(&self, code: Code, span: Range<usize>, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::error(code, self.file, message).at(self.text, span)
     }
 
     /// Bytes of an element's opening tag up to its name's end: enough to mark it.
@@ -195,9 +191,8 @@ impl Reader<'_> {
             }
             _ => ("this is not an NCCL topology", "the first element of an NCCL topology file is <system>"),
         };
-        let span = self.tag(root);
-        let message = what.to_owned();
-        self.error(NOT_A_TOPOLOGY, span, message, "expected <system>").help = Some(help.to_owned());
+        let found = self.error(NOT_A_TOPOLOGY, self.tag(root), what).label("expected <system>").help(help);
+        self.diagnostics.push(found);
     }
 
     fn cpu(&mut self, node: Node) -> Option<Cpu> {
@@ -222,7 +217,9 @@ impl Reader<'_> {
 
     fn function(&mut self, node: Node, depth: usize) -> Option<Function> {
         if depth > DEEPEST {
-            self.at_tag(TOO_DEEP, node, &format!("more than {DEEPEST} bridges one below the other"), "nested too deeply");
+            let message = format!("more than {DEEPEST} bridges one below the other");
+            let found = self.error(TOO_DEEP, self.tag(node), message).label("nested too deeply");
+            self.diagnostics.push(found);
             return None;
         }
         let id = self.required(node, "busid", value::function_id);
@@ -253,8 +250,8 @@ impl Reader<'_> {
         if let Some(first) = self.seen.get(&id) {
             let (line, _) = crate::diagnostic::line_and_column(self.text, first.start);
             let message = format!("function {id} is listed twice");
-            self.error(DUPLICATE, span, message, "the second time").help =
-                Some(format!("it stands first in line {line}"));
+            let found = self.error(DUPLICATE, span, message).label("the second time");
+            self.diagnostics.push(found.help(format!("it stands first in line {line}")));
         } else {
             self.seen.insert(id, span);
         }
@@ -265,8 +262,8 @@ impl Reader<'_> {
             "pci" if function.is_bridge() => function.below.extend(self.function(child, depth + 1)),
             "pci" => {
                 let message = format!("{} is not a bridge (class {:#08x})", function.id, function.class);
-                self.error(MISPLACED, self.tag(child), message, "a function below it").help =
-                    Some("a bridge has class 0x060400".to_owned());
+                let found = self.error(MISPLACED, self.tag(child), message).label("a function below it");
+                self.diagnostics.push(found.help("a bridge has class 0x060400"));
             }
             "gpu" if !function.is_bridge() => function.gpu = Some(self.gpu(child)),
             "nic" if !function.is_bridge() => function.nets.extend(nets(child)),
@@ -312,7 +309,8 @@ impl Reader<'_> {
     fn unexpected(&mut self, node: Node, expected: &str) {
         let name = node.tag_name().name();
         if name == "pci" {
-            self.at_tag(MISPLACED, node, "a PCI function outside any <cpu>", "expected inside <cpu>");
+            let found = self.error(MISPLACED, self.tag(node), "a PCI function outside any <cpu>");
+            self.diagnostics.push(found.label("expected inside <cpu>"));
         } else {
             self.notes.push(Note::new(format!("<{name}>"), format!("stands where {expected} is expected; left out")));
         }
@@ -322,7 +320,8 @@ impl Reader<'_> {
     fn required<T>(&mut self, node: Node, name: &str, understand: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         if node.attribute(name).is_none() {
             let message = format!("<{}> has no `{name}`", node.tag_name().name());
-            self.error(MISSING, self.tag(node), message, &format!("`{name}` is missing"));
+            let found = self.error(MISSING, self.tag(node), message).label(format!("`{name}` is missing"));
+            self.diagnostics.push(found);
         }
         self.attribute(node, name, understand)
     }
@@ -334,7 +333,8 @@ impl Reader<'_> {
             Ok(value) => Some(value),
             Err(expected) => {
                 let message = format!("`{name}` is {:?}", attribute.value());
-                self.error(BAD_VALUE, attribute.range_value(), message, &format!("expected {expected}"));
+                let found = self.error(BAD_VALUE, attribute.range_value(), message);
+                self.diagnostics.push(found.label(format!("expected {expected}")));
                 None
             }
         }

@@ -1,0 +1,4 @@
+//! The fabric by itself: addresses are programmed as firmware would, requests are submitted by hand.
+
+mod machines;
+mod traffic;

@@ -1,0 +1,227 @@
+//! Which part of the catalogue an element of the file stands for.
+//!
+//! A PCI id that the catalogue knows decides. Without one, a GPU's instruction set names its product family, and
+//! otherwise the class names a generic part; both are guesses and marked as such.
+
+use std::ops::RangeInclusive;
+
+use super::value;
+use super::xml;
+use crate::catalogue::Catalogue;
+use crate::part::{CpuPart, DeviceKind, DevicePart, Part, PciId, SwitchPart};
+
+/// A part, and why it was taken although the file does not name it.
+pub(super) struct Choice<'c, P> {
+    /// The part.
+    pub part: &'c P,
+    /// The reason in words; `None` when the file names the part.
+    pub guess: Option<String>,
+}
+
+/// A family of GPUs: what a file may say of its members, and what the catalogue has for them.
+pub(super) struct Family {
+    vendor: u16,
+    devices: RangeInclusive<u16>,
+    /// Names of its instruction set; older RCCL writes 910 for 90a.
+    gcn: &'static [&'static str],
+    /// CUDA compute capabilities.
+    sm: RangeInclusive<u32>,
+    /// Device id of the member taken where only the family is known.
+    usual: u16,
+    /// Interconnect part of one private link.
+    pub link: &'static str,
+}
+
+const AMD: u16 = 0x1002;
+const NVIDIA: u16 = 0x10de;
+
+#[rustfmt::skip]
+const FAMILIES: [Family; 8] = [
+    Family { vendor: AMD, devices: 0x66a0..=0x66af, gcn: &["906"], sm: 0..=0, usual: 0x66a1, link: "xgmi-mi50" },
+    Family { vendor: AMD, devices: 0x7388..=0x738f, gcn: &["908"], sm: 0..=0, usual: 0x738c, link: "xgmi-mi100" },
+    Family { vendor: AMD, devices: 0x7408..=0x740f, gcn: &["90a", "910"], sm: 0..=0, usual: 0x740c, link: "xgmi-mi200" },
+    Family { vendor: AMD, devices: 0x74a0..=0x74a0, gcn: &["940"], sm: 0..=0, usual: 0x74a0, link: "xgmi-mi300" },
+    Family { vendor: AMD, devices: 0x74a1..=0x74bf, gcn: &["941", "942"], sm: 0..=0, usual: 0x74a1, link: "xgmi-mi300" },
+    Family { vendor: NVIDIA, devices: 0x1db0..=0x1dff, gcn: &[], sm: 70..=72, usual: 0x1db1, link: "nvlink2" },
+    Family { vendor: NVIDIA, devices: 0x20b0..=0x20ff, gcn: &[], sm: 80..=80, usual: 0x20b0, link: "nvlink3" },
+    Family { vendor: NVIDIA, devices: 0x2300..=0x23ff, gcn: &[], sm: 90..=90, usual: 0x2330, link: "nvlink4" },
+];
+
+/// Links between CPU packages: vendor, families, models, part. The first that fits counts.
+#[rustfmt::skip]
+const CPU_LINKS: [(&str, RangeInclusive<u32>, RangeInclusive<u32>, &str); 8] = [
+    ("AuthenticAMD", 0x17..=0x17, 0x00..=0x2f, "xgmi1-x4"),
+    ("AuthenticAMD", 0x17..=0x17, 0x30..=0xff, "xgmi2-x4"),
+    ("AuthenticAMD", 0x19..=0x19, 0x00..=0x0f, "xgmi2-x4"),
+    ("AuthenticAMD", 0x19..=0x19, 0x90..=0x9f, "xgmi3-mi300a"),
+    ("AuthenticAMD", 0x19..=0x1a, 0x00..=0xff, "xgmi3-x4"),
+    ("GenuineIntel", 6..=6, 60..=84, "qpi"),
+    ("GenuineIntel", 6..=6, 85..=85, "upi-10.4"),
+    ("GenuineIntel", 6..=6, 106..=108, "upi-11.2"),
+];
+/// Intel's models from here on have the fastest UPI.
+const FAST_UPI: u32 = 143;
+
+/// A CPU as the kernel counts: vendor, family, model.
+pub(super) struct Identity<'x> {
+    /// As in /proc/cpuinfo.
+    pub vendor: &'x str,
+    /// CPU family.
+    pub family: u32,
+    /// CPU model.
+    pub model: u32,
+}
+
+/// The catalogue as the importer asks it.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'c> {
+    catalogue: &'c Catalogue,
+}
+
+impl<'c> Parts<'c> {
+    /// Asks `catalogue`.
+    pub fn new(catalogue: &'c Catalogue) -> Parts<'c> {
+        Parts { catalogue }
+    }
+
+    fn all(self) -> impl Iterator<Item = &'c Part> {
+        self.catalogue.parts()
+    }
+
+    /// The CPU part of a `<cpu>` element and what is known of its identity. NCCL writes the family as base plus
+    /// sixteen times the extended family; hand-written files give it as the kernel counts.
+    pub fn cpu<'x>(self, cpu: &'x xml::Cpu) -> (Choice<'c, CpuPart>, Option<Identity<'x>>) {
+        let (raw, model) = cpu.identity.unwrap_or_default();
+        for family in [value::family(raw), raw] {
+            if let Some(part) = self.cpu_of(&cpu.vendor, family, model) {
+                let identity = Identity { vendor: &cpu.vendor, family, model };
+                return (Choice { part, guess: None }, Some(identity));
+            }
+        }
+        let what = if cpu.identity.is_some() && !cpu.vendor.is_empty() {
+            format!("{} family {:#x} model {model:#x} is not in the catalogue", cpu.vendor, value::family(raw))
+        } else {
+            "the file does not name its model".to_owned()
+        };
+        let part = self.generic_cpu();
+        (Choice { part, guess: Some(format!("{what}; taken as {}", part.id)) }, None)
+    }
+
+    fn cpu_of(self, vendor: &str, family: u32, model: u32) -> Option<&'c CpuPart> {
+        self.all().find_map(|part| match part {
+            Part::Cpu(cpu) if cpu.vendor == vendor && cpu.family == family && cpu.models.contains(&model) => Some(cpu),
+            _ => None,
+        })
+    }
+
+    fn device_of(self, pci: PciId) -> Option<&'c DevicePart> {
+        self.all().find_map(|part| match part {
+            Part::Device(device) if device.pci.contains(&pci) => Some(device),
+            _ => None,
+        })
+    }
+
+    fn switch_of(self, pci: PciId) -> Option<&'c SwitchPart> {
+        self.all().find_map(|part| match part {
+            Part::Switch(switch) if switch.pci.contains(&pci) => Some(switch),
+            _ => None,
+        })
+    }
+
+    /// The part of a device.
+    pub fn device(self, function: &xml::Function) -> Choice<'c, DevicePart> {
+        if let Some(part) = function.pci.and_then(|pci| self.device_of(pci)) {
+            return Choice { part, guess: None };
+        }
+        let by_gcn = family_by_gcn(function).filter(|_| function.pci.is_none());
+        let usual = by_gcn.and_then(|family| self.device_of(PciId { vendor: family.vendor, device: family.usual }));
+        if let Some(part) = usual {
+            let gcn = function.gpu.as_ref().and_then(|gpu| gpu.gcn.as_deref()).unwrap_or_default();
+            return Choice { part, guess: Some(format!("no PCI id is given; with instruction set gfx{gcn} taken as {}", part.id)) };
+        }
+        let part = self.generic_device(kind(function.class));
+        let what = match function.pci {
+            Some(pci) => format!("{:04x}:{:04x} is not in the catalogue", pci.vendor, pci.device),
+            None => "no PCI id is given".to_owned(),
+        };
+        Choice { part, guess: Some(format!("{what}; by its class {:#08x} taken as {}", function.class, part.id)) }
+    }
+
+    /// The part of a switch.
+    pub fn switch(self, listed: &xml::Function) -> Choice<'c, SwitchPart> {
+        if let Some(part) = listed.pci.and_then(|pci| self.switch_of(pci)) {
+            return Choice { part, guess: None };
+        }
+        // The upstream port of the bridge inside AMD's GPU packages.
+        let inside = self.switch_of(PciId { vendor: 0x1022, device: 0x14a0 });
+        if let (Some(part), true) = (inside, listed.pci.is_none() && above_one_amd_gpu(listed)) {
+            let guess = format!("no PCI id is given; with one AMD GPU below it taken as {}", part.id);
+            return Choice { part, guess: Some(guess) };
+        }
+        let part = self.generic_switch();
+        let what = match listed.pci {
+            _ if listed.is_pseudo() => "a stand-in".to_owned(),
+            Some(pci) => format!("{:04x}:{:04x} is not in the catalogue", pci.vendor, pci.device),
+            None => "no PCI id is given".to_owned(),
+        };
+        Choice { part, guess: Some(format!("{what}; taken as {}", part.id)) }
+    }
+
+    fn generic_cpu(self) -> &'c CpuPart {
+        self.catalogue.generic_cpu()
+    }
+
+    fn generic_switch(self) -> &'c SwitchPart {
+        self.catalogue.generic_switch()
+    }
+
+    fn generic_device(self, kind: DeviceKind) -> &'c DevicePart {
+        self.catalogue.generic_device(kind)
+    }
+}
+
+/// What a device of that class is for.
+fn kind(class: u32) -> DeviceKind {
+    match class >> 16 {
+        0x03 | 0x12 => DeviceKind::Gpu,
+        0x02 => DeviceKind::Nic,
+        _ if class >> 8 == 0x0108 => DeviceKind::Ssd,
+        _ => DeviceKind::Other,
+    }
+}
+
+fn family_by_gcn(function: &xml::Function) -> Option<&'static Family> {
+    let gcn = function.gpu.as_ref()?.gcn.as_deref()?;
+    FAMILIES.iter().find(|family| family.gcn.contains(&gcn))
+}
+
+/// The family of a GPU, by its PCI id, its instruction set or its compute capability.
+pub(super) fn family(function: &xml::Function) -> Option<&'static Family> {
+    if let Some(pci) = function.pci {
+        return FAMILIES.iter().find(|family| family.vendor == pci.vendor && family.devices.contains(&pci.device));
+    }
+    let sm = function.gpu.as_ref().and_then(|gpu| gpu.sm);
+    let by_sm = || FAMILIES.iter().find(|family| family.vendor == NVIDIA && sm.is_some_and(|sm| family.sm.contains(&sm)));
+    let amd = function.gpu.as_ref().is_some_and(|gpu| gpu.gcn.is_some());
+    if amd { family_by_gcn(function) } else { by_sm() }
+}
+
+fn above_one_amd_gpu(listed: &xml::Function) -> bool {
+    let [child] = listed.below.as_slice() else { return false };
+    let by_gcn = child.gpu.as_ref().is_some_and(|gpu| gpu.gcn.is_some());
+    let by_id = child.pci.is_some_and(|pci| pci.vendor == AMD) && kind(child.class) == DeviceKind::Gpu;
+    by_gcn || by_id
+}
+
+/// The part of the links between packages of this kind.
+pub(super) fn cpu_link(cpu: Option<&Identity>) -> &'static str {
+    let Some(cpu) = cpu else { return "generic-cpu-link" };
+    let fits = |(vendor, families, models, _): &&(&str, RangeInclusive<u32>, RangeInclusive<u32>, &str)| {
+        *vendor == cpu.vendor && families.contains(&cpu.family) && models.contains(&cpu.model)
+    };
+    match CPU_LINKS.iter().find(fits) {
+        Some((_, _, _, part)) => part,
+        None if cpu.vendor == "GenuineIntel" && cpu.family == 6 && cpu.model >= FAST_UPI => "upi-16",
+        None => "generic-cpu-link",
+    }
+}

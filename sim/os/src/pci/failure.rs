@@ -1,0 +1,90 @@
+//! [`WhyNot`]: a resource without an address, and its cause.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use peerbus_units::{Bytes, CpuAddr, FunctionId, Range};
+
+use super::resource::{Parent, ResourceFlags, ResourceRef};
+
+/// Why a window did not take a resource.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rejection {
+    /// The kinds do not go together: I/O and memory, or a non-prefetchable resource and a prefetchable window.
+    WrongKind,
+    /// No part of the window has bus addresses the resource can be set to (32-bit resource, window above
+    /// 4 GiB).
+    OutOfReach,
+    /// No free run is long enough at the alignment.
+    NoHole,
+}
+
+/// A window that was considered for a resource.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConsideredWindow {
+    /// Which window.
+    pub window: Parent,
+    /// Its addresses.
+    pub range: Range<CpuAddr>,
+    /// Why it did not do.
+    pub rejection: Rejection,
+    /// Bytes free within reach of the resource.
+    pub free: Bytes,
+    /// Longest free run within reach.
+    pub largest_hole: Bytes,
+}
+
+/// Why a resource has no address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// No window above has room; the windows tried are listed, none when the bridge above has no window.
+    NoSpace(Vec<ConsideredWindow>),
+    /// Its alignment is larger than the kernel can size; the kernel disabled it.
+    AlignmentTooLarge,
+    /// It asks for no alignment at all, which the kernel refuses.
+    NoAlignment,
+}
+
+/// A resource that has no address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WhyNot {
+    /// The function that asked.
+    pub function: FunctionId,
+    /// Owner and number of the resource.
+    pub resource: ResourceRef,
+    /// Kind of the resource; the resource itself may have been cleared.
+    pub flags: ResourceFlags,
+    /// Bytes it asked for in the last attempt.
+    pub size: Bytes,
+    /// Alignment it asked for.
+    pub align: u64,
+    /// The cause.
+    pub cause: Cause,
+}
+
+impl fmt::Display for WhyNot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} resource {}: {}", self.function, self.resource.number, self.size)?;
+        match &self.cause {
+            Cause::AlignmentTooLarge => write!(f, " cannot be sized: alignment too large"),
+            Cause::NoAlignment => write!(f, " asks for no alignment"),
+            Cause::NoSpace(windows) if windows.is_empty() => write!(f, " has no window above it"),
+            Cause::NoSpace(windows) => {
+                write!(f, " does not fit at alignment {}", Bytes(self.align))?;
+                windows.iter().try_for_each(|window| write!(f, "; {window}"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for ConsideredWindow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.rejection {
+            Rejection::WrongKind => write!(f, "{} is of the wrong kind", self.range),
+            Rejection::OutOfReach => write!(f, "{} is out of its reach", self.range),
+            Rejection::NoHole => {
+                write!(f, "{} has {} free, at most {} in one piece", self.range, self.free, self.largest_hole)
+            }
+        }
+    }
+}

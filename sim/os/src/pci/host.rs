@@ -1,0 +1,135 @@
+//! Host bridges: the windows through which CPU addresses become bus addresses, and back.
+//!
+//! A window maps the CPU addresses `cpu` to bus addresses from `bus` on; its *offset* is the difference, 0 on
+//! a PC. This module is the only place where a [`CpuAddr`] turns into a [`BusAddr`] or back. An address in
+//! no window keeps its number, as in the kernel.
+
+use alloc::vec::Vec;
+
+use peerbus_units::{BusAddr, CpuAddr, Range};
+
+use super::resource::{ResourceFlags, ResourceKind};
+
+/// One aperture of a host bridge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Window {
+    /// CPU physical addresses (for [`ResourceKind::Io`], ports) that reach the bus.
+    pub cpu: Range<CpuAddr>,
+    /// Bus address of `cpu.first()`.
+    pub bus: BusAddr,
+    /// What may lie inside.
+    pub kind: ResourceKind,
+}
+
+impl Window {
+    /// `cpu − bus`, modulo 2^64, as the kernel keeps it.
+    pub fn offset(&self) -> u64 {
+        self.cpu.first().0.wrapping_sub(self.bus.0)
+    }
+}
+
+/// One root of a PCI hierarchy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostBridge {
+    /// PCI domain (segment) of all buses below.
+    pub domain: u32,
+    /// Number of the root bus.
+    pub bus_first: u8,
+    /// Highest bus number that may be used below.
+    pub bus_last: u8,
+    /// Apertures in the order firmware lists them; allocation tries them in this order.
+    pub windows: Vec<Window>,
+}
+
+impl HostBridge {
+    /// Bus address of `cpu`, a range of the type of `flags`: by the first window that contains all of it.
+    pub fn to_bus(&self, flags: ResourceFlags, cpu: Range<CpuAddr>) -> BusAddr {
+        let window = self.windows.iter().find(|w| w.kind.flags().same_type(flags) && w.cpu.covers(cpu));
+        BusAddr(cpu.first().0.wrapping_sub(window.map_or(0, Window::offset)))
+    }
+
+    /// CPU address of `bus`, a range of the type of `flags`: by the first window whose bus side contains all
+    /// of it.
+    pub fn to_cpu(&self, flags: ResourceFlags, bus: Range<BusAddr>) -> CpuAddr {
+        let window = self.windows.iter().find(|w| {
+            let side = Range::sized(w.bus, w.cpu.size());
+            w.kind.flags().same_type(flags) && side.is_some_and(|side| side.covers(bus))
+        });
+        CpuAddr(bus.first().0.wrapping_add(window.map_or(0, Window::offset)))
+    }
+
+    /// The windows with neighbours of one kind and offset that touch joined into one, as the kernel does when
+    /// it registers a host bridge.
+    pub(crate) fn coalesce(&mut self) {
+        let mut joined: Vec<Window> = Vec::with_capacity(self.windows.len());
+        for window in self.windows.drain(..) {
+            let previous = joined.last().copied().filter(|p| {
+                p.kind == window.kind
+                    && p.offset() == window.offset()
+                    && p.cpu.last().0.checked_add(1) == Some(window.cpu.first().0)
+            });
+            match previous.and_then(|p| Range::new(p.cpu.first(), window.cpu.last()).map(|cpu| (p, cpu))) {
+                Some((p, cpu)) => {
+                    joined.pop();
+                    joined.push(Window { cpu, ..p });
+                }
+                None => joined.push(window),
+            }
+        }
+        self.windows = joined;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn cpu(first: u64, last: u64) -> Range<CpuAddr> {
+        Range::new(CpuAddr(first), CpuAddr(last)).unwrap()
+    }
+
+    fn window(first: u64, last: u64, bus: u64, kind: ResourceKind) -> Window {
+        Window { cpu: cpu(first, last), bus: BusAddr(bus), kind }
+    }
+
+    #[test]
+    fn addresses_translate_by_the_window_that_contains_them() {
+        // The pseries machine's 32-bit window: CPU 200080000000 is bus 80000000.
+        let host = HostBridge {
+            domain: 0,
+            bus_first: 0,
+            bus_last: 0xff,
+            windows: vec![
+                window(0x2000_8000_0000, 0x2000_ffff_ffff, 0x8000_0000, ResourceKind::Mem),
+                window(0x2100_0000_0000, 0x21ff_ffff_ffff, 0x2100_0000_0000, ResourceKind::Mem),
+            ],
+        };
+        let flags = ResourceFlags::MEM;
+        assert_eq!(host.to_bus(flags, cpu(0x2000_8010_0000, 0x2000_8010_0fff)), BusAddr(0x8010_0000));
+        assert_eq!(host.to_bus(flags, cpu(0x2100_0000_1000, 0x2100_0000_1fff)), BusAddr(0x2100_0000_1000));
+        assert_eq!(host.to_bus(ResourceFlags::IO, cpu(0x2000_8010_0000, 0x2000_8010_0fff)).0, 0x2000_8010_0000);
+        let bus = Range::new(BusAddr(0x8010_0000), BusAddr(0x8010_0fff)).unwrap();
+        assert_eq!(host.to_cpu(flags, bus), CpuAddr(0x2000_8010_0000));
+        let outside = Range::new(BusAddr(0x10), BusAddr(0x1f)).unwrap();
+        assert_eq!(host.to_cpu(flags, outside), CpuAddr(0x10));
+    }
+
+    #[test]
+    fn touching_windows_become_one() {
+        let mut host = HostBridge {
+            domain: 0,
+            bus_first: 0,
+            bus_last: 0xff,
+            windows: vec![
+                window(0, 0xfff, 0, ResourceKind::Io),
+                window(0x1000, 0xffff, 0x1000, ResourceKind::Io),
+                window(0x1_0000, 0x1_ffff, 0x1_0000, ResourceKind::Mem),
+                window(0x2_0000, 0x2_ffff, 0, ResourceKind::Mem),
+            ],
+        };
+        host.coalesce();
+        let ranges: Vec<_> = host.windows.iter().map(|w| w.cpu).collect();
+        assert_eq!(ranges, [cpu(0, 0xffff), cpu(0x1_0000, 0x1_ffff), cpu(0x2_0000, 0x2_ffff)]);
+    }
+}

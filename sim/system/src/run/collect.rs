@@ -1,0 +1,331 @@
+//! Collects the outcome: names for numbers, and nothing that was not counted.
+
+use std::collections::BTreeSet;
+
+use peerbus_fabric::{Direction, EngineId, Fabric, FlowLedger, LinkId, NodeId, Resource};
+use peerbus_machine::Machine;
+use peerbus_machine::model::Fact;
+use peerbus_units::{Bytes, Picos};
+
+use super::drive::{Driven, FlowRun};
+use super::flow::{FlowPlan, Program};
+use super::schedule::MatrixPlan;
+use super::{RunInput, RunResult};
+use crate::boot::Booted;
+use crate::outcome::{ErrorOutcome, FlowOutcome, LinkOutcome, MatrixOutcome, Outcome};
+use crate::plan;
+
+/// Turns a finished run into its outcome.
+pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Driven) -> RunResult {
+    let Driven { fabric, schedule, flows } = driven;
+    let mut outcomes = Vec::new();
+    let mut limits = Vec::new();
+    let mut first_outcome = Vec::new();
+    for run in &flows {
+        first_outcome.push(outcomes.len());
+        for (outcome, resources) in flow_outcomes(&fabric, run) {
+            outcomes.push(outcome);
+            limits.push(resources);
+        }
+    }
+    let matrices = schedule.matrices.iter().map(|matrix| matrix_outcome(machine, matrix, &first_outcome)).collect();
+    let mut errors = refused_pairs(&outcomes);
+    errors.extend(unsupported_requests(&fabric, &flows));
+    errors.extend(unplaced(machine, booted));
+    let outcome = Outcome {
+        machine: machine.name.clone(),
+        profile: input.kernel.profile.to_string(),
+        seed: input.seed,
+        digest: fabric.ledger.digest(),
+        end: fabric.now(),
+        events: fabric.ledger.events,
+        tlp_hops: fabric.ledger.tlp_hops(),
+        matrices,
+        links: link_outcomes(&fabric),
+        interval: Picos(fabric.ledger.series.interval),
+        spaces: plan::spaces(machine, booted),
+        errors,
+        assumed: assumptions(machine),
+        flows: outcomes,
+    };
+    RunResult { outcome, limits, resources: resources(&fabric) }
+}
+
+/// One outcome per flow; two for transfers that read and write in step.
+fn flow_outcomes(fabric: &Fabric, run: &FlowRun) -> Vec<(FlowOutcome, Vec<Resource>)> {
+    let ledgers: Vec<&FlowLedger> = run.legs.iter().map(|leg| &fabric.ledger.flows[usize::from(leg.0)]).collect();
+    let plan = &run.plan;
+    match (&plan.program, ledgers.as_slice()) {
+        (Program::Refused, _) => vec![(refused_outcome(plan, run.started.unwrap_or_default()), Vec::new())],
+        (Program::Staged { .. }, [fill, drain]) => vec![staged_outcome(fabric, plan, fill, drain)],
+        (Program::Transfers { legs, .. }, [_, _]) => {
+            let both = legs.iter().zip(&ledgers).map(|(leg, ledger)| {
+                let (way, from, to) = match leg.direction {
+                    Direction::Read => ("read", &plan.to, &plan.from),
+                    Direction::Write => ("write", &plan.from, &plan.to),
+                };
+                let (mut outcome, limits) = single_outcome(fabric, plan, ledger);
+                outcome.name = format!("{}.{way}", plan.name);
+                outcome.bytes = Bytes(ledger.asked);
+                (outcome.from, outcome.to) = (from.clone(), to.clone());
+                (outcome, limits)
+            });
+            both.collect()
+        }
+        (_, [ledger, ..]) => vec![single_outcome(fabric, plan, ledger)],
+        (_, []) => Vec::new(),
+    }
+}
+
+fn refused_outcome(plan: &FlowPlan, at: Picos) -> FlowOutcome {
+    FlowOutcome { refused: plan.bytes, start: at, end: at, ..blank(plan) }
+}
+
+/// A flow's outcome without results.
+fn blank(plan: &FlowPlan) -> FlowOutcome {
+    let peer = plan.peer.as_ref();
+    let transfers = matches!(plan.program, Program::Transfers { .. });
+    FlowOutcome {
+        name: plan.name.clone(),
+        from: plan.from.clone(),
+        to: plan.to.clone(),
+        bytes: plan.bytes,
+        delivered: Bytes::ZERO,
+        refused: Bytes::ZERO,
+        start: Picos::ZERO,
+        end: Picos::ZERO,
+        latency_p50: Picos::ZERO,
+        latency_p99: Picos::ZERO,
+        latency_of_transfers: transfers,
+        limited_by: Vec::new(),
+        path: Vec::new(),
+        map_type: peer.map(|peer| peer.map_type.clone()),
+        distance: peer.map(|peer| peer.distance),
+        dma_addr: peer.and_then(|peer| peer.dma.as_ref()).map(|(addr, _)| *addr),
+        dma_kind: peer.and_then(|peer| peer.dma.as_ref()).map(|(_, kind)| kind.clone()),
+        staged: false,
+        refusal: peer.and_then(|peer| peer.refusal.clone()),
+        assumed: peer.map(|peer| peer.assumed.clone()).unwrap_or_default(),
+    }
+}
+
+fn single_outcome(fabric: &Fabric, plan: &FlowPlan, ledger: &FlowLedger) -> (FlowOutcome, Vec<Resource>) {
+    let limits = if ledger.delivered > 0 { ledger.limits() } else { Vec::new() };
+    let outcome = FlowOutcome {
+        delivered: Bytes(ledger.delivered),
+        refused: Bytes(ledger.refused),
+        start: Picos(ledger.first.unwrap_or(0)),
+        end: Picos(ledger.last),
+        latency_p50: Picos(ledger.latency_percentile(50.0)),
+        latency_p99: Picos(ledger.latency_percentile(99.0)),
+        limited_by: limits.iter().map(|resource| resource_name(fabric, *resource)).collect(),
+        path: path(fabric, ledger),
+        ..blank(plan)
+    };
+    (outcome, limits)
+}
+
+/// A staged copy is held back by what holds back its slower leg; the faster one waits for buffers.
+fn staged_outcome(
+    fabric: &Fabric,
+    plan: &FlowPlan,
+    fill: &FlowLedger,
+    drain: &FlowLedger,
+) -> (FlowOutcome, Vec<Resource>) {
+    let mut limits = fill.limits();
+    for resource in drain.limits() {
+        if !limits.contains(&resource) {
+            limits.push(resource);
+        }
+    }
+    if limits.iter().any(|resource| !matches!(resource, Resource::Window(_))) {
+        limits.retain(|resource| !matches!(resource, Resource::Window(_)));
+    }
+    let mut nodes = path(fabric, fill);
+    nodes.extend(path(fabric, drain).into_iter().skip(1));
+    let outcome = FlowOutcome {
+        delivered: Bytes(drain.delivered),
+        refused: Bytes(plan.bytes.0 - drain.delivered),
+        start: Picos(fill.first.unwrap_or(0)),
+        end: Picos(drain.last),
+        latency_p50: Picos(drain.latency_percentile(50.0)),
+        latency_p99: Picos(drain.latency_percentile(99.0)),
+        limited_by: limits.iter().map(|resource| resource_name(fabric, *resource)).collect(),
+        path: nodes,
+        staged: true,
+        ..blank(plan)
+    };
+    (outcome, limits)
+}
+
+/// Nodes from where the data comes from to where it goes.
+fn path(fabric: &Fabric, ledger: &FlowLedger) -> Vec<String> {
+    let (Some(route), Some(engine)) = (ledger.route, ledger.engine) else { return Vec::new() };
+    let links = fabric.route_links(route);
+    let name = |node: NodeId| fabric.spec.nodes[node.0 as usize].name.clone();
+    let start = fabric.spec.engines[engine.0 as usize].node;
+    let mut nodes = vec![name(start)];
+    nodes.extend(links.iter().map(|link| name(fabric.spec.links[link.0 as usize].to)));
+    if engine == fabric.spec.reader(fabric.spec.engines[engine.0 as usize].device) {
+        nodes.reverse();
+    }
+    nodes
+}
+
+/// A resource as reports name it.
+pub fn resource_name(fabric: &Fabric, resource: Resource) -> String {
+    let link = |link: LinkId| &fabric.spec.links[link.0 as usize].name;
+    let engine = |engine: EngineId| &fabric.spec.engines[engine.0 as usize].name;
+    match resource {
+        Resource::Link(id) => format!("link {}", link(id)),
+        Resource::Port(id) => format!("root port rate of {}", link(id)),
+        Resource::Engine(id) => format!("engine {}", engine(id)),
+        Resource::Tags(id) => format!("tags of {}", engine(id)),
+        Resource::Memory(id) => format!("memory of {}", fabric.spec.nodes[id.0 as usize].name),
+        Resource::Credits(id) => format!("credits of {}", link(id)),
+        Resource::Window(_) => "transfers under way (the workload offers no more)".to_owned(),
+    }
+}
+
+/// Everything that can be scaled.
+fn resources(fabric: &Fabric) -> Vec<Resource> {
+    let spec = &fabric.spec;
+    let number = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
+    let mut all = Vec::new();
+    for (index, link) in spec.links.iter().enumerate() {
+        let id = LinkId(number(index));
+        all.push(Resource::Link(id));
+        all.push(Resource::Credits(id));
+        if link.port_rate.is_some() {
+            all.push(Resource::Port(id));
+        }
+    }
+    for index in 0..spec.engines.len() {
+        let id = EngineId(number(index));
+        all.push(Resource::Engine(id));
+        all.push(Resource::Tags(id));
+    }
+    let memories = spec.nodes.iter().enumerate().filter(|(_, node)| node.memory.is_some());
+    all.extend(memories.map(|(index, _)| Resource::Memory(NodeId(number(index)))));
+    all
+}
+
+fn matrix_outcome(machine: &Machine, plan: &MatrixPlan, first_outcome: &[usize]) -> MatrixOutcome {
+    let mut next = plan.first_flow;
+    let cells = plan.devices.iter().map(|row| {
+        let cells = plan.devices.iter().map(|column| {
+            (row != column).then(|| {
+                next += 1;
+                first_outcome[next - 1]
+            })
+        });
+        cells.collect()
+    });
+    MatrixOutcome {
+        name: plan.name.clone(),
+        title: plan.title.clone(),
+        cells: cells.collect(),
+        devices: plan.devices.iter().map(|device| machine.devices[*device].name.clone()).collect(),
+    }
+}
+
+fn link_outcomes(fabric: &Fabric) -> Vec<LinkOutcome> {
+    let mut outcomes = Vec::new();
+    for (index, (spec, ledger)) in fabric.spec.links.iter().zip(&fabric.ledger.links).enumerate() {
+        if ledger.tlps == 0 {
+            continue;
+        }
+        outcomes.push(LinkOutcome {
+            name: spec.name.clone(),
+            from: fabric.spec.nodes[spec.from.0 as usize].name.clone(),
+            to: fabric.spec.nodes[spec.to.0 as usize].name.clone(),
+            pcie: spec.pcie,
+            busy_time: Picos(ledger.busy),
+            tlps: ledger.tlps,
+            wire_bytes: Bytes(ledger.wire_bytes),
+            payload_bytes: Bytes(ledger.payload_bytes),
+            dllp_bytes: Bytes(ledger.dllp_bytes),
+            starved: Picos(ledger.starved.iter().sum()),
+            digest: ledger.digest,
+            busy: fabric.ledger.series.busy.iter().map(|links| Picos(links[index])).collect(),
+        });
+    }
+    outcomes
+}
+
+/// Pairs that the operating system refused, by reason.
+fn refused_pairs(flows: &[FlowOutcome]) -> Vec<ErrorOutcome> {
+    let mut errors: Vec<ErrorOutcome> = Vec::new();
+    for flow in flows {
+        let Some(refusal) = &flow.refusal else { continue };
+        if let Some(known) = errors.iter_mut().find(|error| error.text == *refusal) {
+            known.count += 1;
+            known.bytes += flow.refused;
+            continue;
+        }
+        errors.push(ErrorOutcome {
+            kind: "P2P_REFUSED".to_owned(),
+            place: flow.name.clone(),
+            text: refusal.clone(),
+            count: 1,
+            bytes: flow.refused,
+            addr: None,
+            flow: Some(flow.name.clone()),
+            time: None,
+        });
+    }
+    errors
+}
+
+fn unsupported_requests(fabric: &Fabric, flows: &[FlowRun]) -> Vec<ErrorOutcome> {
+    let flow_name = |number: u16| {
+        let owner = flows.iter().find(|run| run.legs.iter().any(|leg| leg.0 == number));
+        owner.map(|run| run.plan.name.clone())
+    };
+    let misses = fabric.misses().iter().zip(&fabric.ledger.refusals).filter(|(_, refusal)| refusal.requests > 0);
+    misses
+        .map(|(miss, refusal)| ErrorOutcome {
+            kind: "UNSUPPORTED_REQUEST".to_owned(),
+            place: fabric.spec.nodes[miss.node.0 as usize].name.clone(),
+            text: miss.text.clone(),
+            count: refusal.requests,
+            bytes: Bytes(refusal.bytes),
+            addr: refusal.first.map(|(_, _, addr)| addr),
+            flow: refusal.first.and_then(|(_, flow, _)| flow_name(flow)),
+            time: refusal.first.map(|(time, _, _)| Picos(time)),
+        })
+        .collect()
+}
+
+/// BARs that found no place.
+fn unplaced(machine: &Machine, booted: &Booted) -> Vec<ErrorOutcome> {
+    let unplaced = plan::unplaced(machine, booted).into_iter();
+    unplaced
+        .map(|(place, size, text)| ErrorOutcome {
+            kind: "UNPLACED_BAR".to_owned(),
+            place,
+            text,
+            count: 1,
+            bytes: size,
+            addr: None,
+            flow: None,
+            time: None,
+        })
+        .collect()
+}
+
+/// `gpu0: bars, timing`, …: elements with facts that their sources do not state.
+fn assumptions(machine: &Machine) -> Vec<String> {
+    let line = |name: &str, facts: &BTreeSet<Fact>| {
+        let words: Vec<&str> = facts.iter().map(|fact| fact.word()).collect();
+        (!words.is_empty()).then(|| format!("{name}: {}", words.join(", ")))
+    };
+    let whole = std::iter::once(("machine", &machine.assumed));
+    let cpus = machine.cpus.iter().map(|cpu| (cpu.name.as_str(), &cpu.assumed));
+    let bridges = machine.host_bridges.iter().map(|bridge| (bridge.name.as_str(), &bridge.assumed));
+    let switches = machine.switches.iter().map(|switch| (switch.name.as_str(), &switch.assumed));
+    let devices = machine.devices.iter().map(|device| (device.name.as_str(), &device.assumed));
+    let links = machine.links.iter().map(|link| (link.name.as_str(), &link.assumed));
+    let all = whole.chain(cpus).chain(bridges).chain(switches).chain(devices).chain(links);
+    all.filter_map(|(name, facts)| line(name, facts)).collect()
+}

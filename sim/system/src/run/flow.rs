@@ -1,0 +1,93 @@
+//! What a flow is: which engine moves which bytes, by which addresses.
+
+use peerbus_fabric::Direction;
+use peerbus_units::{Bytes, Picos};
+
+/// One leg: an engine and a region it goes through, again from the start when it reaches the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Leg {
+    /// Device whose engine works.
+    pub device: usize,
+    /// Which way the device moves data.
+    pub direction: Direction,
+    /// First DMA address.
+    pub base: u64,
+    /// Bytes of the region.
+    pub extent: u64,
+}
+
+impl Leg {
+    /// Address of byte `offset` of the flow, and how many bytes are left from there to the end of the region.
+    pub fn place(&self, offset: u64) -> (u64, u64) {
+        let inside = offset % self.extent;
+        (self.base.wrapping_add(inside), self.extent - inside)
+    }
+}
+
+/// What a flow does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Program {
+    /// The operating system refused: nothing moves.
+    Refused,
+    /// One engine moves everything.
+    Direct {
+        /// The engine and the region.
+        leg: Leg,
+    },
+    /// The source writes into a host buffer, the destination reads from it.
+    Staged {
+        /// Source to buffer.
+        fill: Leg,
+        /// Buffer to destination.
+        drain: Leg,
+    },
+    /// Transfers of one size, a number of them under way.
+    Transfers {
+        /// One leg, or two that proceed in step: a read and a write.
+        legs: Vec<Leg>,
+        /// Bytes of a transfer.
+        size: u64,
+        /// Distance between the starts of transfers in the region.
+        stride: u64,
+        /// Transfers in all.
+        count: u64,
+        /// Transfers under way.
+        outstanding: u64,
+    },
+}
+
+/// A flow as planned.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FlowPlan {
+    /// Unique name.
+    pub name: String,
+    /// Where the data comes from, for people.
+    pub from: String,
+    /// Where it goes.
+    pub to: String,
+    /// Bytes to move.
+    pub bytes: Bytes,
+    /// Bytes per descriptor of a direct or staged flow.
+    pub chunk: Bytes,
+    /// What it does.
+    pub program: Program,
+    /// What the operating system said, for traffic between devices.
+    pub peer: Option<Peer>,
+    /// Earliest start.
+    pub start: Picos,
+}
+
+/// What the operating system said about a pair of devices.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Peer {
+    /// `BUS_ADDR`, …
+    pub map_type: String,
+    /// Kernel's distance.
+    pub distance: u32,
+    /// The DMA address of the first byte, and `BUS` or `CPU`.
+    pub dma: Option<(u64, String)>,
+    /// Why not, when refused.
+    pub refusal: Option<String>,
+    /// Facts the answer depends on that the machine file does not know.
+    pub assumed: Vec<String>,
+}

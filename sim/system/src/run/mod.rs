@@ -1,0 +1,71 @@
+//! [`run`]: boots the machine, asks the operating system for addresses, lets the workloads run, collects results.
+//!
+//! Modules in reading order: `flow` (what a flow is and does), `schedule` (which flows run when), `resolve`
+//! (addresses, as the operating system gives them), `drive` (the loop), `collect` (the outcome).
+
+mod collect;
+mod drive;
+mod flow;
+mod resolve;
+mod schedule;
+
+use peerbus_fabric::{Fabric, LinkLayer, Options, Scaling};
+use peerbus_machine::Machine;
+
+use crate::boot::{BootOptions, Booted, boot};
+use crate::kernel::KernelSettings;
+use crate::outcome::Outcome;
+use crate::workload::Workload;
+
+pub use peerbus_fabric::{EngineId, FlowId, LinkId, NodeId, Resource};
+pub use schedule::RunError;
+
+/// What to run, beside the machine.
+#[derive(Clone, Debug)]
+pub struct RunInput {
+    /// The kernel and its settings.
+    pub kernel: KernelSettings,
+    /// How DLLPs and skip ordered sets are charged.
+    pub link_layer: LinkLayer,
+    /// What happens; all workloads start at time 0 unless they say otherwise.
+    pub workloads: Vec<Workload>,
+    /// Seed of all random streams.
+    pub seed: u64,
+    /// Capacities that differ from the parts', for "what if" questions.
+    pub scaling: Vec<Scaling>,
+}
+
+/// The outcome, and per flow what the fabric knows of its limits as typed resources.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RunResult {
+    /// What a report shows.
+    pub outcome: Outcome,
+    /// Per flow of the outcome, the resources behind [`crate::outcome::FlowOutcome::limited_by`].
+    pub limits: Vec<Vec<Resource>>,
+    /// Every resource whose capacity a run of this machine can scale.
+    pub resources: Vec<Resource>,
+}
+
+/// Runs workloads on a machine. A pure function: same input, same result.
+///
+/// # Errors
+///
+/// A workload that cannot be set up (unknown device, no bytes, …); what is refused by the operating system or by
+/// the fabric is a result, not an error.
+pub fn run(machine: &Machine, input: &RunInput) -> Result<Outcome, RunError> {
+    run_with_limits(machine, input).map(|result| result.outcome)
+}
+
+/// Like [`run`], and tells the limits as typed resources.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_with_limits(machine: &Machine, input: &RunInput) -> Result<RunResult, RunError> {
+    let booted: Booted = boot(machine, &input.kernel, &BootOptions::default());
+    let options = Options { link_layer: input.link_layer, scaling: input.scaling.clone() };
+    let fabric = Fabric::new(machine, &booted.registers, &options);
+    let schedule = schedule::plan(machine, &booted, &fabric.spec, &input.workloads)?;
+    let driven = drive::drive(fabric, schedule);
+    Ok(collect::collect(machine, input, &booted, driven))
+}

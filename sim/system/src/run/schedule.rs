@@ -1,0 +1,342 @@
+//! Which flows run when: workloads become phases of flows.
+//!
+//! The flows of a phase start together; a phase starts when the one before it is done. Workloads run beside each
+//! other.
+
+use peerbus_fabric::{Direction, Spec};
+use peerbus_machine::Machine;
+use peerbus_units::{Bytes, Picos};
+
+use super::flow::{FlowPlan, Leg, Peer, Program};
+use super::resolve::{HostMemory, Target, resolve};
+use crate::boot::Booted;
+use crate::expand;
+use crate::workload::{AllToAll, Concurrency, Copy, Engine, HostDirection, HostDma, PairMatrix, WhenRefused, Workload};
+
+/// Why a workload cannot be set up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RunError {
+    /// The workload.
+    pub workload: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl std::fmt::Display for RunError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "workload {}: {}", self.workload, self.problem)
+    }
+}
+
+impl std::error::Error for RunError {}
+
+/// A matrix to report.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MatrixPlan {
+    /// Name of the workload.
+    pub name: String,
+    /// Title with direction and concurrency.
+    pub title: String,
+    /// Devices by index.
+    pub devices: Vec<usize>,
+    /// First flow; the flows of all ordered pairs follow row by row, without the diagonal.
+    pub first_flow: usize,
+}
+
+/// Everything a run will do.
+#[derive(Clone, Debug, Default)]
+pub struct Schedule {
+    /// All flows.
+    pub flows: Vec<FlowPlan>,
+    /// Per workload: phases of flow numbers.
+    pub phases: Vec<Vec<Vec<usize>>>,
+    /// Matrices.
+    pub matrices: Vec<MatrixPlan>,
+}
+
+/// Largest transfer of a [`HostDma`].
+const LARGEST_TRANSFER: u64 = 64 << 20;
+
+struct Planner<'a> {
+    machine: &'a Machine,
+    booted: &'a Booted,
+    spec: &'a Spec,
+    memory: HostMemory,
+    schedule: Schedule,
+}
+
+/// Plans all workloads.
+pub fn plan(machine: &Machine, booted: &Booted, spec: &Spec, workloads: &[Workload]) -> Result<Schedule, RunError> {
+    let memory = HostMemory::new(machine);
+    let mut planner = Planner { machine, booted, spec, memory, schedule: Schedule::default() };
+    for workload in workloads {
+        let result = match workload {
+            Workload::Copy(copy) => planner.copy(copy),
+            Workload::PairMatrix(matrix) => planner.pair_matrix(matrix),
+            Workload::AllToAll(exchange) => planner.all_to_all(exchange),
+            Workload::HostDma(dma) => planner.host_dma(dma),
+        };
+        result.map_err(|problem| RunError { workload: workload.name().to_owned(), problem })?;
+    }
+    Ok(planner.schedule)
+}
+
+/// How a flow between two devices is to be made.
+struct Between<'a> {
+    name: String,
+    from: usize,
+    to: usize,
+    bytes: Bytes,
+    chunk: Bytes,
+    engine: Engine,
+    refused: WhenRefused,
+    start: Picos,
+    dma_shift: Bytes,
+    workload: &'a str,
+}
+
+impl Planner<'_> {
+    fn copy(&mut self, copy: &Copy) -> Result<(), String> {
+        let from = self.one_device(&copy.from)?;
+        let to = self.one_device(&copy.to)?;
+        let flow = self.between(Between {
+            name: copy.name.clone(),
+            from,
+            to,
+            bytes: copy.bytes,
+            chunk: copy.chunk,
+            engine: copy.engine,
+            refused: copy.refused,
+            start: copy.start,
+            dma_shift: copy.dma_shift,
+            workload: &copy.name,
+        })?;
+        self.schedule.phases.push(vec![vec![flow]]);
+        Ok(())
+    }
+
+    fn pair_matrix(&mut self, matrix: &PairMatrix) -> Result<(), String> {
+        let concurrency = match matrix.concurrency {
+            Concurrency::Alone => "each pair alone",
+            Concurrency::AllAtOnce => "all pairs at once",
+        };
+        let flows = self.pairs(
+            &matrix.name,
+            &matrix.devices,
+            (matrix.bytes, matrix.chunk),
+            (matrix.engine, matrix.refused),
+            concurrency,
+        )?;
+        let phases = match matrix.concurrency {
+            Concurrency::Alone => flows.into_iter().map(|flow| vec![flow]).collect(),
+            Concurrency::AllAtOnce => vec![flows],
+        };
+        self.schedule.phases.push(phases);
+        Ok(())
+    }
+
+    fn all_to_all(&mut self, exchange: &AllToAll) -> Result<(), String> {
+        let flows = self.pairs(
+            &exchange.name,
+            &exchange.devices,
+            (exchange.bytes, exchange.chunk),
+            (exchange.engine, exchange.refused),
+            "everyone to everyone at once",
+        )?;
+        self.schedule.phases.push(vec![flows]);
+        Ok(())
+    }
+
+    /// Flows of all ordered pairs, and the matrix that shows them.
+    fn pairs(
+        &mut self,
+        name: &str,
+        patterns: &[String],
+        (bytes, chunk): (Bytes, Bytes),
+        (engine, refused): (Engine, WhenRefused),
+        concurrency: &str,
+    ) -> Result<Vec<usize>, String> {
+        for pattern in patterns {
+            if expand::devices(self.machine, pattern).is_empty() {
+                return Err(format!("no device is called `{pattern}`"));
+            }
+        }
+        let devices = expand::device_list(self.machine, patterns);
+        if devices.len() < 2 {
+            return Err("at least two devices are needed".to_owned());
+        }
+        let first_flow = self.schedule.flows.len();
+        let mut flows = Vec::new();
+        for from in &devices {
+            for to in devices.iter().filter(|to| *to != from) {
+                let (source, target) = (&self.machine.devices[*from].name, &self.machine.devices[*to].name);
+                flows.push(self.between(Between {
+                    name: format!("{name}.{source}.{target}"),
+                    from: *from,
+                    to: *to,
+                    bytes,
+                    chunk,
+                    engine,
+                    refused,
+                    start: Picos::ZERO,
+                    dma_shift: Bytes::ZERO,
+                    workload: name,
+                })?);
+            }
+        }
+        let direction = match engine {
+            Engine::Writer => "row writes to column",
+            Engine::Reader => "column reads from row",
+        };
+        let title = format!("unidirectional copy, {direction}, {concurrency}, {bytes} per pair");
+        self.schedule.matrices.push(MatrixPlan { name: name.to_owned(), title, devices, first_flow });
+        Ok(flows)
+    }
+
+    fn one_device(&self, name: &str) -> Result<usize, String> {
+        // `gpu0/memory` is the device's memory: the only thing of a device that copies can name.
+        let device = name.strip_suffix("/memory").unwrap_or(name);
+        expand::single(self.machine, device).ok_or_else(|| format!("`{device}` names no device, or several"))
+    }
+
+    /// Adds a flow between two devices and returns its number.
+    fn between(&mut self, wanted: Between<'_>) -> Result<usize, String> {
+        if wanted.from == wanted.to {
+            return Err("source and destination are the same device".to_owned());
+        }
+        if wanted.bytes.0 == 0 || wanted.chunk.0 == 0 {
+            return Err("bytes and chunk must be more than 0".to_owned());
+        }
+        let (mover, target) = match wanted.engine {
+            Engine::Writer => (wanted.from, wanted.to),
+            Engine::Reader => (wanted.to, wanted.from),
+        };
+        for device in [wanted.from, wanted.to] {
+            self.check_linked(device)?;
+        }
+        let Target { peer, region } = resolve(self.machine, self.booted, target, mover);
+        let direction = if wanted.engine == Engine::Writer { Direction::Write } else { Direction::Read };
+        let shift = wanted.dma_shift.0;
+        let program = match (region, wanted.refused) {
+            (Some((base, extent)), _) => {
+                let leg = Leg { device: mover, direction, base: base.wrapping_add(shift), extent };
+                Program::Direct { leg }
+            }
+            (None, WhenRefused::Fail) => Program::Refused,
+            (None, WhenRefused::Stage) => self.staged(&wanted)?,
+        };
+        let name_of = |device: usize| self.machine.devices[device].name.clone();
+        let plan = FlowPlan {
+            from: name_of(wanted.from),
+            to: name_of(wanted.to),
+            name: wanted.name,
+            bytes: wanted.bytes,
+            chunk: wanted.chunk,
+            program,
+            peer: Some(peer),
+            start: wanted.start,
+        };
+        self.add(plan, wanted.workload)
+    }
+
+    /// Through a ring of four chunks in the memory of the source's CPU.
+    fn staged(&mut self, wanted: &Between<'_>) -> Result<Program, String> {
+        let cpu = self.memory.cpu_of(self.machine, wanted.from);
+        let extent = wanted.chunk.0.saturating_mul(STAGING_CHUNKS);
+        let base = self.memory.allocate(cpu, extent).ok_or("the host has no memory for a staging buffer")?;
+        let leg = |device, direction| Leg { device, direction, base, extent };
+        Ok(Program::Staged { fill: leg(wanted.from, Direction::Write), drain: leg(wanted.to, Direction::Read) })
+    }
+
+    fn host_dma(&mut self, dma: &HostDma) -> Result<(), String> {
+        let device = self.one_device(&dma.device)?;
+        self.check_linked(device)?;
+        let cpu = dma.cpu.unwrap_or_else(|| self.memory.cpu_of(self.machine, device));
+        if cpu >= self.machine.cpus.len() {
+            return Err(format!("there is no cpu {cpu}"));
+        }
+        if dma.transfers == 0 || dma.outstanding == 0 || dma.sizes.is_empty() {
+            return Err("sizes, transfers and outstanding must be more than 0".to_owned());
+        }
+        let mut phases = Vec::new();
+        for size in &dma.sizes {
+            if !(1..=LARGEST_TRANSFER).contains(&size.0) {
+                return Err(format!("a transfer has 1 B to {}, not {size}", Bytes(LARGEST_TRANSFER)));
+            }
+            phases.push(vec![self.transfers(dma, device, cpu, *size)?]);
+        }
+        self.schedule.phases.push(phases);
+        Ok(())
+    }
+
+    fn transfers(&mut self, dma: &HostDma, device: usize, cpu: usize, size: Bytes) -> Result<usize, String> {
+        // Up to a page, transfers start at multiples of the next power of two and never cross a page; larger ones
+        // start at pages.
+        let stride = if size.0 <= 4096 { size.0.next_power_of_two() } else { size.0.div_ceil(4096) * 4096 };
+        let extent = stride * u64::from(dma.outstanding);
+        let mut leg = |direction| {
+            let base = self.memory.allocate(cpu, extent);
+            base.map(|base| Leg { device, direction, base, extent })
+        };
+        let legs = match dma.direction {
+            HostDirection::Read => vec![leg(Direction::Read)],
+            HostDirection::Write => vec![leg(Direction::Write)],
+            HostDirection::ReadWrite => vec![leg(Direction::Read), leg(Direction::Write)],
+        };
+        let legs: Option<Vec<Leg>> = legs.into_iter().collect();
+        let legs = legs.ok_or_else(|| format!("cpu{cpu} has not enough memory for the buffers"))?;
+        let ways = u64::try_from(legs.len()).unwrap_or(1);
+        let (name, host) = (self.machine.devices[device].name.clone(), format!("cpu{cpu} memory"));
+        let (from, to) = match dma.direction {
+            HostDirection::Read => (host, name),
+            _ => (name, host),
+        };
+        let plan = FlowPlan {
+            name: format!("{}.{size}", dma.name),
+            from,
+            to,
+            bytes: Bytes(size.0.saturating_mul(dma.transfers).saturating_mul(ways)),
+            chunk: size,
+            program: Program::Transfers {
+                legs,
+                size: size.0,
+                stride,
+                count: dma.transfers,
+                outstanding: u64::from(dma.outstanding),
+            },
+            peer: None,
+            start: Picos::ZERO,
+        };
+        self.add(plan, &dma.name)
+    }
+
+    fn check_linked(&self, device: usize) -> Result<(), String> {
+        let node = self.spec.device(device);
+        match self.spec.is_linked(node) {
+            true => Ok(()),
+            false => Err(format!("{} has no link", self.machine.devices[device].name)),
+        }
+    }
+
+    fn add(&mut self, plan: FlowPlan, workload: &str) -> Result<usize, String> {
+        if self.schedule.flows.iter().any(|flow| flow.name == plan.name) {
+            return Err(format!("a flow of {workload} is called `{}`, like another one", plan.name));
+        }
+        self.schedule.flows.push(plan);
+        Ok(self.schedule.flows.len() - 1)
+    }
+}
+
+/// Chunks of a staging buffer: two being filled, two being drained.
+pub const STAGING_CHUNKS: u64 = 4;
+
+/// What is known about a pair before any address: used where a device has no BAR to give.
+pub fn no_answer(refusal: &str) -> Peer {
+    Peer {
+        map_type: "NOT_SUPPORTED".to_owned(),
+        distance: 0,
+        dma: None,
+        refusal: Some(refusal.to_owned()),
+        assumed: Vec::new(),
+    }
+}
