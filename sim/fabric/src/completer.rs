@@ -92,7 +92,8 @@ impl Fabric {
         let limit = job.addr + route.max_payload;
         let cut = limit - limit % boundary;
         let room = if cut > job.addr { cut - job.addr } else { route.max_payload };
-        let length = if job.failed { job.left } else { job.left.min(u32::try_from(room).unwrap_or(u32::MAX)) };
+        let length =
+            if job.failed { job.left } else { job.left.min(u32::try_from(room).unwrap_or(u32::MAX)) };
         let tlp = Tlp {
             addr: job.addr,
             issued: job.issued,

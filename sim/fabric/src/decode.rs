@@ -15,8 +15,8 @@
 
 use std::collections::VecDeque;
 
-use peerbus_machine::model::{FunctionIndex, Machine};
 use peerbus_machine::Registers;
+use peerbus_machine::model::{FunctionIndex, Machine};
 use peerbus_units::{Address, BusAddr, CpuAddr, FunctionId, Range};
 
 use crate::spec::{LinkId, NodeId, NodeKind, PortSpec, Spec};
@@ -148,7 +148,8 @@ impl Decode {
                 }
             }
         }
-        decode.next_cpu = (0..machine.cpus.len()).map(|from| next_links(spec, from, machine.cpus.len())).collect();
+        decode.next_cpu =
+            (0..machine.cpus.len()).map(|from| next_links(spec, from, machine.cpus.len())).collect();
         decode.refresh(machine, registers);
         decode
     }
@@ -196,7 +197,12 @@ impl Decode {
         }
         let bars: Vec<_> = functions
             .iter()
-            .flat_map(|f| self.functions[f.index()].bars.iter().map(|bar| (self.functions[f.index()].name.as_str(), *bar)))
+            .flat_map(|f| {
+                self.functions[f.index()]
+                    .bars
+                    .iter()
+                    .map(|bar| (self.functions[f.index()].name.as_str(), *bar))
+            })
             .collect();
         self.missed(node, cursor, "no BAR claims it", "BAR of", &bars)
     }
@@ -204,7 +210,8 @@ impl Decode {
     fn at_switch(&self, spec: &Spec, node: NodeId, came_by: Option<LinkId>, cursor: &mut Cursor) -> Next {
         let this = &spec.nodes[node.at()];
         let entered = came_by.and_then(|link| this.ports.iter().position(|port| port.up == link));
-        let acs = entered.and_then(|port| this.ports[port].function).map_or(0, |f| self.functions[f.index()].acs);
+        let acs =
+            entered.and_then(|port| this.ports[port].function).map_or(0, |f| self.functions[f.index()].acs);
         if let (Some(_), Some(upstream)) = (entered, this.upstream)
             && acs & REQUEST_REDIRECT != 0
         {
@@ -221,14 +228,22 @@ impl Decode {
                 Some(upstream) if acs & UPSTREAM_FORWARDING != 0 => Next::Link(upstream),
                 _ => {
                     let name = port.function.map_or("", |f| self.functions[f.index()].name.as_str());
-                    let text = format!("it lies in the window of the port it came in by, {name}, whose ACS Upstream Forwarding is off");
+                    let text = format!(
+                        "it lies in the window of the port it came in by, {name}, whose ACS Upstream Forwarding is off"
+                    );
                     self.refuse(node, cursor, text)
                 }
             };
         }
         match (entered, this.upstream) {
             (Some(_), Some(upstream)) if !self.inside_upstream(spec, node, cursor) => Next::Link(upstream),
-            _ => self.missed(node, cursor, "no downstream port claims it", "window of", &self.port_windows(&this.ports)),
+            _ => self.missed(
+                node,
+                cursor,
+                "no downstream port claims it",
+                "window of",
+                &self.port_windows(&this.ports),
+            ),
         }
     }
 
@@ -238,20 +253,40 @@ impl Decode {
         self.functions[function.index()].windows.iter().any(|window| cursor.is_in(*window))
     }
 
-    fn at_root(&self, spec: &Spec, node: NodeId, bridge: usize, came_by: Option<LinkId>, cursor: &mut Cursor) -> Next {
+    fn at_root(
+        &self,
+        spec: &Spec,
+        node: NodeId,
+        bridge: usize,
+        came_by: Option<LinkId>,
+        cursor: &mut Cursor,
+    ) -> Next {
         let this = &spec.nodes[node.at()];
         let port = this.ports.iter().find(|port| self.claims(port, cursor));
         let from_cpu = came_by.is_none_or(|link| this.ports.iter().all(|port| port.up != link));
         if from_cpu {
             return match port {
                 Some(port) => Next::Link(port.down),
-                None => self.missed(node, cursor, "no root port claims it", "window of", &self.port_windows(&this.ports)),
+                None => self.missed(
+                    node,
+                    cursor,
+                    "no root port claims it",
+                    "window of",
+                    &self.port_windows(&this.ports),
+                ),
             };
         }
-        let window = self.root_windows.iter().find(|window| window.bridge == bridge && cursor.is_in(window.bus));
+        let window =
+            self.root_windows.iter().find(|window| window.bridge == bridge && cursor.is_in(window.bus));
         if let Some(window) = window {
             if port.is_none() {
-                return self.missed(node, cursor, "no root port claims it", "window of", &self.port_windows(&this.ports));
+                return self.missed(
+                    node,
+                    cursor,
+                    "no root port claims it",
+                    "window of",
+                    &self.port_windows(&this.ports),
+                );
             }
             cursor.translate(window.bus.first().raw(), window.cpu.first().raw());
         }
@@ -273,7 +308,10 @@ impl Decode {
             }
             let (home, forwards) = self.bridges[window.bridge];
             if !forwards {
-                let text = format!("the root complex of {} does not forward requests between its ports", spec.nodes[node.at()].name);
+                let text = format!(
+                    "the root complex of {} does not forward requests between its ports",
+                    spec.nodes[node.at()].name
+                );
                 return self.refuse(node, cursor, text);
             }
             if home != cpu {
@@ -295,7 +333,13 @@ impl Decode {
                 Some((spec.nodes[spec.root(window.bridge).at()].name.as_str(), bus))
             })
             .collect();
-        self.missed(node, cursor, "it is neither memory nor in a window of a host bridge", "window of", &windows)
+        self.missed(
+            node,
+            cursor,
+            "it is neither memory nor in a window of a host bridge",
+            "window of",
+            &windows,
+        )
     }
 
     fn to_cpu(&self, node: NodeId, from: usize, to: usize, cursor: &Cursor) -> Next {
@@ -308,7 +352,9 @@ impl Decode {
     /// Whether a request with this address leaves through `port`.
     fn claims(&self, port: &PortSpec, cursor: &mut Cursor) -> bool {
         match port.function {
-            Some(function) => self.functions[function.index()].windows.iter().any(|window| cursor.is_in(*window)),
+            Some(function) => {
+                self.functions[function.index()].windows.iter().any(|window| cursor.is_in(*window))
+            }
             None => {
                 let bars = port.direct.iter().flat_map(|function| &self.functions[function.index()].bars);
                 bars.fold(false, |claimed, bar| claimed || cursor.is_in(*bar))
@@ -333,7 +379,14 @@ impl Decode {
     }
 
     /// A refusal that names the nearest range.
-    fn missed(&self, node: NodeId, cursor: &Cursor, what: &str, kind: &str, ranges: &[(&str, Range<BusAddr>)]) -> Next {
+    fn missed(
+        &self,
+        node: NodeId,
+        cursor: &Cursor,
+        what: &str,
+        kind: &str,
+        ranges: &[(&str, Range<BusAddr>)],
+    ) -> Next {
         let addr = cursor.addr;
         let distance = |range: &Range<BusAddr>| {
             let (first, last) = (range.first().raw(), range.last().raw());
@@ -362,9 +415,9 @@ impl Decode {
         let this = &spec.nodes[node.at()];
         let id = self.functions[requester.index()].id?;
         let holds = |port: &PortSpec| match port.function {
-            Some(function) => {
-                self.functions[function.index()].buses.is_some_and(|(first, last)| (first..=last).contains(&id.bus))
-            }
+            Some(function) => self.functions[function.index()]
+                .buses
+                .is_some_and(|(first, last)| (first..=last).contains(&id.bus)),
             None => port.direct.contains(&requester),
         };
         let entered = came_by.and_then(|link| this.ports.iter().position(|port| port.up == link));
@@ -373,14 +426,24 @@ impl Decode {
             NodeKind::Device(_) => this.upstream,
             NodeKind::Cpu(cpu) => {
                 let home = self.bridges[bridge].0;
-                if home == cpu { spec.link_between(node, spec.root(bridge)) } else { self.next_cpu[cpu][home] }
+                if home == cpu {
+                    spec.link_between(node, spec.root(bridge))
+                } else {
+                    self.next_cpu[cpu][home]
+                }
             }
-            NodeKind::Root(index) if index == bridge && entered.is_none() => down.map(|port| this.ports[port].down),
+            NodeKind::Root(index) if index == bridge && entered.is_none() => {
+                down.map(|port| this.ports[port].down)
+            }
             NodeKind::Root(_) => this.upstream,
             NodeKind::Switch(_) => {
-                let acs = entered.and_then(|port| this.ports[port].function).map_or(0, |f| self.functions[f.index()].acs);
+                let acs = entered
+                    .and_then(|port| this.ports[port].function)
+                    .map_or(0, |f| self.functions[f.index()].acs);
                 match down {
-                    Some(port) if entered.is_none() || acs & COMPLETION_REDIRECT == 0 => Some(this.ports[port].down),
+                    Some(port) if entered.is_none() || acs & COMPLETION_REDIRECT == 0 => {
+                        Some(this.ports[port].down)
+                    }
                     _ if entered.is_some() || came_by.is_none() => this.upstream,
                     _ => None,
                 }

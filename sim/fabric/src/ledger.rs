@@ -113,7 +113,8 @@ impl FlowLedger {
 
     /// Resources that held it back for at least a tenth of the time it was watched, longest first.
     pub fn limits(&self) -> Vec<Resource> {
-        let mut limits: Vec<_> = self.limited.iter().filter(|(_, time)| 10 * **time >= self.watched).collect();
+        let mut limits: Vec<_> =
+            self.limited.iter().filter(|(_, time)| 10 * **time >= self.watched).collect();
         limits.sort_by_key(|(resource, time)| (std::cmp::Reverse(**time), **resource));
         limits.into_iter().map(|(resource, _)| *resource).collect()
     }

@@ -27,10 +27,10 @@ mod store;
 mod tlp;
 mod transmit;
 
-pub use ledger::{FlowLedger, LatencyOf, Ledger, LinkLedger, Refusal};
 pub use decode::Miss;
-pub use link_layer::LinkLayer;
+pub use ledger::{FlowLedger, LatencyOf, Ledger, LinkLedger, Refusal};
 pub use limits::{Resource, Series};
+pub use link_layer::LinkLayer;
 pub use requester::{Descriptor, Direction};
 pub use run::{Fabric, Upcall};
 pub use spec::{EngineId, FlowId, LinkId, NodeId, Options, Scaling, Spec};

@@ -7,11 +7,13 @@
 //!
 //! When nothing on the way is saturated:
 //!
-//! * a request class that was starved of credits most of the time waits for a full buffer; whatever keeps the
-//!   TLPs in that buffer holds the flow back, and so on (head-of-line blocking). A buffer that is not full means
-//!   that the credits themselves are too few for the length of the link;
+//! * a link that was always either sending or starved of credits waits for a full buffer; whatever keeps the TLPs
+//!   in that buffer holds the flow back, and so on (head-of-line blocking). A buffer that is not full means that
+//!   the credits themselves are too few for the length of the link, and of others on the way that allow no more;
 //! * a reader without a free tag is held back by its tags;
 //! * otherwise the flow does not offer more: its workload's window holds it back.
+//!
+//! In the last two cases round trips are waited for, and links slow enough to matter in a round trip bind too.
 
 use crate::path::Terminal;
 use crate::run::Fabric;
@@ -114,7 +116,8 @@ impl Fabric {
 
     fn take_interval(&mut self) -> Interval {
         let now = self.state.now;
-        let link_busy = |link: usize| self.ledger.links[link].busy - self.state.links[link].free_at.saturating_sub(now);
+        let link_busy =
+            |link: usize| self.ledger.links[link].busy - self.state.links[link].free_at.saturating_sub(now);
         // Time already charged but still to come is not part of the past.
         let ahead = |until: u64| until.saturating_sub(now);
         let new = Looked {
@@ -137,7 +140,10 @@ impl Fabric {
         };
         let old = std::mem::replace(&mut self.looked, new.clone());
         let minus = |new: Vec<u64>, old: &[u64]| -> Vec<u64> {
-            new.iter().enumerate().map(|(i, busy)| busy.saturating_sub(old.get(i).copied().unwrap_or(0))).collect()
+            new.iter()
+                .enumerate()
+                .map(|(i, busy)| busy.saturating_sub(old.get(i).copied().unwrap_or(0)))
+                .collect()
         };
         let starved = new.starved.iter().enumerate().map(|(i, starved)| {
             let old = old.starved.get(i).copied().unwrap_or_default();
@@ -191,7 +197,7 @@ impl Fabric {
             }
         }
         if limits.is_empty() {
-            limits.push(self.hidden_limit(flow, engine, route, interval));
+            return self.hidden_limits(flow, engine, route, interval, moved);
         }
         limits
     }
@@ -225,24 +231,128 @@ impl Fabric {
         found
     }
 
-    fn hidden_limit(&self, flow: usize, engine: EngineId, route: u32, interval: &Interval) -> Resource {
+    /// Limits of a flow with nothing saturated on its way.
+    fn hidden_limits(
+        &self,
+        flow: usize,
+        engine: EngineId,
+        route: u32,
+        interval: &Interval,
+        moved: &[u64],
+    ) -> Vec<Resource> {
+        let ways = self.ways(engine, route);
+        let starved = |(class, link): &&(Class, LinkId)| {
+            let starved = interval.starved[link.at()][class.at()];
+            50 * starved > interval.length
+                && 20 * (starved + interval.links[link.at()]) >= 19 * interval.length
+        };
+        if let Some((class, link)) = ways.iter().find(starved) {
+            return match self.keeper_of(*link, *class, interval) {
+                Resource::Credits(link) => self.short_of_credits(link, &ways, interval, moved),
+                other => vec![other],
+            };
+        }
+        let state = &self.state.engines[engine.at()];
+        let waits_for_tags = !self.is_writer(engine) && !state.has_free_tag();
+        let mut limits =
+            vec![if waits_for_tags { Resource::Tags(engine) } else { Resource::Window(flow_id(flow)) }];
+        let round = self.ledger.flows[flow].latency_percentile(50.0);
+        limits.extend(self.slow_links(round, &ways));
+        limits
+    }
+
+    /// Links of a flow's way with the class that crosses them: requests out, completions back.
+    fn ways(&self, engine: EngineId, route: u32) -> Vec<(Class, LinkId)> {
         let writer = self.is_writer(engine);
         let class = if writer { Class::Posted } else { Class::NonPosted };
         let mut ways: Vec<(Class, LinkId)> = self.routes.links(route).map(|link| (class, link)).collect();
         if let (false, Some(back)) = (writer, self.routes.routes[route as usize].completion) {
             ways.extend(self.routes.links(back).map(|link| (Class::Completion, link)));
         }
-        let starved = |(class, link): &&(Class, LinkId)| {
-            2 * interval.starved[link.at()][class.at()] > interval.length
+        ways
+    }
+
+    /// Links whose credits allow no more than a tenth above what they carry now, `link` among them.
+    fn short_of_credits(
+        &self,
+        link: LinkId,
+        ways: &[(Class, LinkId)],
+        interval: &Interval,
+        moved: &[u64],
+    ) -> Vec<Resource> {
+        let mut short = vec![Resource::Credits(link)];
+        short.extend(self.slow_links(self.credit_round(link, ways), ways));
+        for (position, (class, other)) in ways.iter().enumerate() {
+            let next = ways.get(position + 1).map(|(_, next)| *next);
+            let carried: u64 = (0..moved.len())
+                .filter(|flow| self.links_of(*flow).contains(other))
+                .map(|flow| moved[flow])
+                .sum();
+            let allowed = self.bytes_by_credits(*other, *class, next, interval.length);
+            if *other != link && allowed.is_some_and(|allowed| 10 * allowed <= 11 * carried) {
+                short.push(Resource::Credits(*other));
+            }
+        }
+        short
+    }
+
+    /// Payload that the credits of `link` let through in `time`: its buffer's TLPs once per round trip of a credit.
+    /// `None` for an infinite buffer.
+    fn bytes_by_credits(&self, link: LinkId, class: Class, next: Option<LinkId>, time: u64) -> Option<u64> {
+        let spec = &self.spec.links[link.at()];
+        let granted = spec.credits[class.at()];
+        if granted.header == 0 {
+            return None;
+        }
+        let payload = self.payload_of(class);
+        let by_data =
+            if granted.data == 0 { u64::MAX } else { u64::from(granted.data) / payload.div_ceil(16).max(1) };
+        let round = self.round_of_credit(link, class, next);
+        Some(u64::from(granted.header).min(by_data) * payload * time / round.max(1))
+    }
+
+    /// From sending a TLP to having its credits back, when nothing else is in the way.
+    fn round_of_credit(&self, link: LinkId, class: Class, next: Option<LinkId>) -> u64 {
+        let spec = &self.spec.links[link.at()];
+        let bytes = self.payload_of(class) + 24;
+        let sending = |link: LinkId| self.spec.links[link.at()].rate.time_for(bytes).0;
+        sending(link) + spec.latency.0 + spec.credit_latency.0 + next.map_or(0, sending)
+    }
+
+    fn credit_round(&self, link: LinkId, ways: &[(Class, LinkId)]) -> u64 {
+        let position = ways.iter().position(|(_, other)| *other == link);
+        let next = position.and_then(|position| ways.get(position + 1)).map(|(_, next)| *next);
+        self.round_of_credit(link, position.map_or(Class::Posted, |position| ways[position].0), next)
+    }
+
+    /// Payload per TLP that is assumed where only the order of magnitude matters.
+    fn payload_of(&self, class: Class) -> u64 {
+        let engines = self.spec.engines.iter();
+        match class {
+            Class::NonPosted => engines.map(|engine| engine.max_read_request).max(),
+            Class::Posted | Class::Completion => engines.map(|engine| engine.max_payload).max(),
+        }
+        .unwrap_or(256)
+    }
+
+    /// For a flow that waits for round trips: links that spend a good part of a round trip sending. Only when all
+    /// of them together matter (5 %), those that matter by themselves (1 %).
+    fn slow_links(&self, round: u64, ways: &[(Class, LinkId)]) -> Vec<Resource> {
+        let sending = |(class, link): &(Class, LinkId)| {
+            let spec = &self.spec.links[link.at()];
+            let bytes = match class {
+                Class::Posted => self.payload_of(Class::Posted) + 24,
+                Class::NonPosted => 24,
+                Class::Completion => self.payload_of(Class::NonPosted) * 276 / 256,
+            };
+            spec.rate.time_for(bytes).0
         };
-        if let Some((class, link)) = ways.iter().find(starved) {
-            return self.keeper_of(*link, *class, interval);
+        let total: u64 = ways.iter().map(sending).sum();
+        if 100 * total < 5 * round {
+            return Vec::new();
         }
-        let state = &self.state.engines[engine.at()];
-        if !writer && !state.has_free_tag() {
-            return Resource::Tags(engine);
-        }
-        Resource::Window(flow_id(flow))
+        let slow = ways.iter().filter(|way| 100 * sending(way) >= round);
+        slow.map(|(_, link)| Resource::Link(*link)).collect()
     }
 
     /// What keeps the buffer behind `link` full: a saturated output or memory there, or one behind it.
@@ -258,7 +368,8 @@ impl Fabric {
                 self.state.arena.count(lists[class.at()])
             };
             let outputs = &self.spec.nodes[node.at()].outputs;
-            let fullest = outputs.iter().copied().max_by_key(|output| (waiting(output), std::cmp::Reverse(*output)));
+            let fullest =
+                outputs.iter().copied().max_by_key(|output| (waiting(output), std::cmp::Reverse(*output)));
             let Some(output) = fullest.filter(|output| waiting(output) > 0) else {
                 return Resource::Credits(link);
             };

@@ -137,7 +137,8 @@ impl Routes {
             came_by = Some(link);
         }
         let limit = max_payload(completer, &links);
-        Some(self.intern(spec, links, Terminal::Requester(engine), None, limit))
+        // Only readers wait for completions; a device's writer shares its routes.
+        Some(self.intern(spec, links, Terminal::Requester(spec.reader(device)), None, limit))
     }
 
     fn refused(&mut self, miss: Miss) -> Terminal {

@@ -178,7 +178,9 @@ impl Fabric {
             // Descriptors become ready in the order they were given: find one that is, or the first to be.
             match state.active.iter().position(|active| active.ready <= now) {
                 Some(ready) => state.turn = ready,
-                None => return Offer::At(state.active.iter().map(|active| active.ready).min().unwrap_or(now)),
+                None => {
+                    return Offer::At(state.active.iter().map(|active| active.ready).min().unwrap_or(now));
+                }
             }
         }
         if !writer {
@@ -245,9 +247,13 @@ impl Fabric {
             state.turn = turn + 1;
         }
         let picos = length * rate.picos() + state.remainder;
-        state.next_issue = now + picos / rate.bytes();
+        let time = picos / rate.bytes();
         state.remainder = picos % rate.bytes();
-        self.ledger.engines[engine.at()].busy += state.next_issue - now;
+        // An engine that was held up for less than a request's time keeps its pace: otherwise its rate would lock
+        // to that of whatever holds it up.
+        let due = state.next_issue.max(now.saturating_sub(time));
+        state.next_issue = due + time;
+        self.ledger.engines[engine.at()].busy += time;
         self.ledger.engines[engine.at()].requests += 1;
         tlp
     }

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use peerbus_engine::{Queue, Slot};
-use peerbus_machine::model::{Machine, Role};
 use peerbus_machine::Registers;
+use peerbus_machine::model::{Machine, Role};
 use peerbus_units::Picos;
 
 use crate::decode::{Decode, Miss};
@@ -237,7 +237,8 @@ impl Fabric {
 
     pub(crate) fn decode_request(&mut self, engine: EngineId, addr: u64) -> Decoded {
         let (machine, registers, spec) = (&self.machine, &self.registers, &self.spec);
-        let max_payload = |completer: NodeId, links: &[LinkId]| max_payload(machine, registers, spec, completer, links);
+        let max_payload =
+            |completer: NodeId, links: &[LinkId]| max_payload(machine, registers, spec, completer, links);
         let decoded = self.routes.decode(machine, spec, &self.decode, &max_payload, engine, addr);
         self.ledger.refusals.resize(self.routes.misses.len(), Refusal::default());
         decoded
@@ -254,7 +255,10 @@ impl Fabric {
             let decoded =
                 again.decode(&self.machine, &self.spec, &self.decode, &|_, _| 128, engine, tlp.addr);
             let links: Vec<LinkId> = again.links(decoded.route).collect();
-            assert!(links.windows(2).any(|pair| pair == [link, next]), "{tlp:?} does not go where its address leads");
+            assert!(
+                links.windows(2).any(|pair| pair == [link, next]),
+                "{tlp:?} does not go where its address leads"
+            );
         }
     }
 
@@ -293,7 +297,13 @@ impl Fabric {
 
 /// The largest completion that `completer` may send on its way over `links`: its own MPS, or for host memory that
 /// of the root port it leaves by.
-fn max_payload(machine: &Machine, registers: &Registers, spec: &Spec, completer: NodeId, links: &[LinkId]) -> u64 {
+fn max_payload(
+    machine: &Machine,
+    registers: &Registers,
+    spec: &Spec,
+    completer: NodeId,
+    links: &[LinkId],
+) -> u64 {
     if let NodeKind::Device(device) = spec.nodes[completer.at()].kind {
         return registers.max_payload(machine.devices[device].functions[0]).0;
     }

@@ -9,9 +9,9 @@
 //! its input links to its output links through queues per (input, output). Memory belongs to devices and CPUs.
 //! Latencies are charged on entry: a link's latency is the pipeline of the node it leads to.
 
+use peerbus_machine::Registers;
 use peerbus_machine::model::{FunctionIndex, Machine, Role};
 use peerbus_machine::part::{Buffers, Credits};
-use peerbus_machine::Registers;
 use peerbus_units::{Picos, Rate};
 
 use crate::limits::Resource;
@@ -434,7 +434,8 @@ impl Spec {
     }
 
     fn add_pair(&mut self, mut there: LinkSpec, mut back: LinkSpec) -> (LinkId, LinkId) {
-        let (first, second) = (LinkId::from_index(self.links.len()), LinkId::from_index(self.links.len() + 1));
+        let (first, second) =
+            (LinkId::from_index(self.links.len()), LinkId::from_index(self.links.len() + 1));
         there.reverse = second;
         back.reverse = first;
         self.links.push(there);
@@ -526,7 +527,9 @@ impl Spec {
                 let link = &mut self.links[link.at()];
                 link.port_rate = link.port_rate.map(faster);
             }
-            Resource::Engine(engine) => self.engines[engine.at()].rate = faster(self.engines[engine.at()].rate),
+            Resource::Engine(engine) => {
+                self.engines[engine.at()].rate = faster(self.engines[engine.at()].rate)
+            }
             Resource::Tags(engine) => self.engines[engine.at()].tags = more(self.engines[engine.at()].tags),
             Resource::Memory(node) => {
                 if let Some(memory) = &mut self.nodes[node.at()].memory {
@@ -534,8 +537,11 @@ impl Spec {
                 }
             }
             Resource::Credits(link) => {
+                // A larger buffer holds at least one more TLP: data credits grow in step with headers.
                 for credits in &mut self.links[link.at()].credits {
-                    *credits = Credits { header: more(credits.header), data: more(credits.data) };
+                    let header = more(credits.header);
+                    let data = u64::from(credits.data) * u64::from(header) / u64::from(credits.header.max(1));
+                    *credits = Credits { header, data: u16::try_from(data).unwrap_or(u16::MAX) };
                 }
             }
             // The window of a workload is not a part of the machine.
@@ -543,4 +549,3 @@ impl Spec {
         }
     }
 }
-

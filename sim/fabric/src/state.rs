@@ -139,7 +139,10 @@ impl State {
                 let header = state.header[class.at()] + back(|r| r.header);
                 let data = state.data[class.at()] + back(|r| r.data);
                 if granted.header != 0 && header != u32::from(granted.header) {
-                    wrong.push(format!("{}: {header} of {} {class:?} header credits", link.name, granted.header));
+                    wrong.push(format!(
+                        "{}: {header} of {} {class:?} header credits",
+                        link.name, granted.header
+                    ));
                 }
                 if granted.data != 0 && data != u32::from(granted.data) {
                     wrong.push(format!("{}: {data} of {} {class:?} data credits", link.name, granted.data));

@@ -197,9 +197,11 @@ impl Builder {
         let number = self.machine.devices.len();
         let name = format!("gpu{number}");
         let path = format!("{}/{name}", self.machine.functions[port].name);
-        let function = self.function(path.clone(), bridge, FunctionId::new(0, bus, 0, 0), Role::Endpoint(number));
+        let function =
+            self.function(path.clone(), bridge, FunctionId::new(0, bus, 0, 0), Role::Endpoint(number));
         let address = Some(self.bar_address(number));
-        let bar = Bar { index: 0, size: Bytes(BAR), kind: ResourceKind::Mem64Prefetch, resizable: None, address };
+        let bar =
+            Bar { index: 0, size: Bytes(BAR), kind: ResourceKind::Mem64Prefetch, resizable: None, address };
         self.machine.functions[function].bars.push(bar);
         let link = self.link(&path, port, function);
         self.window(port, (bus, bus), number..number + 1);
@@ -220,8 +222,12 @@ impl Builder {
     fn switch(&mut self, bridge: usize, port: FunctionIndex, first_bus: u8) -> u8 {
         let number = self.machine.switches.len();
         let path = format!("{}/sw{number}", self.machine.functions[port].name);
-        let upstream =
-            self.function(path.clone(), bridge, FunctionId::new(0, first_bus, 0, 0), Role::SwitchUpstream(number));
+        let upstream = self.function(
+            path.clone(),
+            bridge,
+            FunctionId::new(0, first_bus, 0, 0),
+            Role::SwitchUpstream(number),
+        );
         self.link(&path, port, upstream);
         let first_device = self.machine.devices.len();
         let mut bus = first_bus + 1;

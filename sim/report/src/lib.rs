@@ -1,1 +1,23 @@
 //! A scenario's result as text, JSON and HTML, and its comparison with a baseline.
+//!
+//! Everything here is a function of a [`peerbus_scenario::ScenarioResult`] (or of two documents made from one):
+//! the same result gives the same bytes. Rendering adds no number that does not follow from the result.
+//! Nothing here reads files or the terminal; callers hand in text and get text back.
+//!
+//! Modules in reading order: [`number`] (integers to decimals), [`document`] (`peerbus.run/1`), [`json`] (its
+//! text, whole or as a baseline), [`describe`] and [`summary`] (what text and HTML both say: of one thing, of
+//! many),
+//! [`text`], [`chart`] and [`html`], [`compare`].
+
+//TMP pub mod chart;
+//TMP pub mod compare;
+pub mod describe;
+pub mod document;
+//TMP pub mod html;
+pub mod json;
+pub mod number;
+pub mod summary;
+pub mod text;
+
+/// Version of the tool, as written into every document.
+pub const TOOL_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -131,9 +131,14 @@ fn flows_of(machine: &Machine, workload: &Workload) -> Vec<(String, Ends)> {
     }
 }
 
-/// The one device that `pattern` names; `None` when it names none or several.
-pub fn single(machine: &Machine, pattern: &str) -> Option<usize> {
-    match devices(machine, pattern).as_slice() {
+/// `name` without `/memory`: `gpu0/memory` is the memory of `gpu0`, the only thing of a device that a copy can name.
+pub fn device_part(name: &str) -> &str {
+    name.strip_suffix("/memory").unwrap_or(name)
+}
+
+/// The one device that `name` or a pattern names, with or without `/memory`; `None` when it names none or several.
+pub fn single(machine: &Machine, name: &str) -> Option<usize> {
+    match devices(machine, device_part(name)).as_slice() {
         [one] => Some(*one),
         _ => None,
     }

@@ -5,12 +5,12 @@
 //! told in [`Note`]s, one line each. It looks nothing up but parts, reads no file and never fails half-way: the
 //! result is either a whole machine file or everything that is wrong with the input.
 
+pub mod codes;
 mod nccl;
 mod text;
 
 use std::fmt;
 
-use crate::diagnostic::Code;
 use crate::file;
 
 pub use nccl::nccl;
@@ -46,44 +46,5 @@ impl fmt::Display for Note {
     }
 }
 
-/// The input is not well-formed XML.
-pub const MALFORMED: Code = Code("I0001");
-/// The input is well-formed, but not a topology.
-pub const NOT_A_TOPOLOGY: Code = Code("I0002");
-/// An element lacks an attribute that nothing can stand in for.
-pub const MISSING: Code = Code("I0003");
-/// An attribute's value means nothing.
-pub const BAD_VALUE: Code = Code("I0004");
-/// Two elements name the same function.
-pub const DUPLICATE: Code = Code("I0005");
-/// An element stands where it cannot.
-pub const MISPLACED: Code = Code("I0006");
-/// Elements are nested more deeply than PCI hierarchies are.
-pub const TOO_DEEP: Code = Code("I0007");
-/// The bus numbers leave no room for the functions between those that are listed.
-pub const NO_ROOM: Code = Code("I0008");
-/// The input describes no PCI function.
-pub const EMPTY: Code = Code("I0009");
-
-/// Every code of the importers with a longer explanation, for `peerbus explain`.
-pub const CODES: [(Code, &str); 9] = [
-    (MALFORMED, "The file is not well-formed XML: a tag is not closed, an attribute has no value, or the file is cut off."),
-    (
-        NOT_A_TOPOLOGY,
-        "The file is XML, but not an NCCL topology: its first element is not <system>. NCCL writes the topology to the file \
-         named by NCCL_TOPO_DUMP_FILE; NCCL_GRAPH_DUMP_FILE names the file for the channels it found, which say nothing about \
-         PCI functions.",
-    ),
-    (MISSING, "An element lacks an attribute that nothing can stand in for, such as the busid of a PCI function."),
-    (BAD_VALUE, "An attribute's value is not of the form NCCL writes: a bus id, a hexadecimal number, a link speed, a width."),
-    (DUPLICATE, "Two elements have the same bus id. Every PCI function appears once."),
-    (MISPLACED, "An element stands where it cannot: PCI functions below one that is not a bridge, or outside any <cpu>."),
-    (TOO_DEEP, "Bridges are nested more deeply than the bus numbers of one PCI domain allow in practice."),
-    (
-        NO_ROOM,
-        "NCCL lists a device and every second bridge above it: the upstream ports of switches. Root ports and switch downstream \
-         ports are left out and must be put back, and each needs a bus number between those of its neighbours. The bus ids in \
-         the file leave no such number, or put a function below a bridge that cannot lead to its bus.",
-    ),
-    (EMPTY, "The topology lists no PCI function."),
-];
+#[cfg(test)]
+mod tests;

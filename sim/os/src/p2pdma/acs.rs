@@ -1,12 +1,12 @@
 //! Which functions redirect: the kernel's `pci_bridge_has_acs_redir`.
 
-use crate::config_space::{ConfigSpace, Width};
+use crate::config::{ConfigAccess, ConfigSpace};
 use crate::pci::{FunctionIndex, Tree};
 
 /// Control word, from the start of the ACS capability.
 const CONTROL: u16 = 6;
 /// P2P request redirect (0x04), completion redirect (0x08) and egress control (0x20).
-const REDIRECTING: u32 = 0x04 | 0x08 | 0x20;
+const REDIRECTING: u16 = 0x04 | 0x08 | 0x20;
 
 /// True when the ACS control word of `function` sends peer-to-peer requests or completions upstream, or may.
 ///
@@ -14,9 +14,8 @@ const REDIRECTING: u32 = 0x04 | 0x08 | 0x20;
 /// vector says; source validation, translation blocking, upstream forwarding and direct translated do not. A function
 /// that does not answer reads as all ones, and therefore redirects.
 pub fn redirects(tree: &Tree, config_space: &impl ConfigSpace, function: FunctionIndex) -> bool {
-    let function = tree.function(function);
-    function.acs_cap.is_some_and(|capability| {
-        let offset = capability.saturating_add(CONTROL);
-        config_space.read(function.id, offset, Width::Word) & REDIRECTING != 0
+    let function = &tree[function];
+    function.capabilities.acs.is_some_and(|capability| {
+        config_space.read_word(function.id, capability.saturating_add(CONTROL)) & REDIRECTING != 0
     })
 }

@@ -26,13 +26,13 @@ pub enum Listing {
 /// 00.0 or is a PCIe root port. The list is in the order of discovery, so this need not be the lowest number.
 pub fn identifying_function(tree: &Tree, host_bridge: usize) -> Option<FunctionIndex> {
     let head = head(tree, host_bridge)?;
-    let function = tree.function(head);
+    let function = &tree[head];
     (function.id.devfn == 0 || function.pcie_type == Some(PcieType::RootPort)).then_some(head)
 }
 
 fn head(tree: &Tree, host_bridge: usize) -> Option<FunctionIndex> {
-    let root = *tree.roots.get(host_bridge)?;
-    tree.bus(root).functions.first().copied()
+    let root = tree.buses.iter().find(|bus| bus.is_root() && bus.host_bridge == host_bridge)?;
+    root.devices.first().copied()
 }
 
 /// Looks the host bridge with that index up. The first entry with its ids decides.
@@ -40,8 +40,8 @@ pub fn listing(tree: &Tree, rules: &Rules, host_bridge: usize) -> Listing {
     let Some(identifying) = identifying_function(tree, host_bridge) else {
         return Listing::Unidentified(head(tree, host_bridge));
     };
-    let function = tree.function(identifying);
-    let entry = rules.allow_list.iter().find(|entry| {
+    let function = &tree[identifying];
+    let entry = rules.host_bridge_allow_list.iter().find(|entry| {
         entry.vendor == function.vendor && entry.device.is_none_or(|device| device == function.device)
     });
     match entry {

@@ -1,29 +1,18 @@
-//! Who may talk to whom, by which way, and at which address: `drivers/pci/p2pdma.c`.
+//! Peer-to-peer DMA: may one PCI function reach another's memory, how far is it, and by which address.
 //!
-//! A *provider* owns memory in a BAR, a *client* wants to reach it. [`resolve()`] answers as the kernel does: how many
-//! steps apart they are and whether a transfer may use bus addresses below a common bridge, must pass the host
-//! bridge, or is refused; and it gives the [`Reason`]s. [`dma_address`] then tells what the client's driver writes
-//! into its descriptors.
-//!
-//! Invariants: nothing here writes; the answer depends only on the tree, the ACS control words at the moment of the
-//! call, the CPU and the rules. [`resolve()`] follows the kernel's walk step by step; [`Resolver`] gives the same
-//! answers for many pairs from one reading of the hardware.
-//!
-//! Modules in reading order: `resolution` (the answer), `acs` (what redirects), `cpu` and `allow_list` (may the host
-//! bridge forward), `resolve` (the walk), `resolver` (many pairs), `dma_address`.
+//! [`resolve`] is the kernel's distance calculation: it looks for a common bridge, for ACS redirection on
+//! the way, and, where the path crosses the root complex, at CPU and host bridge. [`Resolver`] does the same
+//! for many pairs with everything that does not depend on the pair computed once. [`dma_address`] turns a
+//! byte of a BAR into what a driver hands to the client.
 
-mod acs;
-mod allow_list;
+mod address;
 mod cpu;
-mod dma_address;
-mod resolution;
+mod host_bridge;
 mod resolve;
-mod resolver;
+mod warning;
 
-pub use acs::redirects;
-pub use allow_list::{Listing, identifying_function, listing};
+pub use address::{DmaTarget, EREMOTEIO, NotReachable, Translation, dma_address, largest_prefetchable_bar};
 pub use cpu::{CpuIdentity, CpuVendor};
-pub use dma_address::{DmaError, DmaMapping, dma_address, largest_prefetchable_bar};
-pub use resolution::{MapType, Reason, Resolution};
-pub use resolve::{resolve, upstream_path};
-pub use resolver::{Resolver, resolve_all};
+pub use host_bridge::root_device;
+pub use resolve::{MapType, Reason, Resolution, Resolver, resolve, resolve_all};
+pub use warning::{Warning, advice, warnings};

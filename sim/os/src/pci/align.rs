@@ -19,7 +19,7 @@ use crate::WindowSizing;
 pub(crate) const GRANULE_ORDER: u32 = 20;
 
 /// Contents of a window by alignment.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Contents {
     /// Sum of `max(size, align)`.
     pub size: u64,
@@ -35,6 +35,12 @@ pub(crate) fn order(align: u64) -> u32 {
 
 fn alignment(order: usize) -> u64 {
     1 << (GRANULE_ORDER as usize + order)
+}
+
+impl Default for Contents {
+    fn default() -> Contents {
+        Contents { size: 0, buckets: [0; 44], largest: 0 }
+    }
 }
 
 impl Contents {

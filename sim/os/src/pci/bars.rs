@@ -163,7 +163,8 @@ pub(crate) fn read_sriov(cs: &mut impl ConfigSpace, tree: &mut Tree, function: F
     while number < 6 {
         let found = read_bar(cs, id, capability + regs::SRIOV_BAR_0 + 4 * number);
         if found.size >= 4096 && !found.flags.is_io() {
-            tree[function].resources[IOV_FIRST + usize::from(number)] = resource(tree, function, &found, total);
+            tree[function].resources[IOV_FIRST + usize::from(number)] =
+                resource(tree, function, &found, total);
         }
         number += found.registers;
     }

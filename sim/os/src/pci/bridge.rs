@@ -3,9 +3,7 @@
 use peerbus_units::{BusAddr, Bytes, FunctionId, Range};
 
 use super::regs;
-use super::resource::{
-    IO_WINDOW, MEMORY_WINDOW, PREFETCH_WINDOW, Resource, ResourceFlags, ResourceRef,
-};
+use super::resource::{IO_WINDOW, MEMORY_WINDOW, PREFETCH_WINDOW, Resource, ResourceFlags, ResourceRef};
 use super::tree::{BridgeWindows, FunctionIndex, Tree};
 use crate::{ConfigAccess, ConfigSpace};
 

@@ -108,7 +108,10 @@ mod tests {
         let flags = ResourceFlags::MEM;
         assert_eq!(host.to_bus(flags, cpu(0x2000_8010_0000, 0x2000_8010_0fff)), BusAddr(0x8010_0000));
         assert_eq!(host.to_bus(flags, cpu(0x2100_0000_1000, 0x2100_0000_1fff)), BusAddr(0x2100_0000_1000));
-        assert_eq!(host.to_bus(ResourceFlags::IO, cpu(0x2000_8010_0000, 0x2000_8010_0fff)).0, 0x2000_8010_0000);
+        assert_eq!(
+            host.to_bus(ResourceFlags::IO, cpu(0x2000_8010_0000, 0x2000_8010_0fff)).0,
+            0x2000_8010_0000
+        );
         let bus = Range::new(BusAddr(0x8010_0000), BusAddr(0x8010_0fff)).unwrap();
         assert_eq!(host.to_cpu(flags, bus), CpuAddr(0x2000_8010_0000));
         let outside = Range::new(BusAddr(0x10), BusAddr(0x1f)).unwrap();

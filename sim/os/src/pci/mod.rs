@@ -1,12 +1,39 @@
-//! PCI: enumeration, sizing and assignment of addresses, ACS programming.
+//! PCI: enumeration, sizing, assignment, ACS, and CPU ↔ bus addresses.
 //!
-//! Modules in reading order: `tree` (what was found), `host_bridge` (the windows at the top).
+//! [`boot`] does what a kernel does between finding a host bridge and probing drivers. Its result, the
+//! [`Tree`], is plain data; all writes go through [`ConfigSpace`](crate::ConfigSpace).
 
-mod host_bridge;
+pub mod acs;
+mod additions;
+mod align;
+mod assign;
+mod bars;
+mod boot;
+mod bridge;
+mod capability;
+mod claim;
+mod failure;
+mod host;
+mod options;
+mod place;
+mod program;
+mod regs;
+pub mod resource;
+mod rounds;
+mod scan;
+mod setup;
+mod size;
+mod space;
 mod tree;
 
-pub use host_bridge::{HostBridge, Window};
+pub use acs::{AcsSetting, AcsWord, acs_capability, acs_control, apply_acs, set_acs_control};
+pub use boot::{boot, enumerate};
+pub use capability::{find_capability, find_extended_capability};
+pub use failure::{Cause, ConsideredWindow, Rejection, WhyNot};
+pub use host::{HostBridge, Window};
+pub use options::{BootOptions, Platform, Realloc};
+pub use resource::{Parent, Place, Resource, ResourceFlags, ResourceKind, ResourceRef};
+pub use space::{Claim, Space};
 pub use tree::{
-    BRIDGE_RESOURCES, Bus, BusIndex, Cause, Flags, Function, FunctionIndex, PcieType, RESOURCE_COUNT, ROM_RESOURCE,
-    Resource, Tree, TriedWindow, WhyNot,
+    BridgeWindows, Bus, BusIndex, Capabilities, Function, FunctionIndex, HeaderType, PcieType, Tree,
 };

@@ -88,7 +88,8 @@ impl Placer<'_> {
             if flags & mask != wanted.flags & mask || !may_hold(flags, wanted.flags) {
                 continue;
             }
-            let first = self.reachable(bus, flags, range, reach).and_then(|r| self.fit(parent, range, r, wanted));
+            let first =
+                self.reachable(bus, flags, range, reach).and_then(|r| self.fit(parent, range, r, wanted));
             if let Some(first) = first {
                 return Some(Place { first, parent });
             }
@@ -99,7 +100,11 @@ impl Placer<'_> {
     /// The part of a window whose bus addresses lie within `reach`, and not below what the platform keeps
     /// for itself in windows that start at 0.
     fn reachable(
-        &self, bus: BusIndex, flags: ResourceFlags, range: Range<CpuAddr>, reach: Reach,
+        &self,
+        bus: BusIndex,
+        flags: ResourceFlags,
+        range: Range<CpuAddr>,
+        reach: Reach,
     ) -> Option<Range<CpuAddr>> {
         let bus_first = self.tree.host_bridges[self.tree[bus].host_bridge].to_bus(flags, range).0;
         let bus_last = bus_first.checked_add(range.size().0 - 1)?;
@@ -117,7 +122,11 @@ impl Placer<'_> {
 
     /// The lowest address of a free run of `window` that will do, within `reachable`.
     fn fit(
-        &self, parent: Parent, window: Range<CpuAddr>, reachable: Range<CpuAddr>, wanted: Wanted,
+        &self,
+        parent: Parent,
+        window: Range<CpuAddr>,
+        reachable: Range<CpuAddr>,
+        wanted: Wanted,
     ) -> Option<CpuAddr> {
         let gaps = self.tree.space.gaps(parent, window, Some(wanted.at));
         let reachable = gaps.into_iter().filter_map(|gap| gap.intersection(reachable));

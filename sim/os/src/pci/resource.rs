@@ -193,6 +193,11 @@ pub enum Parent {
     },
     /// A window of a bridge function.
     Window(ResourceRef),
+    /// Addresses in no window, where firmware put a function of a root bus.
+    Outside {
+        /// I/O ports; otherwise memory.
+        io: bool,
+    },
 }
 
 /// Where a resource was placed.

@@ -20,7 +20,14 @@ pub(crate) fn scan_host_bridge(cs: &mut impl ConfigSpace, tree: &mut Tree, host_
     if is_known(tree, tree.host_bridges[host_bridge].domain, first) {
         return;
     }
-    tree.buses.push(Bus { number: first, last, parent: None, bridge: None, host_bridge, devices: Vec::new() });
+    tree.buses.push(Bus {
+        number: first,
+        last,
+        parent: None,
+        bridge: None,
+        host_bridge,
+        devices: Vec::new(),
+    });
     let bus = BusIndex(tree.buses.len() - 1);
     Scan { cs, tree }.child_bus(bus);
 }

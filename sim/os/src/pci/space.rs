@@ -53,7 +53,10 @@ impl Space {
 
     /// The free ranges of `window` below `parent`, lowest first, as if `ignored` owned nothing.
     pub(crate) fn gaps(
-        &self, parent: Parent, window: Range<CpuAddr>, ignored: Option<ResourceRef>,
+        &self,
+        parent: Parent,
+        window: Range<CpuAddr>,
+        ignored: Option<ResourceRef>,
     ) -> Vec<Range<CpuAddr>> {
         let mut gaps = Vec::new();
         let mut rest = Some(window);

@@ -267,6 +267,7 @@ impl Tree {
                 let resource = self.resource(at);
                 resource.range().map(|range| (resource.flags, range))
             }
+            Parent::Outside { .. } => None,
         }
     }
 

@@ -47,8 +47,7 @@ impl Builder<'_, '_> {
             self.note(&root_bus, format!("root bus and root ports are not listed; chosen: {ports}"));
         }
         for device in &bridge.devices {
-            let text = format!("no root port can lead to it; it sits on root bus {root_bus} as listed");
-            self.note(device.id, text);
+            self.note(device.id, "no bus number is left for a root port above it; it sits on its root bus as listed");
         }
         let assumed = if bridge.ports.is_empty() { [Fact::Windows].into() } else { [Fact::HostBridge, Fact::Windows].into() };
         file::HostBridge {
@@ -129,6 +128,7 @@ impl Builder<'_, '_> {
         let end = OwnedEnd::new(&part.id, part.generation, part.lanes);
         let link = self.link(device.functions[0], above, end.end());
         built.assumed.extend(link.assumed().map(Leaf::new));
+        built.assumed.sort_by_key(|fact| fact.get().copied());
         built.link = link.stated;
         built
     }

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use super::value;
 use super::xml;
 use crate::catalogue::Catalogue;
-use crate::part::{CpuPart, DeviceKind, DevicePart, Part, PciId, SwitchPart};
+use crate::part::{CpuPart, DeviceKind, DevicePart, PciId, SwitchPart};
 
 /// A part, and why it was taken although the file does not name it.
 pub(super) struct Choice<'c, P> {
@@ -34,6 +34,8 @@ pub(super) struct Family {
 
 const AMD: u16 = 0x1002;
 const NVIDIA: u16 = 0x10de;
+/// The upstream port of the bridge inside AMD's GPU packages.
+const AMD_GPU_BRIDGE: PciId = PciId { vendor: 0x1022, device: 0x14a0 };
 
 #[rustfmt::skip]
 const FAMILIES: [Family; 8] = [
@@ -76,107 +78,79 @@ pub(super) struct Identity<'x> {
 #[derive(Clone, Copy)]
 pub(super) struct Parts<'c> {
     catalogue: &'c Catalogue,
+    generic_cpu: &'c CpuPart,
+    generic_switch: &'c SwitchPart,
+    generic_device: &'c DevicePart,
 }
 
 impl<'c> Parts<'c> {
-    /// Asks `catalogue`.
+    /// Asks `catalogue`, which must have a generic CPU, `generic-switch` and a generic device.
     pub fn new(catalogue: &'c Catalogue) -> Parts<'c> {
-        Parts { catalogue }
-    }
-
-    fn all(self) -> impl Iterator<Item = &'c Part> {
-        self.catalogue.parts()
-    }
-
-    /// The CPU part of a `<cpu>` element and what is known of its identity. NCCL writes the family as base plus
-    /// sixteen times the extended family; hand-written files give it as the kernel counts.
-    pub fn cpu<'x>(self, cpu: &'x xml::Cpu) -> (Choice<'c, CpuPart>, Option<Identity<'x>>) {
-        let (raw, model) = cpu.identity.unwrap_or_default();
-        for family in [value::family(raw), raw] {
-            if let Some(part) = self.cpu_of(&cpu.vendor, family, model) {
-                let identity = Identity { vendor: &cpu.vendor, family, model };
-                return (Choice { part, guess: None }, Some(identity));
-            }
+        let lacks = |what: &str| -> ! { panic!("the catalogue has no generic {what}") };
+        Parts {
+            catalogue,
+            generic_cpu: catalogue.generic_cpu().unwrap_or_else(|| lacks("CPU")),
+            generic_switch: catalogue.find_switch("generic-switch").unwrap_or_else(|| lacks("switch")),
+            generic_device: catalogue.generic_device(DeviceKind::Other, None).unwrap_or_else(|| lacks("device")),
         }
-        let what = if cpu.identity.is_some() && !cpu.vendor.is_empty() {
-            format!("{} family {:#x} model {model:#x} is not in the catalogue", cpu.vendor, value::family(raw))
-        } else {
-            "the file does not name its model".to_owned()
+    }
+
+    /// The CPU part of a `<cpu>` element and its identity, if stated. NCCL writes the family as base plus sixteen
+    /// times the extended family; some hand-written files give it as the kernel counts.
+    pub fn cpu<'x>(self, cpu: &'x xml::Cpu) -> (Choice<'c, CpuPart>, Option<Identity<'x>>) {
+        let Some((raw, model)) = cpu.identity.filter(|_| !cpu.vendor.is_empty()) else {
+            let part = self.generic_cpu;
+            let guess = format!("the file does not name its model; taken as {}", part.id);
+            return (Choice { part, guess: Some(guess) }, None);
         };
-        let part = self.generic_cpu();
-        (Choice { part, guess: Some(format!("{what}; taken as {}", part.id)) }, None)
-    }
-
-    fn cpu_of(self, vendor: &str, family: u32, model: u32) -> Option<&'c CpuPart> {
-        self.all().find_map(|part| match part {
-            Part::Cpu(cpu) if cpu.vendor == vendor && cpu.family == family && cpu.models.contains(&model) => Some(cpu),
-            _ => None,
-        })
-    }
-
-    fn device_of(self, pci: PciId) -> Option<&'c DevicePart> {
-        self.all().find_map(|part| match part {
-            Part::Device(device) if device.pci.contains(&pci) => Some(device),
-            _ => None,
-        })
-    }
-
-    fn switch_of(self, pci: PciId) -> Option<&'c SwitchPart> {
-        self.all().find_map(|part| match part {
-            Part::Switch(switch) if switch.pci.contains(&pci) => Some(switch),
-            _ => None,
-        })
+        let vendor = cpu.vendor.as_str();
+        let families = [value::family(raw), raw];
+        let known = families.into_iter().find(|family| self.catalogue.knows_cpu(vendor, *family, model));
+        let family = known.unwrap_or(families[0]);
+        let part = self.catalogue.cpu_by_identity(vendor, family, model).unwrap_or(self.generic_cpu);
+        let guess = format!("{vendor} family {family:#x} model {model:#x} is not in the catalogue; taken as {}", part.id);
+        let guess = known.is_none().then_some(guess);
+        (Choice { part, guess }, Some(Identity { vendor, family, model }))
     }
 
     /// The part of a device.
     pub fn device(self, function: &xml::Function) -> Choice<'c, DevicePart> {
-        if let Some(part) = function.pci.and_then(|pci| self.device_of(pci)) {
+        if let Some(part) = function.pci.and_then(|pci| self.catalogue.device_by_pci(pci)) {
             return Choice { part, guess: None };
         }
-        let by_gcn = family_by_gcn(function).filter(|_| function.pci.is_none());
-        let usual = by_gcn.and_then(|family| self.device_of(PciId { vendor: family.vendor, device: family.usual }));
-        if let Some(part) = usual {
+        let family = family_by_gcn(function).filter(|_| function.pci.is_none());
+        let usual = family.map(|family| PciId { vendor: family.vendor, device: family.usual });
+        if let Some(part) = usual.and_then(|pci| self.catalogue.device_by_pci(pci)) {
             let gcn = function.gpu.as_ref().and_then(|gpu| gpu.gcn.as_deref()).unwrap_or_default();
-            return Choice { part, guess: Some(format!("no PCI id is given; with instruction set gfx{gcn} taken as {}", part.id)) };
+            let guess = format!("no PCI id is given; with instruction set gfx{gcn} taken as {}", part.id);
+            return Choice { part, guess: Some(guess) };
         }
-        let part = self.generic_device(kind(function.class));
-        let what = match function.pci {
-            Some(pci) => format!("{:04x}:{:04x} is not in the catalogue", pci.vendor, pci.device),
-            None => "no PCI id is given".to_owned(),
-        };
-        Choice { part, guess: Some(format!("{what}; by its class {:#08x} taken as {}", function.class, part.id)) }
+        let class = function.class;
+        let part = self.catalogue.device_by_class(class, kind(class)).unwrap_or(self.generic_device);
+        let why = what_is_known(function.pci);
+        Choice { part, guess: Some(format!("{why}; by its class {class:#08x} taken as {}", part.id)) }
     }
 
     /// The part of a switch.
     pub fn switch(self, listed: &xml::Function) -> Choice<'c, SwitchPart> {
-        if let Some(part) = listed.pci.and_then(|pci| self.switch_of(pci)) {
+        if let Some(part) = listed.pci.and_then(|pci| self.catalogue.switch_by_pci(pci)) {
             return Choice { part, guess: None };
         }
-        // The upstream port of the bridge inside AMD's GPU packages.
-        let inside = self.switch_of(PciId { vendor: 0x1022, device: 0x14a0 });
+        let inside = self.catalogue.switch_by_pci(AMD_GPU_BRIDGE);
         if let (Some(part), true) = (inside, listed.pci.is_none() && above_one_amd_gpu(listed)) {
             let guess = format!("no PCI id is given; with one AMD GPU below it taken as {}", part.id);
             return Choice { part, guess: Some(guess) };
         }
-        let part = self.generic_switch();
-        let what = match listed.pci {
-            _ if listed.is_pseudo() => "a stand-in".to_owned(),
-            Some(pci) => format!("{:04x}:{:04x} is not in the catalogue", pci.vendor, pci.device),
-            None => "no PCI id is given".to_owned(),
-        };
-        Choice { part, guess: Some(format!("{what}; taken as {}", part.id)) }
+        let part = self.generic_switch;
+        let why = if listed.is_pseudo() { "a stand-in".to_owned() } else { what_is_known(listed.pci) };
+        Choice { part, guess: Some(format!("{why}; taken as {}", part.id)) }
     }
+}
 
-    fn generic_cpu(self) -> &'c CpuPart {
-        self.catalogue.generic_cpu()
-    }
-
-    fn generic_switch(self) -> &'c SwitchPart {
-        self.catalogue.generic_switch()
-    }
-
-    fn generic_device(self, kind: DeviceKind) -> &'c DevicePart {
-        self.catalogue.generic_device(kind)
+fn what_is_known(pci: Option<PciId>) -> String {
+    match pci {
+        Some(pci) => format!("{:04x}:{:04x} is not in the catalogue", pci.vendor, pci.device),
+        None => "no PCI id is given".to_owned(),
     }
 }
 

@@ -12,7 +12,7 @@ mod tree;
 mod value;
 mod xml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use build::{Builder, End};
 use choose::{Choice, Identity, Parts};
@@ -32,6 +32,10 @@ use crate::part::CpuPart;
 /// # Errors
 ///
 /// Everything that is wrong with the file, in order of place; nothing is imported then.
+///
+/// # Panics
+///
+/// When `catalogue` lacks a generic CPU, `generic-switch` or a generic device; the shipped one has them.
 pub fn nccl(xml: &str, file_name: &str, catalogue: &Catalogue) -> Result<Import, Vec<Diagnostic>> {
     let (mut diagnostics, mut notes) = (Vec::new(), Vec::new());
     let system = xml::read(xml, file_name, &mut diagnostics, &mut notes);
@@ -112,17 +116,17 @@ fn packages(
         packages.push(Cpu { part: Some(Leaf::new(part.id.clone())), memory: None, assumed });
     }
     let mut links = Vec::new();
-    let mut kinds = BTreeMap::new();
-    for to in 1..cpus.len() {
-        let part = choose::cpu_link(cpus[to].1.as_ref());
-        kinds.insert(part, ());
-        for from in 0..to {
+    let mut kinds = BTreeSet::new();
+    for from in 0..cpus.len() {
+        for (to, (_, identity)) in cpus.iter().enumerate().skip(from + 1) {
+            let part = choose::cpu_link(identity.as_ref());
+            kinds.insert(part);
             let leaf = |index: usize| Some(Leaf::new(index));
             links.push(CpuLink { from: leaf(from), to: leaf(to), part: Some(Leaf::new(part.to_owned())) });
         }
     }
     if several {
-        let kinds: Vec<&str> = kinds.into_keys().collect();
+        let kinds: Vec<&str> = kinds.into_iter().collect();
         let text = format!(
             "the file lists NUMA nodes and not which of them share a package; each is taken as a package, every two joined by {}",
             kinds.join(" or ")

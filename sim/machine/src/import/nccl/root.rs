@@ -122,9 +122,9 @@ fn place<'x>(
         let message = format!("bus {:02x} of {top} is among buses {bus:02x} to {last:02x} of another hierarchy", piece.first);
         return planner.no_room(listed, message, "cannot be reached");
     }
-    if !itself && (top.bus == 0 || top.device() != 0) {
+    if !itself && (top.bus == 0 || top.devfn != 0) {
         let message = format!("no root port can lead to switch {top}");
-        return planner.no_room(listed, message, "an upstream port is device 0 of a bus above 00");
+        return planner.no_room(listed, message, "an upstream port is device 0, function 0 of a bus above 00");
     }
     let wanted = if itself { piece.first } else { piece.first - 1 };
     match before {

@@ -19,7 +19,8 @@ use peerbus_units::FunctionId;
 
 use super::xml;
 use crate::diagnostic::Diagnostic;
-use crate::import::{NO_ROOM, Note};
+use crate::import::Note;
+use crate::import::codes::NO_ROOM;
 
 /// A device: one or more listed functions with the same bus and device number.
 #[derive(Clone)]
@@ -244,11 +245,11 @@ fn crowded(pieces: &[Piece]) -> Vec<u8> {
     let mut buses = BTreeSet::new();
     for (position, piece) in pieces.iter().enumerate() {
         let shared = position > 0 && pieces[position - 1].first == piece.first;
-        let top = match &piece.below {
-            Below::Device(device) => device.id,
-            Below::Switch(switch) => switch.id,
+        let lone = match &piece.below {
+            Below::Device(device) => device.id.device() == 0,
+            Below::Switch(switch) => switch.id.devfn == 0,
         };
-        if shared || top.device() != 0 {
+        if shared || !lone {
             buses.insert(piece.first);
         }
     }

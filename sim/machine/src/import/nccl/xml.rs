@@ -10,7 +10,8 @@ use roxmltree::{Document, Node, ParsingOptions};
 
 use super::value;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::import::{BAD_VALUE, DUPLICATE, EMPTY, MALFORMED, MISPLACED, MISSING, NOT_A_TOPOLOGY, Note, TOO_DEEP};
+use crate::import::Note;
+use crate::import::codes::{BAD_VALUE, DUPLICATE, EMPTY, MALFORMED, MISPLACED, MISSING, NOT_A_TOPOLOGY, TOO_DEEP};
 use crate::part::PciId;
 
 /// Deepest nesting of bridges that is read: a machine file holds about thirty switches one below the other.

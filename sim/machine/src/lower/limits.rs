@@ -1,0 +1,113 @@
+//! What the PCIe specification allows for the numbers of parts and files.
+
+use peerbus_units::Bytes;
+
+use crate::catalogue::kind_word;
+use crate::part::{BarPart, Part, ResourceKind};
+
+/// Widths a link can have.
+pub(super) const LANES: [u8; 7] = [1, 2, 4, 8, 12, 16, 32];
+
+/// Highest generation the simulator knows.
+pub(super) const GENERATIONS: std::ops::RangeInclusive<u8> = 1..=6;
+
+/// True for the payload and read request sizes that Device Control can hold: 128 B to 4 KiB.
+pub(super) fn is_transfer_size(size: Bytes) -> bool {
+    size.is_power_of_two() && (128..=4096).contains(&size.0)
+}
+
+/// True for a class code: base class, subclass, interface.
+pub(super) fn is_class(class: u32) -> bool {
+    class <= 0xff_ffff
+}
+
+/// The smallest and largest size of a BAR of `kind`.
+pub(super) fn bar_sizes(kind: ResourceKind) -> (Bytes, Bytes) {
+    match kind {
+        ResourceKind::Io => (Bytes(4), Bytes(256)),
+        ResourceKind::Mem32 | ResourceKind::Mem32Prefetch => (Bytes(16), Bytes::gib(2)),
+        ResourceKind::Mem64 | ResourceKind::Mem64Prefetch => (Bytes(16), Bytes(1 << 63)),
+    }
+}
+
+/// ACS control bits that a capability word permits: bits 0–6 one to one; bits 7–12 with the enhanced
+/// capability, bit 7. Bits 8–15 of the capability are the size of the egress control vector.
+pub(super) fn acs_controls(capability: u16) -> u16 {
+    capability & 0x7f | if capability & 0x80 == 0 { 0 } else { 0x1f80 }
+}
+
+/// What is impossible about a part: field and problem.
+pub(crate) fn part_problems(part: &Part) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    let mut check = |good: bool, field: &'static str, problem: &str| {
+        if !good {
+            found.push((field, format!("`{field}` of {} part `{}` {problem}", kind_word(part), part.id())));
+        }
+    };
+    match part {
+        Part::Cpu(cpu) => {
+            check((32..=57).contains(&cpu.physical_bits), "physical_bits", "is not between 32 and 57");
+            check(cpu.host_bridges > 0, "host_bridges", "is zero");
+            check(cpu.root_bus_head.is_none_or(|head| is_class(head.class)), "root_bus_head", "has a class beyond 24 bits");
+            check([64, 128].contains(&cpu.read_completion_boundary.0), "read_completion_boundary", "is not 64B or 128B");
+            link_end(&mut check, cpu.generation, cpu.lanes, cpu.max_payload);
+        }
+        Part::Switch(switch) => {
+            check(switch.ports >= 2, "ports", "is less than 2");
+            check(switch.total_lanes >= u16::from(switch.lanes), "total_lanes", "is less than one port has");
+            link_end(&mut check, switch.generation, switch.lanes, switch.max_payload);
+        }
+        Part::Device(device) => {
+            check(is_class(device.class), "class", "is beyond 24 bits");
+            check(is_transfer_size(device.max_read_request), "max_read_request", "is not a power of two from 128B to 4KiB");
+            check(device.tags > 0, "tags", "is zero");
+            check(bars_fit(&device.bars), "bars", "holds a BAR that cannot exist");
+            link_end(&mut check, device.generation, device.lanes, device.max_payload);
+        }
+        Part::CpuLink(_) | Part::Interconnect(_) => {}
+    }
+    found
+}
+
+fn link_end(check: &mut impl FnMut(bool, &'static str, &str), generation: u8, lanes: u8, payload: Bytes) {
+    check(GENERATIONS.contains(&generation), "generation", "is not between 1 and 6");
+    check(LANES.contains(&lanes), "lanes", "is not 1, 2, 4, 8, 12, 16 or 32");
+    check(is_transfer_size(payload), "max_payload", "is not a power of two from 128B to 4KiB");
+}
+
+fn bars_fit(bars: &[BarPart]) -> bool {
+    let mut used = [false; 7];
+    bars.iter().all(|bar| {
+        let (smallest, largest) = bar_sizes(bar.kind);
+        let first = usize::from(bar.index);
+        let registers = first..first + if bar.kind.is_64bit() { 2 } else { 1 };
+        let free = registers.end <= 6 && registers.clone().all(|register| !used[register]);
+        if free {
+            registers.for_each(|register| used[register] = true);
+        }
+        free && bar.size.is_power_of_two() && (smallest..=largest).contains(&bar.size)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acs_control_follows_the_capability() {
+        assert_eq!(acs_controls(0x005f), 0x005f);
+        assert_eq!(acs_controls(0xff5f), 0x005f, "the vector size permits nothing");
+        assert_eq!(acs_controls(0x00ff), 0x1fff);
+    }
+
+    #[test]
+    fn bars_share_no_register() {
+        let bar = |index, kind| BarPart { index, size: Bytes::mib(1), kind, resizable: None };
+        let (narrow, wide) = (ResourceKind::Mem32, ResourceKind::Mem64Prefetch);
+        assert!(bars_fit(&[bar(0, narrow), bar(1, wide), bar(3, wide), bar(5, narrow)]));
+        assert!(!bars_fit(&[bar(5, wide)]));
+        assert!(!bars_fit(&[bar(0, wide), bar(1, narrow)]));
+        assert!(!bars_fit(&[bar(6, narrow)]));
+        assert!(!bars_fit(&[BarPart { size: Bytes(3 << 20), ..bar(0, narrow) }]));
+    }
+}

@@ -1,0 +1,111 @@
+//! Links: generation and lanes, held to what both ends support.
+//!
+//! A link that its file does not describe is the fastest and widest that both ends support.
+
+use super::context::{Context, Place};
+use super::facts;
+use super::limits::{GENERATIONS, LANES};
+use crate::codes;
+use crate::file;
+use crate::load::list_words;
+use crate::model::Facts;
+use crate::part::{CpuPart, DevicePart, SwitchPart};
+
+/// What one end of a link supports.
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    generation: u8,
+    lanes: u8,
+    /// Such as ``device part `t4` ``.
+    part: String,
+    assumed: Facts,
+}
+
+macro_rules! end {
+    ($name:ident $part:ty, $word:literal) => {
+        /// The end of a link at a port of this part.
+        pub(super) fn $name(part: &$part) -> End {
+            End {
+                generation: part.generation,
+                lanes: part.lanes,
+                part: format!(concat!($word, " part `{}`"), part.id),
+                assumed: facts::assumed(&part.sources, &["generation", "lanes"]),
+            }
+        }
+    };
+}
+
+impl End {
+    end!(root_port CpuPart, "CPU");
+    end!(switch SwitchPart, "switch");
+    end!(device DevicePart, "device");
+}
+
+/// What became of a description of a link.
+#[derive(Clone, Debug)]
+pub(super) struct Resolved {
+    pub generation: u8,
+    pub lanes: u8,
+    pub assumed: Facts,
+}
+
+/// Generation and lanes of the link that `link` at `place` describes, between two ends, of which those are
+/// `None` whose part was not found.
+pub(super) fn resolve(ctx: &mut Context, link: Option<&file::Link>, place: &Place, ends: &[Option<End>]) -> Resolved {
+    let ends: Vec<&End> = ends.iter().flatten().collect();
+    let none = file::Link::default();
+    let given = link.unwrap_or(&none);
+    let generation = generation(ctx, given, place, &ends);
+    let lanes = lanes(ctx, given, place, &ends);
+    let mut assumed = Facts::new();
+    if generation.is_none() || lanes.is_none() {
+        assumed.extend(ends.iter().flat_map(|end| end.assumed.iter().copied()));
+    }
+    let fastest = ends.iter().map(|end| end.generation).min();
+    let widest = ends.iter().map(|end| end.lanes).min();
+    Resolved {
+        generation: generation.or(fastest).unwrap_or(1),
+        lanes: lanes.or(widest).unwrap_or(1),
+        assumed,
+    }
+}
+
+fn generation(ctx: &mut Context, link: &file::Link, place: &Place, ends: &[&End]) -> Option<u8> {
+    let given = ctx.take(&link.generation, place, "gen", "a PCIe generation, 1 to 6")?;
+    let place = place.field("gen");
+    if !GENERATIONS.contains(&given) {
+        let message = format!("there is no PCIe generation {given}");
+        ctx.error(codes::BAD_GENERATION, &place, message, "write a generation from 1 to 6");
+        return None;
+    }
+    if let Some(end) = ends.iter().min_by_key(|end| end.generation).filter(|end| given > end.generation) {
+        let message = format!("generation {given} is faster than {} supports: {}", end.part, end.generation);
+        let help = format!("write `gen: {}`, or leave it out for the fastest that both ends support", end.generation);
+        ctx.error(codes::LINK_TOO_FAST, &place, message, help);
+    }
+    Some(given)
+}
+
+fn lanes(ctx: &mut Context, link: &file::Link, place: &Place, ends: &[&End]) -> Option<u8> {
+    let given = ctx.take(&link.lanes, place, "lanes", "a number of lanes: 1, 2, 4, 8, 12, 16 or 32")?;
+    let place = place.field("lanes");
+    if !LANES.contains(&given) {
+        let widths: Vec<String> = LANES.iter().map(u8::to_string).collect();
+        let message = format!("a link cannot have {given} lanes");
+        ctx.error(codes::BAD_LANES, &place, message, format!("write {}", list_words(&widths, 9)));
+        return None;
+    }
+    if let Some(end) = ends.iter().min_by_key(|end| end.lanes).filter(|end| given > end.lanes) {
+        let message = format!("{given} lanes are more than {} has: {}", end.part, end.lanes);
+        let help = format!("write `lanes: {}`, or leave it out for the widest that both ends have", end.lanes);
+        ctx.error(codes::LINK_TOO_WIDE, &place, message, help);
+    }
+    Some(given)
+}
+
+/// Reports what is wrong with the link of a port that nothing is connected to.
+pub(super) fn dangling(ctx: &mut Context, link: &file::Link, place: &Place, port: Option<End>) {
+    resolve(ctx, Some(link), place, &[port]);
+    let message = "this link leads nowhere: nothing is connected to the port".to_owned();
+    ctx.warning(codes::LINK_TO_NOTHING, place, message, "add `below:` to the port, or drop its `link`");
+}

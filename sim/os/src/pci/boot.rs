@@ -1,0 +1,53 @@
+//! [`boot`]: from host bridges to functions that decode their addresses.
+
+use alloc::collections::BTreeMap;
+
+use super::host::HostBridge;
+use super::options::BootOptions;
+use super::program;
+use super::scan::scan_host_bridge;
+use super::setup::Setup;
+use super::tree::{FunctionIndex, Tree};
+use crate::{ConfigSpace, Rules};
+
+/// Finds all functions below `host_bridges`, programming bus numbers where firmware's do not make sense.
+/// Addresses are read, none is claimed or assigned.
+pub fn enumerate(cs: &mut impl ConfigSpace, host_bridges: &[HostBridge]) -> Tree {
+    let mut tree = Tree { host_bridges: host_bridges.to_vec(), ..Tree::default() };
+    tree.host_bridges.iter_mut().for_each(HostBridge::coalesce);
+    for host_bridge in 0..tree.host_bridges.len() {
+        scan_host_bridge(cs, &mut tree, host_bridge);
+    }
+    tree
+}
+
+/// Enumerates, claims what firmware assigned (unless [`BootOptions::reassign`]), sizes bridge windows,
+/// assigns what has no address, writes BARs and windows, and lets every function decode and master.
+///
+/// Resources for which there is no room are in [`Tree::failures`], each with its cause.
+pub fn boot(
+    cs: &mut impl ConfigSpace,
+    host_bridges: &[HostBridge],
+    rules: &Rules,
+    options: &BootOptions,
+) -> Tree {
+    let mut tree = enumerate(cs, host_bridges);
+    if options.reassign {
+        let resources = tree.functions.iter_mut().flat_map(|function| &mut function.resources);
+        resources.for_each(|resource| resource.firmware = None);
+    }
+    let mut setup = Setup { cs, tree: &mut tree, rules, options, why_not: BTreeMap::new() };
+    if !options.reassign {
+        setup.claim_firmware();
+    }
+    for bus in setup.tree.root_buses() {
+        setup.assign_root_bus(bus);
+    }
+    setup.program_bridges();
+    let failures = setup.why_not.into_values().collect();
+    tree.failures = failures;
+    for index in (0..tree.functions.len()).map(FunctionIndex) {
+        program::enable(cs, &tree, index);
+    }
+    tree
+}

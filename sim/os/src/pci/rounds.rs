@@ -1,0 +1,116 @@
+//! Rounds of sizing and assignment below one host bridge, and the release of windows between them.
+
+use alloc::vec::Vec;
+
+use super::additions::Additions;
+use super::options::Realloc;
+use super::resource::{
+    IO_WINDOW, IOV_FIRST, IOV_LAST, MEMORY_WINDOW, PREFETCH_WINDOW, Parent, ResourceFlags, ResourceRef,
+    is_window,
+};
+use super::setup::Setup;
+use super::tree::{BusIndex, FunctionIndex};
+use crate::ConfigSpace;
+
+const CLASS_PCI_BRIDGE: u32 = 0x0604;
+
+impl<C: ConfigSpace> Setup<'_, C> {
+    /// `pci_assign_unassigned_root_bus_resources`: one round, or with reallocation as many as the tree is
+    /// deep and one more. Only the last keeps wishes apart from what is required; before round 2 the windows
+    /// of failed kinds of the lowest bridges are released, from round 3 on whole subtrees.
+    pub fn assign_root_bus(&mut self, bus: BusIndex) {
+        let rounds = if self.reallocates(bus) { self.depth(bus) + 1 } else { 1 };
+        for round in 1..=rounds {
+            let mut additions = (round == rounds).then(Additions::default);
+            let mut failed = Vec::new();
+            self.size_bridges(bus, &mut additions);
+            self.assign_bus(bus, &mut additions, &mut failed);
+            if failed.is_empty() || round == rounds {
+                return;
+            }
+            for failure in &failed {
+                let kind = failure.flags & KIND;
+                self.release_below(self.tree[failure.at.function].bus, kind, round > 1);
+            }
+            for failure in &failed {
+                self.restore(failure);
+                if is_window(failure.at.number) {
+                    self.tree.resource_mut(failure.at).flags = ResourceFlags::NONE;
+                }
+            }
+        }
+    }
+
+    fn reallocates(&self, bus: BusIndex) -> bool {
+        match self.options.realloc {
+            Realloc::Off => false,
+            Realloc::On => true,
+            Realloc::Auto => self.has_unassigned_iov(bus),
+        }
+    }
+
+    fn has_unassigned_iov(&self, bus: BusIndex) -> bool {
+        self.tree[bus].devices.iter().any(|function| {
+            let function = &self.tree[*function];
+            let iov = &function.resources[IOV_FIRST..=IOV_LAST];
+            iov.iter().any(|r| !r.flags.is_empty() && !r.is_assigned())
+                || function.subordinate.is_some_and(|below| self.has_unassigned_iov(below))
+        })
+    }
+
+    /// Levels of bridges below `bus`.
+    fn depth(&self, bus: BusIndex) -> usize {
+        let below = self.tree[bus].devices.iter().filter_map(|function| self.tree[*function].subordinate);
+        below.map(|bus| self.depth(bus) + 1).max().unwrap_or(0)
+    }
+
+    /// Releases windows of `kind` of the bridge above `bus`: of a leaf, or with all below it.
+    fn release_below(&mut self, bus: BusIndex, kind: ResourceFlags, whole_subtree: bool) {
+        let mut leaf = true;
+        for function in self.tree[bus].devices.clone() {
+            let Some(below) = self.tree[function].subordinate else { continue };
+            leaf = false;
+            if whole_subtree && self.tree[function].class_code() == CLASS_PCI_BRIDGE {
+                self.release_below(below, kind, true);
+            }
+        }
+        let Some(bridge) = self.tree[bus].bridge else { return };
+        if self.tree[bridge].class_code() == CLASS_PCI_BRIDGE && (whole_subtree || leaf) {
+            self.release_window(bridge, kind);
+        }
+    }
+
+    fn release_window(&mut self, bridge: FunctionIndex, kind: ResourceFlags) {
+        let prefetch = self.tree[bridge].resources[PREFETCH_WINDOW].flags;
+        let wide = prefetch.has(ResourceFlags::MEM_64);
+        let number = if kind.is_io() {
+            IO_WINDOW
+        } else if !kind.has(ResourceFlags::PREFETCH) {
+            MEMORY_WINDOW
+        } else if wide && kind.has(ResourceFlags::MEM_64) || !wide && prefetch.has(ResourceFlags::PREFETCH) {
+            PREFETCH_WINDOW
+        } else {
+            MEMORY_WINDOW
+        };
+        let at = ResourceRef { function: bridge, number };
+        if self.resource(at).is_assigned() {
+            self.release_children(at);
+            self.release(at);
+            self.tree.resource_mut(at).flags = ResourceFlags::NONE;
+        }
+    }
+
+    fn release_children(&mut self, window: ResourceRef) {
+        let children: Vec<_> =
+            self.tree.space.claims(Parent::Window(window)).iter().map(|c| c.owner).collect();
+        for child in children {
+            self.release_children(child);
+            self.release(child);
+        }
+    }
+}
+
+/// The flags that tell kinds of resources apart.
+const KIND: ResourceFlags = ResourceFlags(
+    ResourceFlags::IO.0 | ResourceFlags::MEM.0 | ResourceFlags::PREFETCH.0 | ResourceFlags::MEM_64.0,
+);

@@ -1,0 +1,3 @@
+//! Enumeration, sizing, assignment and ACS over a fake machine.
+
+mod recordings;

@@ -1,0 +1,132 @@
+//! One thing in words: a flow's limit or path, a link's speed, an error's extent. Text and HTML say the same.
+
+use peerbus_scenario::{Cell, ScenarioResult};
+use peerbus_system::outcome::{ErrorOutcome, FlowOutcome, LinkOutcome};
+
+use crate::number;
+
+/// The machine as given, and its name where that says more.
+pub fn machine(result: &ScenarioResult) -> String {
+    match result.cells.first().map(|cell| cell.outcome.machine.as_str()) {
+        Some(name) if !name.is_empty() && name != result.machine => format!("{name} ({})", result.machine),
+        _ => result.machine.clone(),
+    }
+}
+
+/// Variants, events and TLPs of the whole run.
+pub fn size(result: &ScenarioResult) -> String {
+    let sum = |part: fn(&peerbus_system::outcome::Outcome) -> u64| {
+        result.cells.iter().fold(0u64, |all, cell| all.saturating_add(part(&cell.outcome)))
+    };
+    let variants = match result.cells.len() {
+        0 | 1 => String::new(),
+        count => format!("{count} variants, "),
+    };
+    format!(
+        "{variants}{} events, {} TLPs sent (counted once per link)",
+        number::count_text(sum(|outcome| outcome.events)),
+        number::count_text(sum(|outcome| outcome.tlp_hops)),
+    )
+}
+
+/// `2 of 3 expectations hold`.
+pub fn expectations_held(result: &ScenarioResult) -> String {
+    let count = result.expectations.len();
+    let holds = result.expectations.iter().filter(|it| it.holds).count();
+    if count == 0 { "nothing was expected".to_owned() } else { format!("{holds} of {count} expectations hold") }
+}
+
+/// What was asked for, and what became of it when that differs.
+pub fn amount(flow: &FlowOutcome) -> String {
+    let asked = number::bytes_text(flow.bytes);
+    if flow.delivered == flow.bytes {
+        asked
+    } else {
+        format!("{} of {asked}", number::bytes_text(flow.delivered))
+    }
+}
+
+/// Median and 99th percentile; a star marks the latency of a whole transfer.
+pub fn latencies(flow: &FlowOutcome) -> (String, String) {
+    if flow.delivered.0 == 0 {
+        return ("-".to_owned(), "-".to_owned());
+    }
+    let star = if flow.latency_of_transfers { "*" } else { "" };
+    let text = |time| format!("{}{star}", number::time_text(time));
+    (text(flow.latency_p50), text(flow.latency_p99))
+}
+
+/// Map type, or that the traffic is with host memory, and whether it was staged there.
+pub fn map_type(flow: &FlowOutcome) -> String {
+    let kind = flow.map_type.as_deref().unwrap_or("host memory");
+    if flow.staged { format!("{kind}, staged") } else { kind.to_owned() }
+}
+
+/// What held a flow back, in words.
+pub fn limit(flow: &FlowOutcome) -> String {
+    match &flow.refusal {
+        Some(refusal) if flow.delivered.0 == 0 => format!("refused: {refusal}"),
+        _ if flow.limited_by.is_empty() => "nothing moved".to_owned(),
+        _ => flow.limited_by.join(" + "),
+    }
+}
+
+/// Where a flow's path leads, hop by hop: `gpu0 → sw0 → gpu1`.
+pub fn path(flow: &FlowOutcome) -> String {
+    flow.path.join(" → ")
+}
+
+/// What there is to know of a flow beside its line in the table, label by label.
+pub fn facts(flow: &FlowOutcome) -> Vec<(&'static str, String)> {
+    let time = format!("{} to {}", number::time_text(flow.start), number::time_text(flow.end));
+    let mut facts = vec![("from … to", time)];
+    if flow.refused.0 > 0 {
+        facts.push(("refused", number::bytes_text(flow.refused)));
+    }
+    if let Some(refusal) = &flow.refusal {
+        facts.push(("why refused", refusal.clone()));
+    }
+    if flow.staged {
+        facts.push(("staged", "through a buffer in host memory".to_owned()));
+    }
+    if !flow.path.is_empty() {
+        facts.push(("path", path(flow)));
+    }
+    if let Some(addr) = flow.dma_addr {
+        let kind = flow.dma_kind.as_deref().map_or(String::new(), |kind| format!(" ({kind} address)"));
+        facts.push(("DMA address", format!("{}{kind}", number::address_text(addr))));
+    }
+    if let Some(distance) = flow.distance {
+        facts.push(("distance", distance.to_string()));
+    }
+    if !flow.limited_by.is_empty() {
+        facts.push(("limited by", flow.limited_by.join(" + ")));
+    }
+    if !flow.assumed.is_empty() {
+        facts.push(("assumed", flow.assumed.join("; ")));
+    }
+    facts
+}
+
+/// `gen4 x16`, or a dash inside and between CPUs.
+pub fn pcie(link: &LinkOutcome) -> String {
+    link.pcie.map_or("-".to_owned(), |(generation, lanes)| format!("gen{generation} x{lanes}"))
+}
+
+/// How often and how much.
+pub fn extent(error: &ErrorOutcome) -> String {
+    let times = match error.count {
+        1 => "once".to_owned(),
+        count => format!("{} times", number::count_text(count)),
+    };
+    if error.bytes.0 == 0 { times } else { format!("{times}, {}", number::bytes_text(error.bytes)) }
+}
+
+/// The first occurrence: address, flow and time, as far as known.
+pub fn first(cell: &Cell, error: &ErrorOutcome) -> Option<String> {
+    let mut parts = Vec::new();
+    parts.extend(error.addr.map(|addr| format!("at address {}", number::address_text(addr))));
+    parts.extend(error.flow.as_deref().map(|flow| format!("in flow {}", cell.qualified(flow))));
+    parts.extend(error.time.map(|time| format!("after {}", number::time_text(time))));
+    (!parts.is_empty()).then(|| format!("first {}", parts.join(" ")))
+}

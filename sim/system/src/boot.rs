@@ -1,0 +1,216 @@
+//! [`boot`]: the operating system starts on a machine. It enumerates, places BARs and windows, programs ACS; what
+//! it did is in the registers, what it knows is in its tree, and [`Booted`] holds both.
+//!
+//! The two halves number functions differently: the machine in the order of its description, the operating system
+//! in the order of discovery. [`Booted`] is the only place that knows which is which.
+
+use std::collections::BTreeSet;
+use std::ops::{Deref, DerefMut};
+
+use peerbus_machine::model::{Fact, FunctionIndex, Machine, Role};
+use peerbus_machine::part::ResourceKind;
+use peerbus_machine::{Registers, model};
+use peerbus_os::p2pdma::{self, DmaTarget, NotReachable, Translation};
+use peerbus_os::pci::Platform;
+use peerbus_os::{
+    ConfigSpace, CpuIdentity, CpuVendor, HostBridge, MapType, Resolution, Rules, RulesOptions, Tree, Width, Window, pci,
+};
+use peerbus_units::{Bytes, CpuAddr, FunctionId, Range};
+
+use crate::kernel::KernelSettings;
+
+/// What differs between one boot and another, beside the kernel's settings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct BootOptions {
+    /// Ignore the addresses that the machine's description fixes; the operating system places everything.
+    pub reassign: bool,
+}
+
+/// A machine's registers as its operating system reaches them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hardware(Registers);
+
+impl Deref for Hardware {
+    type Target = Registers;
+    fn deref(&self) -> &Registers {
+        &self.0
+    }
+}
+
+impl DerefMut for Hardware {
+    fn deref_mut(&mut self) -> &mut Registers {
+        &mut self.0
+    }
+}
+
+impl ConfigSpace for Hardware {
+    fn read(&self, function: FunctionId, offset: u16, width: Width) -> u32 {
+        self.0.read(function, offset, bytes(width))
+    }
+
+    fn write(&mut self, function: FunctionId, offset: u16, width: Width, value: u32) {
+        self.0.write(function, offset, bytes(width), value);
+    }
+}
+
+fn bytes(width: Width) -> u8 {
+    match width {
+        Width::Byte => 1,
+        Width::Word => 2,
+        Width::Dword => 4,
+    }
+}
+
+/// A machine on which the operating system has come up.
+#[derive(Clone, Debug)]
+pub struct Booted {
+    /// What is programmed.
+    pub registers: Hardware,
+    /// What the operating system found and decided.
+    pub tree: Tree,
+    /// The rules of its kernel.
+    pub rules: Rules,
+    /// How it was configured.
+    pub settings: KernelSettings,
+    /// The CPU it runs on.
+    pub cpu: CpuIdentity,
+    /// Per function of the machine, the operating system's index.
+    to_os: Vec<Option<pci::FunctionIndex>>,
+    /// Per function of the operating system, the machine's index.
+    to_machine: Vec<FunctionIndex>,
+}
+
+/// Starts the operating system on a machine that comes out of its firmware.
+pub fn boot(machine: &Machine, settings: &KernelSettings, options: &BootOptions) -> Booted {
+    let rules = settings.profile.profile().rules(RulesOptions::default());
+    let mut registers = Hardware(Registers::power_on(machine));
+    let bridges: Vec<HostBridge> = machine.host_bridges.iter().map(|bridge| host_bridge(machine, bridge)).collect();
+    let os_options = pci::BootOptions {
+        reassign: options.reassign,
+        platform: platform(machine),
+        ..pci::BootOptions::default()
+    };
+    let tree = pci::boot(&mut registers, &bridges, &rules, &os_options);
+    pci::apply_acs(&tree, &mut registers, settings.acs.setting());
+    let mut to_os = vec![None; machine.functions.node_count()];
+    let mut to_machine = Vec::new();
+    for (index, function) in tree.iter() {
+        let Some(found) = registers.at(function.id) else {
+            unreachable!("{} was enumerated and answers no more", function.id);
+        };
+        to_os[found.index()] = Some(index);
+        to_machine.push(found);
+    }
+    Booted { registers, tree, rules, settings: *settings, cpu: cpu_identity(machine), to_os, to_machine }
+}
+
+impl Booted {
+    /// The operating system's index of a function; `None` when it did not find it.
+    pub fn os_function(&self, function: FunctionIndex) -> Option<pci::FunctionIndex> {
+        self.to_os[function.index()]
+    }
+
+    /// The machine's index of a function that the operating system found.
+    pub fn machine_function(&self, function: pci::FunctionIndex) -> FunctionIndex {
+        self.to_machine[function.0]
+    }
+
+    /// How `client` reaches memory of `provider`, by the ACS words programmed now; `None` when the operating system
+    /// did not find both.
+    pub fn resolve(&self, provider: FunctionIndex, client: FunctionIndex) -> Option<Resolution> {
+        let (provider, client) = (self.os_function(provider)?, self.os_function(client)?);
+        Some(p2pdma::resolve(&self.tree, &self.registers, &self.cpu, &self.rules, provider, client))
+    }
+
+    /// The provider's BAR that peer-to-peer uses: its largest prefetchable one that has an address.
+    pub fn peer_bar(&self, provider: FunctionIndex) -> Option<u8> {
+        p2pdma::largest_prefetchable_bar(&self.tree, self.os_function(provider)?)
+    }
+
+    /// What a client sends to reach byte `offset` of `bar` of `provider`.
+    ///
+    /// # Errors
+    ///
+    /// The pair is not supported, or there is no such byte.
+    pub fn dma_address(
+        &self,
+        map_type: MapType,
+        provider: FunctionIndex,
+        bar: u8,
+        offset: Bytes,
+    ) -> Result<DmaTarget, NotReachable> {
+        let provider = self.os_function(provider).ok_or(NotReachable::NoSuchMemory)?;
+        p2pdma::dma_address(&self.tree, provider, bar, offset, map_type, Translation::Direct)
+    }
+
+    /// What the machine's source did not say about a function, or about the chip it belongs to.
+    pub fn facts(&self, machine: &Machine, index: FunctionIndex) -> BTreeSet<Fact> {
+        let function = &machine.functions[index];
+        let chip = match function.role {
+            Role::SwitchUpstream(switch) | Role::SwitchDownstream(switch) => &machine.switches[switch].assumed,
+            Role::Endpoint(device) => &machine.devices[device].assumed,
+            Role::RootPort | Role::RootBusHead => &machine.assumed,
+        };
+        let whole = [Fact::Acs, Fact::Bars, Fact::Function];
+        let everywhere = machine.assumed.iter().filter(|fact| whole.contains(fact));
+        let chip = chip.iter().filter(|fact| !matches!(fact, Fact::Cpu | Fact::HostBridge | Fact::Windows));
+        function.assumed.iter().chain(chip).chain(everywhere).copied().collect()
+    }
+}
+
+/// A host bridge as firmware tells the operating system of it. Windows end where the CPU's physical addresses do:
+/// what lies above is cut off, as Linux does on a PC.
+fn host_bridge(machine: &Machine, bridge: &model::HostBridge) -> HostBridge {
+    let bits = machine.cpus.get(bridge.cpu).map_or(64, |cpu| cpu.part.physical_bits);
+    let last = CpuAddr(1u64.checked_shl(u32::from(bits)).map_or(u64::MAX, |end| end - 1));
+    let windows = bridge.windows.iter().filter_map(|window| {
+        let cpu = match window.kind {
+            ResourceKind::Io => window.cpu,
+            _ => Range::new(window.cpu.first(), window.cpu.last().min(last))?,
+        };
+        Some(Window { cpu, bus: window.bus, kind: window_kind(window.kind) })
+    });
+    HostBridge {
+        domain: bridge.domain,
+        bus_first: bridge.bus,
+        bus_last: bridge.bus_last,
+        windows: windows.collect(),
+    }
+}
+
+/// Firmware tells Linux whether a window is prefetchable; that a plain one may lie above 4 GiB needs no telling.
+fn window_kind(kind: ResourceKind) -> pci::ResourceKind {
+    match kind {
+        ResourceKind::Io => pci::ResourceKind::Io,
+        ResourceKind::Mem32 | ResourceKind::Mem64 => pci::ResourceKind::Mem,
+        ResourceKind::Mem32Prefetch => pci::ResourceKind::MemPrefetch,
+        ResourceKind::Mem64Prefetch => pci::ResourceKind::Mem64Prefetch,
+    }
+}
+
+/// CPU 0, by which the kernel decides for all.
+fn cpu_identity(machine: &Machine) -> CpuIdentity {
+    let part = machine.cpus.first().map(|cpu| &cpu.part);
+    CpuIdentity {
+        vendor: part.map_or(CpuVendor::Other, |part| CpuVendor::from_cpuinfo(&part.vendor)),
+        family: part.map_or(0, |part| part.family),
+        model: part.and_then(|part| part.models.first().copied()).unwrap_or(0),
+    }
+}
+
+/// Vendors as x86 kernels name them. A CPU of unknown make counts as a PC's.
+const PC_VENDORS: [&str; 6] =
+    ["AuthenticAMD", "CentaurHauls", "GenuineIntel", "HygonGenuine", "  Shanghai  ", "unknown"];
+
+fn is_pc(machine: &Machine) -> bool {
+    machine.cpus.first().is_none_or(|cpu| PC_VENDORS.contains(&cpu.part.vendor.as_str()))
+}
+
+/// On a PC, windows that start at 0 are used from the end of low memory on.
+fn platform(machine: &Machine) -> Platform {
+    if !is_pc(machine) {
+        return Platform::generic();
+    }
+    let low = machine.memory_ranges().into_iter().map(|(_, range)| range.last().0).filter(|last| *last < 1 << 32);
+    Platform::x86(low.max().map_or(0, |last| last + 1))
+}

@@ -1,0 +1,112 @@
+//! Collects a [`Matrix`] from a booted machine.
+
+use peerbus_machine::Machine;
+use peerbus_machine::model::{FunctionIndex, Role};
+use peerbus_os::p2pdma::{DmaTarget, Resolver};
+use peerbus_os::pci::{self, HeaderType, ResourceRef};
+use peerbus_os::{MapType, Resolution};
+use peerbus_units::{Address, Bytes, FunctionId};
+
+use super::depends::facts;
+use super::{DmaKind, Matrix, MatrixFunction, Pair, Reason};
+use crate::boot::Booted;
+
+/// The decisions for every ordered pair of functions with a type 0 header.
+pub fn matrix(machine: &Machine, booted: &Booted) -> Matrix {
+    let tree = &booted.tree;
+    let resolver = Resolver::new(tree, &booted.registers, &booted.cpu, &booted.rules);
+    let rows: Vec<pci::FunctionIndex> =
+        tree.iter().filter(|(_, function)| function.header == HeaderType::Normal).map(|(index, _)| index).collect();
+    let mut pairs = Vec::with_capacity(rows.len() * rows.len());
+    for &provider in &rows {
+        let memory = Memory::of(booted, provider);
+        for &client in &rows {
+            let resolution = resolver.resolve(provider, client);
+            pairs.push(pair(machine, booted, &memory, (provider, client), &resolution));
+        }
+    }
+    Matrix {
+        schema: "peerbus.p2p/1",
+        version: env!("CARGO_PKG_VERSION"),
+        machine: machine.name.clone(),
+        profile: booted.settings.profile,
+        functions: rows.iter().map(|row| function(machine, booted, *row)).collect(),
+        pairs,
+    }
+}
+
+fn function(machine: &Machine, booted: &Booted, row: pci::FunctionIndex) -> MatrixFunction {
+    let index = booted.machine_function(row);
+    let device = match machine.functions[index].role {
+        Role::Endpoint(device) => Some(&machine.devices[device]),
+        _ => None,
+    };
+    let device = device.filter(|device| device.functions.first() == Some(&index));
+    MatrixFunction {
+        function: booted.tree[row].id,
+        name: machine.functions[index].name.clone(),
+        device: device.map(|device| device.name.clone()),
+    }
+}
+
+/// The memory of a provider that its clients are after.
+struct Memory {
+    function: FunctionIndex,
+    bar: Option<u8>,
+    cpu_addr: Option<u64>,
+}
+
+impl Memory {
+    fn of(booted: &Booted, provider: pci::FunctionIndex) -> Memory {
+        let function = booted.machine_function(provider);
+        let bar = booted.peer_bar(function);
+        let resource = |bar: u8| booted.tree.resource(ResourceRef { function: provider, number: usize::from(bar) });
+        let range = bar.and_then(|bar| resource(bar).range());
+        Memory { function, bar, cpu_addr: range.map(|range| range.first().raw()) }
+    }
+}
+
+fn pair(
+    machine: &Machine,
+    booted: &Booted,
+    memory: &Memory,
+    (provider, client): (pci::FunctionIndex, pci::FunctionIndex),
+    resolution: &Resolution,
+) -> Pair {
+    let id = |index: pci::FunctionIndex| -> FunctionId { booted.tree[index].id };
+    let map_type = resolution.map_type;
+    let target = memory.bar.and_then(|bar| booted.dma_address(map_type, memory.function, bar, Bytes::ZERO).ok());
+    let sent = target.and_then(|target| match target {
+        DmaTarget::Bus(bus) => Some((bus.raw(), DmaKind::Bus)),
+        DmaTarget::Cpu(cpu) => Some((cpu.raw(), DmaKind::Cpu)),
+        // No IOMMU translates here.
+        DmaTarget::Mapped(_) => None,
+    });
+    let reasons = resolution.reasons.iter().map(|reason| Reason {
+        kind: reason.to_string(),
+        functions: reason.functions().iter().map(|index| id(*index)).collect(),
+    });
+    let ends = (memory.function, booted.machine_function(client));
+    Pair {
+        provider: id(provider),
+        client: id(client),
+        map_type: map_type.into(),
+        distance: resolution.distance,
+        reasons: reasons.collect(),
+        bar: memory.bar,
+        cpu_addr: memory.cpu_addr,
+        dma_addr: sent.map(|(address, _)| address),
+        dma_kind: sent.map(|(_, kind)| kind),
+        assumed: facts(machine, booted, ends, map_type),
+    }
+}
+
+impl From<MapType> for super::MapType {
+    fn from(map_type: MapType) -> super::MapType {
+        match map_type {
+            MapType::BusAddr => super::MapType::BusAddr,
+            MapType::ThruHostBridge => super::MapType::ThruHostBridge,
+            MapType::NotSupported => super::MapType::NotSupported,
+        }
+    }
+}

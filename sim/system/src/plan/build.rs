@@ -1,0 +1,222 @@
+//! Collects a [`Plan`] from a booted machine.
+
+use std::collections::BTreeSet;
+
+use peerbus_machine::model::{Attachment, Fact, FunctionIndex, Machine, Role, Window};
+use peerbus_machine::part::ResourceKind;
+use peerbus_os::pci::resource::{RESOURCES, is_window};
+use peerbus_os::pci::{self, ResourceRef, WhyNot};
+use peerbus_units::{Address, Bytes, CpuAddr, Range};
+
+use super::why::explain;
+use super::{Plan, PlannedFunction, PlannedHostBridge, PlannedLink, PlannedResource, Space};
+use crate::boot::Booted;
+use crate::outcome::SpaceOutcome;
+use crate::resource::{index_name, kind_name, kind_word};
+
+/// The plan of a booted machine.
+pub fn plan(machine: &Machine, booted: &Booted) -> Plan {
+    let mut functions = Vec::new();
+    let mut resources = Vec::new();
+    for bridge in &machine.host_bridges {
+        for &root in &bridge.functions {
+            collect(machine, booted, root, 0, &mut functions, &mut resources);
+        }
+    }
+    Plan {
+        schema: "peerbus.plan/1",
+        version: env!("CARGO_PKG_VERSION"),
+        machine: machine.name.clone(),
+        profile: booted.settings.profile,
+        resources,
+        spaces: window_rows(machine, booted),
+        host_bridges: machine.host_bridges.iter().map(|bridge| host_bridge(machine, bridge)).collect(),
+        functions,
+    }
+}
+
+fn collect(
+    machine: &Machine,
+    booted: &Booted,
+    index: FunctionIndex,
+    depth: usize,
+    functions: &mut Vec<PlannedFunction>,
+    resources: &mut Vec<PlannedResource>,
+) {
+    functions.push(function(machine, booted, index, depth));
+    resources.extend(function_resources(machine, booted, index));
+    for child in machine.children(index) {
+        collect(machine, booted, child, depth + 1, functions, resources);
+    }
+}
+
+fn host_bridge(machine: &Machine, bridge: &peerbus_machine::model::HostBridge) -> PlannedHostBridge {
+    let cpu = &machine.cpus[bridge.cpu];
+    let assumed: BTreeSet<Fact> = bridge.assumed.union(&cpu.assumed).copied().collect();
+    PlannedHostBridge {
+        name: bridge.name.clone(),
+        domain: bridge.domain,
+        bus: bridge.bus,
+        bus_last: bridge.bus_last,
+        cpu: cpu.name.clone(),
+        part: cpu.part.id.clone(),
+        assumed: assumed.into_iter().collect(),
+    }
+}
+
+fn function(machine: &Machine, booted: &Booted, index: FunctionIndex, depth: usize) -> PlannedFunction {
+    let function = &machine.functions[index];
+    let bridge = &machine.host_bridges[function.host_bridge];
+    let (role, part) = match function.role {
+        Role::RootBusHead => ("head", &machine.cpus[bridge.cpu].part.id),
+        Role::RootPort => ("root port", &machine.cpus[bridge.cpu].part.id),
+        Role::SwitchUpstream(switch) => ("upstream port", &machine.switches[switch].part.id),
+        Role::SwitchDownstream(switch) => ("downstream port", &machine.switches[switch].part.id),
+        Role::Endpoint(device) => ("device", &machine.devices[device].part.id),
+    };
+    let link = match function.role {
+        // A device behind a port that software cannot see hangs inside the switch, yet has a link.
+        Role::Endpoint(device) => machine.devices[device].link,
+        _ => match machine.attachment(index) {
+            Some(Attachment::Link(link)) => Some(link),
+            _ => None,
+        },
+    };
+    let link = link.map(|link| &machine.links[link]);
+    let buses = booted.registers.bus_numbers(index).map(|buses| (buses.secondary, buses.subordinate));
+    PlannedFunction {
+        function: booted.registers.id(index),
+        name: function.name.clone(),
+        host_bridge: bridge.name.clone(),
+        depth,
+        role,
+        part: part.clone(),
+        pci: format!("{:04x}:{:04x}", function.pci.vendor, function.pci.device),
+        link: link.map(|link| PlannedLink { generation: link.generation, lanes: link.lanes }),
+        buses,
+        inserted: function.inserted,
+        assumed: booted.facts(machine, index).into_iter().collect(),
+    }
+}
+
+/// What a function asked for: what has an address, and what should have one.
+fn function_resources(machine: &Machine, booted: &Booted, index: FunctionIndex) -> Vec<PlannedResource> {
+    let Some(function) = booted.os_function(index) else {
+        return Vec::new();
+    };
+    let tree = &booted.tree;
+    let failure = |at: ResourceRef| tree.failures.iter().find(|why| why.resource == at);
+    let planned = |number: usize| {
+        let at = ResourceRef { function, number };
+        let (resource, why) = (tree.resource(at), failure(at));
+        let range = resource.range();
+        if range.is_none() && why.is_none() {
+            return None;
+        }
+        // The kernel clears a BAR that found no place; what it asked for stands in the failure.
+        let (size, flags) = match (range, why) {
+            (Some(range), _) => (range.size(), resource.flags),
+            (None, Some(why)) => (why.size, why.flags),
+            (None, None) => (resource.size, resource.flags),
+        };
+        Some(PlannedResource {
+            function: tree[function].id,
+            name: machine.functions[index].name.clone(),
+            index: number,
+            flags: resource.flags.0,
+            size: size.0,
+            kind: kind_name(flags),
+            cpu_addr: range.map(|range| range.first().raw()),
+            bus_addr: tree.bus_address(at).map(Address::raw),
+            why_not: why.filter(|_| range.is_none()).map(|why| explain(tree, why)),
+        })
+    };
+    (0..RESOURCES).filter_map(planned).collect()
+}
+
+/// Host-bridge windows and how full they are, as a run reports them.
+pub fn spaces(machine: &Machine, booted: &Booted) -> Vec<SpaceOutcome> {
+    let outcome = |space: Space| SpaceOutcome {
+        name: format!("{} {} {}", space.host_bridge, space.kind, span(space.cpu_addr, space.size)),
+        size: Bytes(space.size),
+        used: Bytes(space.used),
+        largest_hole: Bytes(space.largest_hole),
+    };
+    window_rows(machine, booted).into_iter().map(outcome).collect()
+}
+
+/// BARs that found no place: `gpu0's path BAR1`, the size asked for, and why.
+pub fn unplaced(machine: &Machine, booted: &Booted) -> Vec<(String, Bytes, String)> {
+    let tree = &booted.tree;
+    let bars = tree.failures.iter().filter(|why| !is_window(why.resource.number) && !tree.resource(why.resource).is_assigned());
+    let describe = |why: &WhyNot| {
+        let function = &machine.functions[booted.machine_function(why.resource.function)];
+        (format!("{} {}", function.name, index_name(why.resource.number)), why.size, explain(tree, why))
+    };
+    bars.map(describe).collect()
+}
+
+/// First and last address.
+pub(super) fn span(first: u64, size: u64) -> String {
+    format!("{first:#x}-{:#x}", first.saturating_add(size.saturating_sub(1)))
+}
+
+/// Every window of every host bridge with what lies in it.
+fn window_rows(machine: &Machine, booted: &Booted) -> Vec<Space> {
+    let mut spaces = Vec::new();
+    for (number, bridge) in machine.host_bridges.iter().enumerate() {
+        let below = || booted.tree.iter().filter(|(_, function)| booted.tree[function.bus].host_bridge == number);
+        let on_root = below().filter(|(_, function)| booted.tree[function.bus].is_root());
+        let taken = claims(on_root.map(|(_, function)| function), |_| true);
+        let bars = claims(below().map(|(_, function)| function), |resource| !is_window(resource));
+        spaces.extend(bridge.windows.iter().map(|window| space(&bridge.name, window, &taken, &bars)));
+    }
+    spaces
+}
+
+/// Ranges of the assigned resources of `functions` whose number `wanted` accepts, with whether they are I/O.
+fn claims<'a>(
+    functions: impl Iterator<Item = &'a pci::Function>,
+    wanted: impl Fn(usize) -> bool,
+) -> Vec<(bool, Range<CpuAddr>)> {
+    let mut claims = Vec::new();
+    for function in functions {
+        for (number, resource) in function.resources.iter().enumerate() {
+            let range = resource.range().filter(|_| wanted(number));
+            claims.extend(range.map(|range| (resource.flags.is_io(), range)));
+        }
+    }
+    claims
+}
+
+fn space(name: &str, window: &Window, taken: &[(bool, Range<CpuAddr>)], bars: &[(bool, Range<CpuAddr>)]) -> Space {
+    let io = window.kind == ResourceKind::Io;
+    let within = |claims: &[(bool, Range<CpuAddr>)]| -> Vec<Range<CpuAddr>> {
+        claims.iter().filter(|claim| claim.0 == io).filter_map(|claim| claim.1.intersection(window.cpu)).collect()
+    };
+    let taken = within(taken);
+    let sum = |ranges: &[Range<CpuAddr>]| ranges.iter().map(|range| range.size()).sum::<Bytes>().0;
+    Space {
+        host_bridge: name.to_string(),
+        kind: kind_word(window.kind),
+        cpu_addr: window.cpu.first().raw(),
+        bus_addr: window.bus.raw(),
+        size: window.cpu.size().0,
+        used: sum(&taken),
+        used_by_bars: sum(&within(bars)),
+        largest_hole: largest_hole(window.cpu, taken).0,
+    }
+}
+
+/// The largest part of `window` that none of `taken` covers.
+fn largest_hole(window: Range<CpuAddr>, taken: Vec<Range<CpuAddr>>) -> Bytes {
+    let mut free = vec![window];
+    for range in taken {
+        let cut = |hole: Range<CpuAddr>| {
+            let (below, above) = hole.without(range);
+            below.into_iter().chain(above)
+        };
+        free = free.into_iter().flat_map(cut).collect();
+    }
+    free.into_iter().map(Range::size).max().unwrap_or(Bytes::ZERO)
+}

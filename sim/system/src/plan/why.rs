@@ -1,0 +1,58 @@
+//! The cause chain of a resource without an address, as a sentence.
+
+use peerbus_os::Tree;
+use peerbus_os::pci::{Cause, ConsideredWindow, FunctionIndex, Parent, Rejection, WhyNot, resource};
+use peerbus_units::Bytes;
+
+/// Why a resource has no address: what it asked for, what was tried, and what stood in the way of the windows that
+/// are missing above it, up to the host bridge.
+pub(super) fn explain(tree: &Tree, why: &WhyNot) -> String {
+    let demand = format!("{} aligned to {}", why.size, Bytes(why.align));
+    match &why.cause {
+        Cause::AlignmentTooLarge => format!("alignment {} is more than the kernel can size", Bytes(why.align)),
+        Cause::NoAlignment => "it asks for no alignment".to_string(),
+        Cause::NoSpace(windows) => {
+            let mut text = format!("no room for {demand}");
+            for window in windows {
+                text.push_str(&format!("; {}", tried(tree, window)));
+            }
+            if let Some(above) = missing_window(tree, why) {
+                text.push_str(&format!("; window of {} missing: {}", above.function, explain(tree, above)));
+            } else if windows.is_empty() {
+                text.push_str("; no window above it");
+            }
+            text
+        }
+    }
+}
+
+fn tried(tree: &Tree, window: &ConsideredWindow) -> String {
+    let whose = match window.window {
+        Parent::HostBridge { host_bridge, .. } => {
+            let bridge = &tree.host_bridges[host_bridge];
+            format!("host bridge {:04x}:{:02x}", bridge.domain, bridge.bus_first)
+        }
+        Parent::Window(at) => tree[at.function].id.to_string(),
+        Parent::Outside { .. } => "outside all windows".to_string(),
+    };
+    let range = window.range;
+    match window.rejection {
+        Rejection::WrongKind => format!("{whose} {range} is of another kind"),
+        Rejection::OutOfReach => format!("{whose} {range} is out of its reach"),
+        Rejection::NoHole => {
+            format!("{whose} {range} has {} free, largest hole {}", window.free, window.largest_hole)
+        }
+    }
+}
+
+/// Why a window of the bridge above has no address: the largest of those without, for it would have taken the
+/// resource. `None` when all windows above that were wanted are there.
+fn missing_window<'a>(tree: &'a Tree, why: &WhyNot) -> Option<&'a WhyNot> {
+    let bridge: FunctionIndex = tree.upstream(why.resource.function)?;
+    let of_bridge = |above: &&WhyNot| {
+        above.resource.function == bridge
+            && resource::is_window(above.resource.number)
+            && above.flags.is_io() == why.flags.is_io()
+    };
+    tree.failures.iter().filter(of_bridge).max_by_key(|above| above.size)
+}
