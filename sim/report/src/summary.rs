@@ -98,13 +98,16 @@ pub fn limit_classes(cell: &Cell, matrix: &MatrixOutcome) -> Vec<LimitClass> {
     if exact.len() <= CLASSES_READABLE { exact } else { classes(cell, matrix, &members, without_numbers) }
 }
 
+/// Names of resources and the cells they hold back.
+type Members<'a> = (BTreeSet<&'a str>, Vec<(usize, usize)>);
+
 fn classes(
     cell: &Cell,
     matrix: &MatrixOutcome,
     members: &[(String, (usize, usize))],
     key: impl Fn(&str) -> String,
 ) -> Vec<LimitClass> {
-    let mut groups: BTreeMap<String, (BTreeSet<&str>, Vec<(usize, usize)>)> = BTreeMap::new();
+    let mut groups: BTreeMap<String, Members<'_>> = BTreeMap::new();
     for (limit, place) in members {
         let (names, cells) = groups.entry(key(limit)).or_default();
         names.insert(limit);

@@ -13,7 +13,8 @@ use peerbus_machine::{Registers, model};
 use peerbus_os::p2pdma::{self, DmaTarget, NotReachable, Translation};
 use peerbus_os::pci::Platform;
 use peerbus_os::{
-    ConfigSpace, CpuIdentity, CpuVendor, HostBridge, MapType, Resolution, Rules, RulesOptions, Tree, Width, Window, pci,
+    ConfigSpace, CpuIdentity, CpuVendor, HostBridge, MapType, Resolution, Rules, RulesOptions, Tree, Width,
+    Window, pci,
 };
 use peerbus_units::{Bytes, CpuAddr, FunctionId, Range};
 
@@ -84,7 +85,8 @@ pub struct Booted {
 pub fn boot(machine: &Machine, settings: &KernelSettings, options: &BootOptions) -> Booted {
     let rules = settings.profile.profile().rules(RulesOptions::default());
     let mut registers = Hardware(Registers::power_on(machine));
-    let bridges: Vec<HostBridge> = machine.host_bridges.iter().map(|bridge| host_bridge(machine, bridge)).collect();
+    let bridges: Vec<HostBridge> =
+        machine.host_bridges.iter().map(|bridge| host_bridge(machine, bridge)).collect();
     let os_options = pci::BootOptions {
         reassign: options.reassign,
         platform: platform(machine),
@@ -147,7 +149,9 @@ impl Booted {
     pub fn facts(&self, machine: &Machine, index: FunctionIndex) -> BTreeSet<Fact> {
         let function = &machine.functions[index];
         let chip = match function.role {
-            Role::SwitchUpstream(switch) | Role::SwitchDownstream(switch) => &machine.switches[switch].assumed,
+            Role::SwitchUpstream(switch) | Role::SwitchDownstream(switch) => {
+                &machine.switches[switch].assumed
+            }
             Role::Endpoint(device) => &machine.devices[device].assumed,
             Role::RootPort | Role::RootBusHead => &machine.assumed,
         };
@@ -211,6 +215,7 @@ fn platform(machine: &Machine) -> Platform {
     if !is_pc(machine) {
         return Platform::generic();
     }
-    let low = machine.memory_ranges().into_iter().map(|(_, range)| range.last().0).filter(|last| *last < 1 << 32);
+    let low =
+        machine.memory_ranges().into_iter().map(|(_, range)| range.last().0).filter(|last| *last < 1 << 32);
     Platform::x86(low.max().map_or(0, |last| last + 1))
 }

@@ -32,7 +32,8 @@ pub enum ProfileName {
 
 impl ProfileName {
     /// All of them, oldest first.
-    pub const ALL: [ProfileName; 3] = [ProfileName::Linux_6_1, ProfileName::Linux_6_12, ProfileName::Linux_7_3];
+    pub const ALL: [ProfileName; 3] =
+        [ProfileName::Linux_6_1, ProfileName::Linux_6_12, ProfileName::Linux_7_3];
 
     /// The kernel whose rules apply.
     pub fn profile(self) -> Profile {

@@ -8,7 +8,9 @@ pub fn index_name(index: usize) -> String {
     match index {
         0..=5 => format!("BAR{index}"),
         pci::resource::ROM => "ROM".into(),
-        pci::resource::IOV_FIRST..=pci::resource::IOV_LAST => format!("VFBAR{}", index - pci::resource::IOV_FIRST),
+        pci::resource::IOV_FIRST..=pci::resource::IOV_LAST => {
+            format!("VFBAR{}", index - pci::resource::IOV_FIRST)
+        }
         _ => "window".into(),
     }
 }

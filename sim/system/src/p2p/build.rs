@@ -15,8 +15,11 @@ use crate::boot::Booted;
 pub fn matrix(machine: &Machine, booted: &Booted) -> Matrix {
     let tree = &booted.tree;
     let resolver = Resolver::new(tree, &booted.registers, &booted.cpu, &booted.rules);
-    let rows: Vec<pci::FunctionIndex> =
-        tree.iter().filter(|(_, function)| function.header == HeaderType::Normal).map(|(index, _)| index).collect();
+    let rows: Vec<pci::FunctionIndex> = tree
+        .iter()
+        .filter(|(_, function)| function.header == HeaderType::Normal)
+        .map(|(index, _)| index)
+        .collect();
     let mut pairs = Vec::with_capacity(rows.len() * rows.len());
     for &provider in &rows {
         let memory = Memory::of(booted, provider);
@@ -33,6 +36,18 @@ pub fn matrix(machine: &Machine, booted: &Booted) -> Matrix {
         functions: rows.iter().map(|row| function(machine, booted, *row)).collect(),
         pairs,
     }
+}
+
+/// The decision for one ordered pair of functions; `None` when the operating system did not find both.
+pub fn pair_of(
+    machine: &Machine,
+    booted: &Booted,
+    provider: FunctionIndex,
+    client: FunctionIndex,
+) -> Option<Pair> {
+    let ends = (booted.os_function(provider)?, booted.os_function(client)?);
+    let resolution = booted.resolve(provider, client)?;
+    Some(pair(machine, booted, &Memory::of(booted, ends.0), ends, &resolution))
 }
 
 fn function(machine: &Machine, booted: &Booted, row: pci::FunctionIndex) -> MatrixFunction {
@@ -60,7 +75,8 @@ impl Memory {
     fn of(booted: &Booted, provider: pci::FunctionIndex) -> Memory {
         let function = booted.machine_function(provider);
         let bar = booted.peer_bar(function);
-        let resource = |bar: u8| booted.tree.resource(ResourceRef { function: provider, number: usize::from(bar) });
+        let resource =
+            |bar: u8| booted.tree.resource(ResourceRef { function: provider, number: usize::from(bar) });
         let range = bar.and_then(|bar| resource(bar).range());
         Memory { function, bar, cpu_addr: range.map(|range| range.first().raw()) }
     }
@@ -75,7 +91,8 @@ fn pair(
 ) -> Pair {
     let id = |index: pci::FunctionIndex| -> FunctionId { booted.tree[index].id };
     let map_type = resolution.map_type;
-    let target = memory.bar.and_then(|bar| booted.dma_address(map_type, memory.function, bar, Bytes::ZERO).ok());
+    let target =
+        memory.bar.and_then(|bar| booted.dma_address(map_type, memory.function, bar, Bytes::ZERO).ok());
     let sent = target.and_then(|target| match target {
         DmaTarget::Bus(bus) => Some((bus.raw(), DmaKind::Bus)),
         DmaTarget::Cpu(cpu) => Some((cpu.raw(), DmaKind::Cpu)),

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::kernel::ProfileName;
 
-pub use build::matrix;
+pub use build::{matrix, pair_of};
 pub use text::render_matrix;
 
 /// Everything `peerbus p2p` shows.

@@ -20,10 +20,17 @@ fn write_matrix(out: &mut String, matrix: &Matrix) -> fmt::Result {
     if devices.is_empty() {
         return writeln!(out, "\nno devices");
     }
-    let pairs: BTreeMap<_, _> = matrix.pairs.iter().map(|pair| ((pair.provider, pair.client), pair)).collect();
+    let pairs: BTreeMap<_, _> =
+        matrix.pairs.iter().map(|pair| ((pair.provider, pair.client), pair)).collect();
     write_table(out, &devices, &pairs)?;
-    writeln!(out, "\nrows provide memory, columns send requests; letter and distance (steps between the two)")?;
-    writeln!(out, "  B  by bus address    H  through the host bridge    N  not supported    *  rests on assumed facts")?;
+    writeln!(
+        out,
+        "\nrows provide memory, columns send requests; letter and distance (steps between the two)"
+    )?;
+    writeln!(
+        out,
+        "  B  by bus address    H  through the host bridge    N  not supported    *  rests on assumed facts"
+    )?;
     write_reasons(out, &devices, &pairs)
 }
 
@@ -43,7 +50,12 @@ fn write_table(out: &mut String, devices: &[(&MatrixFunction, &str)], pairs: &Pa
     let widths: Vec<usize> = devices
         .iter()
         .map(|(client, name)| {
-            devices.iter().map(|(provider, _)| cell(provider, client).len()).max().unwrap_or(0).max(name.len())
+            devices
+                .iter()
+                .map(|(provider, _)| cell(provider, client).len())
+                .max()
+                .unwrap_or(0)
+                .max(name.len())
         })
         .collect();
     let address = "0000:00:00.0".len();

@@ -148,7 +148,10 @@ pub fn spaces(machine: &Machine, booted: &Booted) -> Vec<SpaceOutcome> {
 /// BARs that found no place: `gpu0's path BAR1`, the size asked for, and why.
 pub fn unplaced(machine: &Machine, booted: &Booted) -> Vec<(String, Bytes, String)> {
     let tree = &booted.tree;
-    let bars = tree.failures.iter().filter(|why| !is_window(why.resource.number) && !tree.resource(why.resource).is_assigned());
+    let bars = tree
+        .failures
+        .iter()
+        .filter(|why| !is_window(why.resource.number) && !tree.resource(why.resource).is_assigned());
     let describe = |why: &WhyNot| {
         let function = &machine.functions[booted.machine_function(why.resource.function)];
         (format!("{} {}", function.name, index_name(why.resource.number)), why.size, explain(tree, why))
@@ -165,7 +168,8 @@ pub(super) fn span(first: u64, size: u64) -> String {
 fn window_rows(machine: &Machine, booted: &Booted) -> Vec<Space> {
     let mut spaces = Vec::new();
     for (number, bridge) in machine.host_bridges.iter().enumerate() {
-        let below = || booted.tree.iter().filter(|(_, function)| booted.tree[function.bus].host_bridge == number);
+        let below =
+            || booted.tree.iter().filter(|(_, function)| booted.tree[function.bus].host_bridge == number);
         let on_root = below().filter(|(_, function)| booted.tree[function.bus].is_root());
         let taken = claims(on_root.map(|(_, function)| function), |_| true);
         let bars = claims(below().map(|(_, function)| function), |resource| !is_window(resource));
@@ -189,10 +193,19 @@ fn claims<'a>(
     claims
 }
 
-fn space(name: &str, window: &Window, taken: &[(bool, Range<CpuAddr>)], bars: &[(bool, Range<CpuAddr>)]) -> Space {
+fn space(
+    name: &str,
+    window: &Window,
+    taken: &[(bool, Range<CpuAddr>)],
+    bars: &[(bool, Range<CpuAddr>)],
+) -> Space {
     let io = window.kind == ResourceKind::Io;
     let within = |claims: &[(bool, Range<CpuAddr>)]| -> Vec<Range<CpuAddr>> {
-        claims.iter().filter(|claim| claim.0 == io).filter_map(|claim| claim.1.intersection(window.cpu)).collect()
+        claims
+            .iter()
+            .filter(|claim| claim.0 == io)
+            .filter_map(|claim| claim.1.intersection(window.cpu))
+            .collect()
     };
     let taken = within(taken);
     let sum = |ranges: &[Range<CpuAddr>]| ranges.iter().map(|range| range.size()).sum::<Bytes>().0;

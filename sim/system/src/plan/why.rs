@@ -9,7 +9,9 @@ use peerbus_units::Bytes;
 pub(super) fn explain(tree: &Tree, why: &WhyNot) -> String {
     let demand = format!("{} aligned to {}", why.size, Bytes(why.align));
     match &why.cause {
-        Cause::AlignmentTooLarge => format!("alignment {} is more than the kernel can size", Bytes(why.align)),
+        Cause::AlignmentTooLarge => {
+            format!("alignment {} is more than the kernel can size", Bytes(why.align))
+        }
         Cause::NoAlignment => "it asks for no alignment".to_string(),
         Cause::NoSpace(windows) => {
             let mut text = format!("no room for {demand}");

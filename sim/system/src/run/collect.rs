@@ -34,7 +34,7 @@ pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Dri
     errors.extend(unplaced(machine, booted));
     let outcome = Outcome {
         machine: machine.name.clone(),
-        profile: input.kernel.profile.to_string(),
+        profile: input.kernel.profile.name().to_owned(),
         seed: input.seed,
         digest: fabric.ledger.digest(),
         end: fabric.now(),

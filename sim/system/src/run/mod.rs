@@ -12,7 +12,7 @@ mod schedule;
 use peerbus_fabric::{Fabric, LinkLayer, Options, Scaling};
 use peerbus_machine::Machine;
 
-use crate::boot::{BootOptions, Booted, boot};
+use crate::boot::{BootOptions, boot};
 use crate::kernel::KernelSettings;
 use crate::outcome::Outcome;
 use crate::workload::Workload;
@@ -62,7 +62,7 @@ pub fn run(machine: &Machine, input: &RunInput) -> Result<Outcome, RunError> {
 ///
 /// As [`run`].
 pub fn run_with_limits(machine: &Machine, input: &RunInput) -> Result<RunResult, RunError> {
-    let booted: Booted = boot(machine, &input.kernel, &BootOptions::default());
+    let booted = boot(machine, &input.kernel, &BootOptions::default());
     let options = Options { link_layer: input.link_layer, scaling: input.scaling.clone() };
     let fabric = Fabric::new(machine, &booted.registers, &options);
     let schedule = schedule::plan(machine, &booted, &fabric.spec, &input.workloads)?;

@@ -7,7 +7,7 @@ use peerbus_fabric::{Direction, Spec};
 use peerbus_machine::Machine;
 use peerbus_units::{Bytes, Picos};
 
-use super::flow::{FlowPlan, Leg, Peer, Program};
+use super::flow::{FlowPlan, Leg, Program};
 use super::resolve::{HostMemory, Target, resolve};
 use crate::boot::Booted;
 use crate::expand;
@@ -329,14 +329,3 @@ impl Planner<'_> {
 
 /// Chunks of a staging buffer: two being filled, two being drained.
 pub const STAGING_CHUNKS: u64 = 4;
-
-/// What is known about a pair before any address: used where a device has no BAR to give.
-pub fn no_answer(refusal: &str) -> Peer {
-    Peer {
-        map_type: "NOT_SUPPORTED".to_owned(),
-        distance: 0,
-        dma: None,
-        refusal: Some(refusal.to_owned()),
-        assumed: Vec::new(),
-    }
-}

@@ -35,7 +35,7 @@ pub(super) fn host_bridges<'x>(
     pieces: Vec<Piece<'x>>,
     headless: &[bool],
 ) -> Vec<HostBridge<'x>> {
-    let pieces = dissolve_overlapping(planner, pieces);
+    let pieces = join_functions(dissolve_overlapping(planner, pieces));
     let on_root_bus = unreachable_by_port(&pieces);
     let mut bridges: Vec<HostBridge<'x>> = Vec::new();
     for piece in pieces {
@@ -71,6 +71,26 @@ fn dissolve_overlapping<'x>(planner: &mut Planner<'x, '_>, mut pieces: Vec<Piece
         }
         pieces = kept;
     }
+}
+
+/// Joins functions of one device that the file lists in different places.
+fn join_functions(pieces: Vec<Piece>) -> Vec<Piece> {
+    let mut joined: Vec<Piece> = Vec::new();
+    let mut places: BTreeMap<FunctionId, usize> = BTreeMap::new();
+    for piece in pieces {
+        if let Below::Device(device) = &piece.below {
+            if let Some(place) = places.get(&device.id)
+                && let Below::Device(first) = &mut joined[*place].below
+            {
+                first.functions.extend(&device.functions);
+                first.functions.sort_by_key(|function| function.id);
+                continue;
+            }
+            places.insert(device.id, joined.len());
+        }
+        joined.push(piece);
+    }
+    joined
 }
 
 /// Positions of stand-ins that share a bus with another piece; `pieces` are in order.

@@ -1,0 +1,108 @@
+//! Addresses for flows, as the operating system gives them.
+
+use peerbus_machine::Machine;
+use peerbus_machine::model::Role;
+use peerbus_units::{Address, CpuAddr, Range};
+
+use super::flow::Peer;
+use crate::boot::Booted;
+use crate::p2p::{MapType, Pair, pair_of};
+
+/// What the operating system says about reaching a device's memory.
+pub struct Target {
+    /// The decision.
+    pub peer: Peer,
+    /// First DMA address and bytes of the BAR; `None` when refused.
+    pub region: Option<(u64, u64)>,
+}
+
+/// Asks how `mover` reaches the memory of `target`, both by index in the machine.
+pub fn resolve(machine: &Machine, booted: &Booted, target: usize, mover: usize) -> Target {
+    let (provider, client) = (machine.devices[target].functions[0], machine.devices[mover].functions[0]);
+    let Some(pair) = pair_of(machine, booted, provider, client) else {
+        let refusal = format!("the operating system did not find {}", machine.devices[target].name);
+        let peer = Peer {
+            map_type: "NOT_SUPPORTED".to_owned(),
+            distance: 0,
+            dma: None,
+            refusal: Some(refusal),
+            assumed: Vec::new(),
+        };
+        return Target { peer, region: None };
+    };
+    let size = pair.bar.and_then(|bar| {
+        let bar = usize::from(bar);
+        let function = booted.os_function(provider)?;
+        booted.tree[function].resources.get(bar)?.range().map(|range| range.size().0)
+    });
+    let region = pair.dma_addr.zip(size);
+    let refusal = if region.is_some() { None } else { Some(refusal(machine, booted, &pair, target)) };
+    let peer = Peer {
+        map_type: map_type_name(pair.map_type).to_owned(),
+        distance: pair.distance,
+        dma: pair.dma_addr.zip(pair.dma_kind).map(|(addr, kind)| (addr, format!("{kind:?}").to_uppercase())),
+        refusal,
+        assumed: pair.assumed.iter().map(|fact| fact.word().to_owned()).collect(),
+    };
+    Target { peer, region }
+}
+
+fn map_type_name(map_type: MapType) -> &'static str {
+    match map_type {
+        MapType::BusAddr => "BUS_ADDR",
+        MapType::ThruHostBridge => "THRU_HOST_BRIDGE",
+        MapType::NotSupported => "NOT_SUPPORTED",
+    }
+}
+
+/// Why there is no address, with the functions concerned by name.
+fn refusal(machine: &Machine, booted: &Booted, pair: &Pair, target: usize) -> String {
+    if pair.map_type != MapType::NotSupported {
+        let name = &machine.devices[target].name;
+        return format!("{name} has no prefetchable memory BAR with an address");
+    }
+    let name = |id| booted.registers.at(id).map_or_else(|| format!("{id}"), |f| machine.functions[f].name.clone());
+    let reasons = pair.reasons.iter().map(|reason| {
+        let functions: Vec<String> = reason.functions.iter().map(|id| name(*id)).collect();
+        format!("{} ({})", reason.kind, functions.join(", "))
+    });
+    let reasons: Vec<String> = reasons.collect();
+    format!("peer-to-peer is not supported: {}", reasons.join("; "))
+}
+
+/// Host memory for buffers: taken from the top of each CPU's highest range downwards, where 64-bit addresses are.
+pub struct HostMemory {
+    /// Per CPU, what is left of its highest range.
+    left: Vec<Option<Range<CpuAddr>>>,
+}
+
+/// Buffers start at multiples of this: a large page, so that no buffer shares one.
+const BUFFER_ALIGNMENT: u64 = 2 << 20;
+
+impl HostMemory {
+    /// All memory of the machine, unused.
+    pub fn new(machine: &Machine) -> HostMemory {
+        let mut left = vec![None; machine.cpus.len()];
+        for (cpu, range) in machine.memory_ranges() {
+            left[cpu] = Some(range);
+        }
+        HostMemory { left }
+    }
+
+    /// The CPU a device hangs below.
+    pub fn cpu_of(&self, machine: &Machine, device: usize) -> usize {
+        let function = machine.devices[device].functions[0];
+        debug_assert!(matches!(machine.functions[function].role, Role::Endpoint(_)));
+        machine.host_bridges[machine.functions[function].host_bridge].cpu
+    }
+
+    /// A buffer of `bytes` in the memory of `cpu`; `None` when it has no room for it.
+    pub fn allocate(&mut self, cpu: usize, bytes: u64) -> Option<u64> {
+        let range = self.left.get(cpu).copied().flatten()?;
+        let end = range.last().raw().checked_add(1)?;
+        let start = end.checked_sub(bytes)? / BUFFER_ALIGNMENT * BUFFER_ALIGNMENT;
+        let buffer = (start >= range.first().raw()).then_some(start)?;
+        self.left[cpu] = start.checked_sub(1).and_then(|last| Range::new(range.first(), CpuAddr(last)));
+        Some(buffer)
+    }
+}
