@@ -55,6 +55,9 @@ const MAX_INTERVALS: usize = 256;
 /// Busy for this share of an interval, in thousandths, counts as all the time.
 const SATURATED: u64 = 985;
 
+/// TLPs in one queue from which on it counts as congested.
+const CONGESTED: u32 = 4;
+
 /// What was counted at the last look.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Looked {
@@ -218,15 +221,23 @@ impl Fabric {
                 found.extend(interval.saturated_link(link).map(|resource| (Some(link), resource)));
             }
         };
-        add_links(route, &mut found);
         let end = &self.routes.routes[route as usize];
+        let writer = self.is_writer(engine);
+        if writer {
+            add_links(route, &mut found);
+        }
         if let Terminal::Memory(node) = end.terminal
             && interval.full(interval.memories[node.at()])
         {
             found.push((None, Resource::Memory(node)));
         }
-        if let (false, Some(back)) = (self.is_writer(engine), end.completion) {
+        if let (false, Some(back)) = (writer, end.completion) {
             add_links(back, &mut found);
+        }
+        // Read requests are small and have their turn even on a link that others fill: that link matters only
+        // when nothing else does.
+        if !writer && found.is_empty() {
+            add_links(route, &mut found);
         }
         found
     }
@@ -259,6 +270,21 @@ impl Fabric {
         let round = self.ledger.flows[flow].latency_percentile(50.0);
         limits.extend(self.slow_links(round, &ways));
         limits
+    }
+
+    /// What keeps the fullest queue on a flow's way full, when it holds more than a few TLPs: round trips are long
+    /// because of it.
+    fn congested(&self, ways: &[(Class, LinkId)], interval: &Interval) -> Option<Resource> {
+        let waiting = |pair: &&[(Class, LinkId)]| {
+            let joined = self.spec.links[pair[0].1.at()].to == self.spec.links[pair[1].1.at()].from;
+            let queue = joined.then(|| self.state.queues[self.spec.queue(pair[0].1, pair[1].1) as usize]);
+            queue.map_or(0, |lists| lists.iter().map(|list| self.state.arena.count(*list)).sum::<u32>())
+        };
+        let fullest = ways.windows(2).max_by_key(waiting).filter(|pair| waiting(pair) >= CONGESTED)?;
+        match self.keeper_of(fullest[0].1, Class::Posted, interval) {
+            Resource::Credits(_) => None,
+            keeper => Some(keeper),
+        }
     }
 
     /// Links of a flow's way with the class that crosses them: requests out, completions back.
@@ -336,7 +362,7 @@ impl Fabric {
     }
 
     /// For a flow that waits for round trips: links that spend a good part of a round trip sending. Only when all
-    /// of them together matter (5 %), those that matter by themselves (1 %).
+    /// of them together matter (4 %), those that matter by themselves (1 %).
     fn slow_links(&self, round: u64, ways: &[(Class, LinkId)]) -> Vec<Resource> {
         let sending = |(class, link): &(Class, LinkId)| {
             let spec = &self.spec.links[link.at()];
@@ -348,7 +374,7 @@ impl Fabric {
             spec.rate.time_for(bytes).0
         };
         let total: u64 = ways.iter().map(sending).sum();
-        if 100 * total < 5 * round {
+        if 100 * total < 4 * round {
             return Vec::new();
         }
         let slow = ways.iter().filter(|way| 100 * sending(way) >= round);

@@ -19,7 +19,7 @@ fn pick<T: Copy>(stream: &mut Stream, choices: &[T]) -> T {
 }
 
 fn case(stream: &mut Stream) -> Case {
-    let shape = Shape {
+    let mut shape = Shape {
         roots: pick(stream, &[1, 2]),
         switches: pick(stream, &[0, 1, 2]),
         devices: pick(stream, &[2, 3, 4]),
@@ -34,12 +34,28 @@ fn case(stream: &mut Stream) -> Case {
     };
     let devices = shape.roots * shape.switches.max(1) * shape.devices;
     let flows = pick(stream, &[1, 1, 2, 3]);
-    let mut transfers = Vec::new();
-    for _ in 0..flows {
+    if flows > 1 {
+        // With a handful of tags or credits, flows that share a queue fall into step with each other, and which
+        // step they fall into can change with any capacity: throughput is then no monotone function of anything.
+        shape.tags = shape.tags.max(64);
+        shape.credits = shape.credits.max(64);
+    }
+    // Writes and reads together meet the ordering rules: a faster link can let writes pile up in front of the
+    // completions of others, and then slower is faster. One kind at a time here.
+    let direction = pick(stream, &[Direction::Write, Direction::Read]);
+    let mut transfers: Vec<Transfer> = Vec::new();
+    while transfers.len() < flows {
         let from = usize::try_from(stream.below(devices as u64)).unwrap();
         let to = (from + 1 + usize::try_from(stream.below(devices as u64 - 1)).unwrap()) % devices;
-        let direction = pick(stream, &[Direction::Write, Direction::Read]);
-        transfers.push((from, direction, bar(&shape, to), 4 << 20));
+        // Two readers of one memory share it by who asked first, which any change of timing reshuffles: flows
+        // meet on links here, not in one engine or one memory.
+        let apart = |other: &Transfer| other.0 != from && other.2 != bar(&shape, to);
+        if transfers.iter().all(apart) || devices < 4 {
+            transfers.push((from, direction, bar(&shape, to), 4 << 20));
+        }
+        if devices < 4 {
+            break;
+        }
     }
     Case { shape, transfers }
 }
@@ -73,25 +89,20 @@ fn limits_are_causal() {
     for number in 0..cases {
         let case = case(&mut Stream::new(seed, number));
         let (base, fabric) = rates(&case, &[]);
-        let flow = 0;
-        let limits = fabric.ledger.flows[flow].limits();
+        let limits = fabric.ledger.flows[0].limits();
         let others: Vec<Resource> = resources(&fabric).into_iter().filter(|r| !limits.contains(r)).collect();
         let (named, _) = rates(&case, &limits);
         let (rest, _) = rates(&case, &others);
-        let gain = |rates: &[u64]| (rates[flow] as f64 / base[flow] as f64 - 1.0) * 100.0;
+        let gain = |rates: &[u64]| (rates[0] as f64 / base[0] as f64 - 1.0) * 100.0;
         if gain(&named) <= 0.0 || gain(&rest) >= 1.0 {
             failures.push(format!(
-                "{number}: {limits:?} base {base:?} named {named:?} rest {rest:?} named {:+.2} % others {:+.2} % {:?} {:?} {:?}",
+                "case {number}: {limits:?}, larger {:+.2} %, all others larger {:+.2} %: {:?} {:?}",
                 gain(&named),
                 gain(&rest),
                 case.shape,
-                case.transfers,
-                fabric.ledger.flows[0].limited
+                case.transfers
             ));
         }
     }
-    for f in &failures {
-        println!("{f}");
-    }
-    assert!(failures.is_empty(), "{} of {cases}", failures.len());
+    assert!(failures.is_empty(), "{} of {cases} cases:\n{}", failures.len(), failures.join("\n"));
 }

@@ -1,13 +1,23 @@
 //! What a machine is: parts, the tree of PCI functions, and everything software can program.
 //!
-//! Modules in reading order: [`part`] (data sheets), [`model`] (a machine with every reference resolved), and
-//! `registers` (configuration space).
+//! Modules in reading order: [`part`] (data sheets), [`catalogue`] (the shipped ones), [`model`] (a machine with
+//! every reference resolved), [`mod@file`] (the shape people write), [`load`] and [`lower`] (from a file to a machine,
+//! with [`diagnostic`]s), and [`registers`] (configuration space).
 
+pub mod catalogue;
+pub mod codes;
+pub mod diagnostic;
 pub mod file;
+pub mod import;
+pub mod load;
+pub mod lower;
 mod memory_map;
 pub mod model;
 pub mod part;
 pub mod registers;
 
+pub use catalogue::Catalogue;
+pub use diagnostic::{Code, Diagnostic, Severity};
+pub use lower::{load_machine, lower};
 pub use model::{FunctionIndex, Machine};
 pub use registers::Registers;

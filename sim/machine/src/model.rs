@@ -176,7 +176,7 @@ pub struct Device {
     pub functions: Vec<FunctionIndex>,
     /// Local memory behind its largest BAR.
     pub memory: Option<Bytes>,
-    /// Its link; `None` for a device integrated on a root bus.
+    /// Its link; `None` for a device integrated in the CPU package.
     pub link: Option<usize>,
     /// Largest read request it is programmed for at power on.
     pub max_read_request: Bytes,
@@ -189,10 +189,11 @@ pub struct Device {
 pub struct Link {
     /// Path of the port or device at its lower end.
     pub name: String,
-    /// The function at its upper end: a root port or a switch downstream port. `None` for a switch port that
-    /// software cannot see; then the link hangs below [`Link::hidden_below`].
+    /// The function at its upper end: a root port or a switch downstream port. `None` for a port that software
+    /// cannot see: of the switch [`Link::hidden_below`], or else of the host bridge of [`Link::lower`].
     pub upper: Option<FunctionIndex>,
-    /// The switch whose invisible port is its upper end.
+    /// The switch whose invisible port is its upper end. `None` with [`Link::upper`] also `None` for an invisible
+    /// root port, as virtual machines show the devices they are given: then [`Link::lower`] is on a root bus.
     pub hidden_below: Option<usize>,
     /// First function at its lower end: a switch upstream port or a device's first function.
     pub lower: FunctionIndex,

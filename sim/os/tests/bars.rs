@@ -13,7 +13,7 @@ use crate::recordings::{hex, ids, items, lines, text};
 /// The ports of the emulator that have a hot-plug capable slot: its root port and its switch's downstream port.
 const HOTPLUG_PORTS: [(u16, u16); 2] = [(0x1b36, 0x000c), (0x104c, 0x8233)];
 
-fn machine(record: &Value) -> Fake {
+pub fn machine(record: &Value) -> Fake {
     let mut fake = Fake::default();
     let windows = items(&record["windows"]).iter().filter_map(|w| {
         let (first, last) = (hex(w[0].as_str()?), hex(w[1].as_str()?));

@@ -2,10 +2,13 @@
 #![allow(clippy::disallowed_methods, reason = "tests read recordings and the number of cases from outside")]
 
 mod bars;
+mod boots;
 mod enumeration;
 mod fake;
-mod p2p;
+mod firmware;
 mod p2p_recorded;
+mod p2pdma;
 mod placement;
 mod properties;
 mod recordings;
+mod rescan;

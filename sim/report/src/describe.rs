@@ -33,7 +33,11 @@ pub fn size(result: &ScenarioResult) -> String {
 pub fn expectations_held(result: &ScenarioResult) -> String {
     let count = result.expectations.len();
     let holds = result.expectations.iter().filter(|it| it.holds).count();
-    if count == 0 { "nothing was expected".to_owned() } else { format!("{holds} of {count} expectations hold") }
+    if count == 0 {
+        "nothing was expected".to_owned()
+    } else {
+        format!("{holds} of {count} expectations hold")
+    }
 }
 
 /// What was asked for, and what became of it when that differs.
@@ -129,4 +133,9 @@ pub fn first(cell: &Cell, error: &ErrorOutcome) -> Option<String> {
     parts.extend(error.flow.as_deref().map(|flow| format!("in flow {}", cell.qualified(flow))));
     parts.extend(error.time.map(|time| format!("after {}", number::time_text(time))));
     (!parts.is_empty()).then(|| format!("first {}", parts.join(" ")))
+}
+
+/// How many links were sending for 1 % of the run or less.
+pub fn idle_links(count: usize) -> String {
+    format!("{count} link{} at or below 1 %", if count == 1 { "" } else { "s" })
 }

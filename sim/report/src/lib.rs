@@ -9,12 +9,13 @@
 //! many),
 //! [`text`], [`chart`] and [`html`], [`compare`].
 
-//TMP pub mod chart;
-//TMP pub mod compare;
+pub mod chart;
+pub mod compare;
 pub mod describe;
 pub mod document;
-//TMP pub mod html;
+pub mod html;
 pub mod json;
+pub mod limits;
 pub mod number;
 pub mod summary;
 pub mod text;

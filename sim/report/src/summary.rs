@@ -1,12 +1,12 @@
 //! What text and HTML both say: a matrix's extremes and limits, the links worth naming, short names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use peerbus_scenario::{Cell, ScenarioResult};
 use peerbus_system::outcome::{FlowOutcome, LinkOutcome, MatrixOutcome};
 use peerbus_units::Picos;
 
-use crate::{describe, number};
+use crate::number;
 
 /// Kernel profiles of the variants in order of appearance, joined by " + " when they differ.
 pub fn profiles(result: &ScenarioResult) -> String {
@@ -32,7 +32,12 @@ pub fn assumed(result: &ScenarioResult) -> Vec<&str> {
 }
 
 /// The flow of a matrix cell; `None` where there is none.
-pub fn matrix_flow<'a>(cell: &'a Cell, matrix: &MatrixOutcome, row: usize, column: usize) -> Option<&'a FlowOutcome> {
+pub fn matrix_flow<'a>(
+    cell: &'a Cell,
+    matrix: &MatrixOutcome,
+    row: usize,
+    column: usize,
+) -> Option<&'a FlowOutcome> {
     let index = (*matrix.cells.get(row)?.get(column)?)?;
     cell.outcome.flows.get(index)
 }
@@ -40,7 +45,9 @@ pub fn matrix_flow<'a>(cell: &'a Cell, matrix: &MatrixOutcome, row: usize, colum
 /// Throughput of each cell of a matrix in millionths of a GB/s.
 pub fn matrix_values(cell: &Cell, matrix: &MatrixOutcome) -> Vec<Vec<Option<u64>>> {
     let value = |row, column| matrix_flow(cell, matrix, row, column).and_then(number::throughput_millionths);
-    (0..matrix.cells.len()).map(|row| (0..matrix.devices.len()).map(|column| value(row, column)).collect()).collect()
+    (0..matrix.cells.len())
+        .map(|row| (0..matrix.devices.len()).map(|column| value(row, column)).collect())
+        .collect()
 }
 
 /// Extremes and mean of a matrix, in millionths of a GB/s.
@@ -68,121 +75,6 @@ pub fn spread(values: impl IntoIterator<Item = u64>) -> Option<Spread> {
     Some(Spread { min, mean: u64::try_from(mean).unwrap_or(u64::MAX), max, count })
 }
 
-/// Cells of a matrix that the same resource holds back.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LimitClass {
-    /// The resources joined by " + ", with `*` for numbers in which the members differ; or why nothing moved.
-    pub limited_by: String,
-    /// How many different resources `limited_by` stands for.
-    pub resources: usize,
-    /// Row and column of each cell, in the matrix's order.
-    pub cells: Vec<(usize, usize)>,
-    /// Their throughputs; `None` when nothing moved.
-    pub spread: Option<Spread>,
-}
-
-/// More classes than this, and resources that differ only in numbers are taken together.
-const CLASSES_READABLE: usize = 6;
-
-/// Which cells are limited by what: the largest class first, then by name.
-pub fn limit_classes(cell: &Cell, matrix: &MatrixOutcome) -> Vec<LimitClass> {
-    let mut members: Vec<(String, (usize, usize))> = Vec::new();
-    for (row, cells) in matrix.cells.iter().enumerate() {
-        for column in 0..cells.len() {
-            if let Some(flow) = matrix_flow(cell, matrix, row, column) {
-                members.push((describe::limit(flow), (row, column)));
-            }
-        }
-    }
-    let exact = classes(cell, matrix, &members, str::to_owned);
-    if exact.len() <= CLASSES_READABLE { exact } else { classes(cell, matrix, &members, without_numbers) }
-}
-
-/// Names of resources and the cells they hold back.
-type Members<'a> = (BTreeSet<&'a str>, Vec<(usize, usize)>);
-
-fn classes(
-    cell: &Cell,
-    matrix: &MatrixOutcome,
-    members: &[(String, (usize, usize))],
-    key: impl Fn(&str) -> String,
-) -> Vec<LimitClass> {
-    let mut groups: BTreeMap<String, Members<'_>> = BTreeMap::new();
-    for (limit, place) in members {
-        let (names, cells) = groups.entry(key(limit)).or_default();
-        names.insert(limit);
-        cells.push(*place);
-    }
-    let mut classes: Vec<LimitClass> = groups
-        .into_iter()
-        .map(|(pattern, (names, cells))| {
-            let only = names.first().filter(|_| names.len() == 1);
-            let flows = cells.iter().filter_map(|(row, column)| matrix_flow(cell, matrix, *row, *column));
-            let spread = spread(flows.filter_map(number::throughput_millionths));
-            LimitClass {
-                limited_by: only.map_or(pattern, |name| (*name).to_owned()),
-                resources: names.len(),
-                cells,
-                spread,
-            }
-        })
-        .collect();
-    classes.sort_by(|a, b| b.cells.len().cmp(&a.cells.len()).then_with(|| a.limited_by.cmp(&b.limited_by)));
-    classes
-}
-
-/// `gpu12 uplink` as `gpu* uplink`.
-fn without_numbers(name: &str) -> String {
-    let mut text = String::with_capacity(name.len());
-    for letter in name.chars() {
-        match letter.is_ascii_digit() {
-            true if text.ends_with('*') => {}
-            true => text.push('*'),
-            false => text.push(letter),
-        }
-    }
-    text
-}
-
-/// Cells of a matrix in words: `all 56 cells`, `rows gpu0, gpu1`, `columns gpu3`, `gpu0→gpu1, gpu0→gpu2`.
-///
-/// At most `limit` names are listed, then how many more there are.
-pub fn cells_text(matrix: &MatrixOutcome, cells: &[(usize, usize)], limit: usize) -> String {
-    let all: BTreeSet<(usize, usize)> = matrix
-        .cells
-        .iter()
-        .enumerate()
-        .flat_map(|(row, line)| line.iter().enumerate().filter(|(_, flow)| flow.is_some()).map(move |(at, _)| (row, at)))
-        .collect();
-    let names = short_names(&matrix.devices);
-    let name = |at: usize| names.get(at).map_or("?", String::as_str);
-    if cells.len() == all.len() {
-        return format!("all {} cells", cells.len());
-    }
-    let rows: BTreeSet<usize> = cells.iter().map(|cell| cell.0).collect();
-    if all.iter().filter(|cell| rows.contains(&cell.0)).count() == cells.len() {
-        return listed("row", rows.iter().map(|row| name(*row).to_owned()), limit);
-    }
-    let columns: BTreeSet<usize> = cells.iter().map(|cell| cell.1).collect();
-    if all.iter().filter(|cell| columns.contains(&cell.1)).count() == cells.len() {
-        return listed("column", columns.iter().map(|column| name(*column).to_owned()), limit);
-    }
-    listed("", cells.iter().map(|(row, column)| format!("{}→{}", name(*row), name(*column))), limit)
-}
-
-fn listed(noun: &str, names: impl ExactSizeIterator<Item = String>, limit: usize) -> String {
-    let count = names.len();
-    let shown: Vec<String> = names.take(limit).collect();
-    let more = count.saturating_sub(limit);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let noun = match (noun, count) {
-        ("", _) => String::new(),
-        (noun, 1) => format!("{noun} "),
-        (noun, _) => format!("{noun}s "),
-    };
-    format!("{noun}{}{more}", shown.join(", "))
-}
-
 /// The last parts of paths where these tell the names apart (`host0/rp1/gpu2` as `gpu2`), else the names.
 pub fn short_names(names: &[String]) -> Vec<String> {
     let short: Vec<&str> = names.iter().map(|name| name.rsplit('/').next().unwrap_or(name)).collect();
@@ -207,9 +99,19 @@ pub fn is_busy(cell: &Cell, link: &LinkOutcome) -> bool {
 
 /// Flows that no matrix of the cell shows.
 pub fn flows_outside_matrices(cell: &Cell) -> Vec<&FlowOutcome> {
-    let shown: BTreeSet<usize> =
-        cell.outcome.matrices.iter().flat_map(|matrix| matrix.cells.iter().flatten().flatten().copied()).collect();
-    cell.outcome.flows.iter().enumerate().filter(|(at, _)| !shown.contains(at)).map(|(_, flow)| flow).collect()
+    let shown: BTreeSet<usize> = cell
+        .outcome
+        .matrices
+        .iter()
+        .flat_map(|matrix| matrix.cells.iter().flatten().flatten().copied())
+        .collect();
+    cell.outcome
+        .flows
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| !shown.contains(at))
+        .map(|(_, flow)| flow)
+        .collect()
 }
 
 /// The command that gives this result again.
@@ -236,11 +138,6 @@ mod tests {
         let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         assert_eq!(short_names(&names(&["h0/gpu0", "h1/gpu1"])), names(&["gpu0", "gpu1"]));
         assert_eq!(short_names(&names(&["h0/gpu0", "h1/gpu0"])), names(&["h0/gpu0", "h1/gpu0"]));
-    }
-
-    #[test]
-    fn numbers_are_taken_out_of_names() {
-        assert_eq!(without_numbers("host0/rp12 up x16"), "host*/rp* up x*");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::ops::{Deref, DerefMut};
 use peerbus_machine::model::{Fact, FunctionIndex, Machine, Role};
 use peerbus_machine::part::ResourceKind;
 use peerbus_machine::{Registers, model};
-use peerbus_os::p2pdma::{self, DmaTarget, NotReachable, Translation};
+use peerbus_os::p2pdma::{self, DmaError, DmaMapping};
 use peerbus_os::pci::Platform;
 use peerbus_os::{
     ConfigSpace, CpuIdentity, CpuVendor, HostBridge, MapType, Resolution, Rules, RulesOptions, Tree, Width,
@@ -124,8 +124,8 @@ impl Booted {
         Some(p2pdma::resolve(&self.tree, &self.registers, &self.cpu, &self.rules, provider, client))
     }
 
-    /// The provider's BAR that peer-to-peer uses: its largest prefetchable one that has an address.
-    pub fn peer_bar(&self, provider: FunctionIndex) -> Option<u8> {
+    /// The provider's BAR that peer-to-peer uses: its largest prefetchable one, with or without an address.
+    pub fn peer_bar(&self, provider: FunctionIndex) -> Option<usize> {
         p2pdma::largest_prefetchable_bar(&self.tree, self.os_function(provider)?)
     }
 
@@ -138,11 +138,11 @@ impl Booted {
         &self,
         map_type: MapType,
         provider: FunctionIndex,
-        bar: u8,
+        bar: usize,
         offset: Bytes,
-    ) -> Result<DmaTarget, NotReachable> {
-        let provider = self.os_function(provider).ok_or(NotReachable::NoSuchMemory)?;
-        p2pdma::dma_address(&self.tree, provider, bar, offset, map_type, Translation::Direct)
+    ) -> Result<DmaMapping, DmaError> {
+        let provider = self.os_function(provider).ok_or(DmaError::NoBar)?;
+        p2pdma::dma_address(&self.tree, map_type, provider, bar, offset)
     }
 
     /// What the machine's source did not say about a function, or about the chip it belongs to.
@@ -199,6 +199,7 @@ fn cpu_identity(machine: &Machine) -> CpuIdentity {
         vendor: part.map_or(CpuVendor::Other, |part| CpuVendor::from_cpuinfo(&part.vendor)),
         family: part.map_or(0, |part| part.family),
         model: part.and_then(|part| part.models.first().copied()).unwrap_or(0),
+        x86: is_pc(machine),
     }
 }
 

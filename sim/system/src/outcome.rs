@@ -149,10 +149,14 @@ pub struct SpaceOutcome {
     pub largest_hole: Bytes,
 }
 
+/// Every [`ErrorOutcome::kind`] that runs report. Expectations on another kind are refused when they are read, since
+/// their counts could only ever be zero.
+pub const ERROR_KINDS: [&str; 3] = ["P2P_REFUSED", "UNPLACED_BAR", "UNSUPPORTED_REQUEST"];
+
 /// Something that went wrong.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ErrorOutcome {
-    /// `UNSUPPORTED_REQUEST`, `P2P_REFUSED`, `UNPLACED_BAR`.
+    /// One of [`ERROR_KINDS`].
     pub kind: String,
     /// Node, flow or function.
     pub place: String,

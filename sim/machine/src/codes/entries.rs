@@ -309,11 +309,11 @@ entries! {
         "`bus` is the number of the root bus, `bus_last` the highest below it."
         wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(bus: 0x40, bus_last: 0x3f, ports: [(below: Device(part: "generic-gpu"))])])"##
         right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(bus: 0x40, bus_last: 0x7f, ports: [(below: Device(part: "generic-gpu"))])])"##;
-    NO_DEVICE_NUMBER_LEFT "M0611" "More than 32 devices on one bus"
-        "Ports and devices on one bus are devices 0 to 31 of it. Put some below another host bridge or \
-         switch."
-        wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(), (), (), (), (), (), (), (), (), (), (), (), (), (), (), (), (), (), (), (), (), (), (), (), (), (), (), (), (), (), (), (), ()])])"##
-        right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu"))])])"##;
+    NO_NUMBER_LEFT "M0611" "No number is left for a function"
+        "A bus has devices 0 to 31, and a device functions 0 to 7. Put some below another host bridge or \
+         switch, or make them another device."
+        wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu", functions: [(), (), (), (), (), (), (), ()]))])])"##
+        right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu", functions: [(), (), ()]))])])"##;
     NO_FUNCTION_ZERO "M0612" "A device without function 0 is not found"
         "An operating system looks for function 0 of each device first; when it does not answer, the \
          others are not looked for."

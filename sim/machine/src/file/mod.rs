@@ -7,6 +7,7 @@
 mod leaf;
 
 pub use leaf::Leaf;
+pub(crate) use leaf::ron_options;
 
 use peerbus_units::{BusAddr, Bytes, CpuAddr, FunctionId};
 use schemars::JsonSchema;
@@ -100,7 +101,8 @@ pub struct HostBridge {
     /// Root ports.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,
-    /// Devices directly on the root bus.
+    /// Devices directly on the root bus: integrated in the CPU package, or, with a `link`, behind a root port that
+    /// software cannot see.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<Device>,
     /// Facts the source does not state.
@@ -173,6 +175,7 @@ fn is_false(value: &bool) -> bool {
 }
 
 /// What a port's link leads to.
+#[expect(clippy::large_enum_variant, reason = "always behind the box of `Port::below`")]
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub enum Below {
     /// A switch.

@@ -201,12 +201,6 @@ impl Item {
         Some(inside.innermost(offset).unwrap_or(inside))
     }
 
-    /// The item that directly holds the item with `span`.
-    pub(crate) fn parent_of(&self, span: &Range<usize>) -> Option<&Item> {
-        let holder = self.items.iter().find(|item| item.span.start <= span.start && span.end <= item.span.end)?;
-        if holder.span == *span { Some(self) } else { holder.parent_of(span) }
-    }
-
     /// The item at `path` below this one, or as near to it as the text goes.
     pub(crate) fn find(&self, text: &str, path: &[Step]) -> &Item {
         // `Some(…)` and `(…)` around a value are not steps.
@@ -248,7 +242,6 @@ mod tests {
         assert_eq!(&TEXT[top.find(TEXT, &path[..1]).find(TEXT, &[Step::Index(9)]).key.clone().unwrap()], "cpus");
         let inner = top.innermost(TEXT.find("a,b").unwrap()).unwrap();
         assert_eq!(&TEXT[inner.span.clone()], "part: \"a,b\"");
-        assert_eq!(&TEXT[top.parent_of(&inner.span).unwrap().span.clone()], "(part: \"a,b\")");
         assert_eq!(Path(&ports).to_string(), "x.ports[1]");
     }
 

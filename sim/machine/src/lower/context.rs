@@ -129,6 +129,23 @@ impl Context<'_> {
         self.read(leaf, &place.field(name), expected)
     }
 
+    /// The required field `name` of what stands at `place`; reports its absence.
+    pub fn require_leaf<'f, T>(
+        &mut self,
+        leaf: &'f Option<Leaf<T>>,
+        place: &Place,
+        name: &'static str,
+        expected: &str,
+    ) -> Option<&'f Leaf<T>> {
+        if leaf.is_none() && !self.hole_below(place) {
+            let message = format!("field `{name}` is missing");
+            let found = self.source.diagnostic_at(codes::MISSING_FIELD, &place.0, message);
+            let found = found.label(format!("`{name}` is missing here")).help(format!("add `{name}:` with {expected}"));
+            self.diagnostics.push(found);
+        }
+        leaf.as_ref()
+    }
+
     /// The value of the required field `name` of what stands at `place`.
     pub fn require<T: DeserializeOwned + Clone>(
         &mut self,
@@ -137,12 +154,7 @@ impl Context<'_> {
         name: &'static str,
         expected: &str,
     ) -> Option<T> {
-        if leaf.is_none() && !self.hole_below(place) {
-            let message = format!("field `{name}` is missing");
-            let found = self.source.diagnostic_at(codes::MISSING_FIELD, &place.0, message);
-            let found = found.label(format!("`{name}` is missing here")).help(format!("add `{name}:` with {expected}"));
-            self.diagnostics.push(found);
-        }
+        self.require_leaf(leaf, place, name, expected)?;
         self.take(leaf, place, name, expected)
     }
 

@@ -48,6 +48,8 @@ pub(super) struct DraftSwitch {
     pub part: Option<SwitchPart>,
     pub upstream: FunctionIndex,
     pub downstream: Vec<FunctionIndex>,
+    /// Links of its ports; the first is the upstream one.
+    pub links: Vec<usize>,
     /// Ports in use: upstream, downstream and invisible ones.
     pub ports: usize,
     pub assumed: Facts,

@@ -1,23 +1,26 @@
 //! From the nested file to the tree of functions: host bridges, ports and switches. Devices are in `device`.
 
 use peerbus_units::{Bytes, FunctionId};
-use petgraph::graph::NodeIndex;
 
 use super::context::{Context, Place};
 use super::draft::{Draft, DraftBridge, DraftSwitch};
 use super::facts::{assumed, is_assumed, timing};
 use super::function;
-use super::limits::LANES;
 use super::link::{self, End};
 use crate::codes;
-use crate::file::{self, Below, Leaf};
-use crate::model::{Acs, Attachment, Fact, Facts, Function, FunctionIndex, Link, Role};
+use crate::file::{self, Below};
+use crate::model::{Attachment, Fact, Facts, Function, FunctionIndex, Link, Role};
 use crate::part::{CpuPart, PciId, SwitchPart};
 
 /// Class code of a PCI-to-PCI bridge.
 const CLASS_BRIDGE: u32 = 0x06_0400;
 /// Class code of a host bridge.
 const CLASS_HOST_BRIDGE: u32 = 0x06_0000;
+/// Stands for ids that are not known.
+pub(super) const NO_ID: PciId = PciId { vendor: 0, device: 0 };
+
+const PCI: &str = "vendor and device, such as `(vendor: 0x10de, device: 0x20b2)`";
+const ID: &str = "a function such as \"0000:1b:00.0\"";
 
 /// Builds a [`Draft`]; the steps before and after are in the parent module.
 pub(super) struct Builder<'c, 'a> {
@@ -25,11 +28,65 @@ pub(super) struct Builder<'c, 'a> {
     pub draft: Draft,
 }
 
-/// What hangs where: the host bridge, and the function above with how it is joined. `None` on a root bus.
+/// What hangs where: the host bridge, and the function above with how it is joined; `None` on a root bus.
 #[derive(Clone, Copy)]
 pub(super) struct Spot {
     pub bridge: usize,
     pub above: Option<(FunctionIndex, Attachment)>,
+}
+
+/// A port that something is being connected to.
+struct Upper {
+    bridge: usize,
+    function: FunctionIndex,
+    end: Option<End>,
+}
+
+/// A function of which only the most necessary is known.
+pub(super) fn plain_function(bridge: usize, role: Role, pci: PciId) -> Function {
+    Function {
+        name: String::new(),
+        id: None,
+        host_bridge: bridge,
+        role,
+        pci,
+        subsystem: NO_ID,
+        class: CLASS_BRIDGE,
+        bars: Vec::new(),
+        acs: None,
+        max_payload: Bytes(128),
+        firmware: None,
+        inserted: false,
+        assumed: Facts::new(),
+    }
+}
+
+/// What the part of a port gives to its function.
+struct PortPart {
+    pci: PciId,
+    max_payload: Bytes,
+    acs: Option<u16>,
+    acs_assumed: bool,
+}
+
+impl PortPart {
+    fn of_cpu(part: Option<&CpuPart>) -> PortPart {
+        PortPart {
+            pci: part.map_or(NO_ID, |part| part.root_port),
+            max_payload: part.map_or(Bytes(128), |part| part.max_payload),
+            acs: part.and_then(|part| part.acs),
+            acs_assumed: part.is_some_and(|part| is_assumed(&part.sources, "acs")),
+        }
+    }
+
+    fn of_switch(part: Option<&SwitchPart>) -> PortPart {
+        PortPart {
+            pci: part.and_then(|part| part.pci.first().copied()).unwrap_or(NO_ID),
+            max_payload: part.map_or(Bytes(128), |part| part.max_payload),
+            acs: part.and_then(|part| part.acs),
+            acs_assumed: part.is_some_and(|part| is_assumed(&part.sources, "acs")),
+        }
+    }
 }
 
 impl Builder<'_, '_> {
@@ -43,88 +100,259 @@ impl Builder<'_, '_> {
 
     fn host_bridge(&mut self, index: usize, given: &file::HostBridge, place: &Place) {
         let ctx = &mut *self.ctx;
-        let cpu = match &given.cpu {
-            Some(leaf) => ctx.read(leaf, &place.field("cpu"), "the index of a CPU, counted from 0"),
-            None => Some(0),
-        };
-        let cpu = cpu.filter(|cpu| cpu_exists(ctx, *cpu, self.draft.cpus.len(), &place.field("cpu")));
+        let cpu = given.cpu.as_ref().map_or(Some(0), |leaf| {
+            ctx.read(leaf, &place.field("cpu"), "the index of a CPU, counted from 0")
+        });
+        let cpus = self.draft.cpus.len();
         let bridge = DraftBridge {
             place: place.clone(),
-            cpu,
+            cpu: cpu.filter(|cpu| super::cpu::exists(ctx, *cpu, cpus, &place.field("cpu"))),
             domain: ctx.take(&given.domain, place, "domain", "a PCI domain number such as 0"),
             bus: ctx.take(&given.bus, place, "bus", "a bus number from 0x00 to 0xff"),
             bus_last: ctx.take(&given.bus_last, place, "bus_last", "a bus number from 0x00 to 0xff"),
-            windows: Vec::new(),
-            windows_given: !given.windows.is_empty() || ctx.hole_below(&place.field("windows")),
+            windows: super::windows::given(ctx, &given.windows, place),
+            windows_given: !given.windows.is_empty(),
             functions: Vec::new(),
             assumed: ctx.facts(&given.assumed, place),
         };
+        let part = bridge.cpu.and_then(|cpu| self.draft.cpus[cpu].part.clone());
         self.draft.bridges.push(bridge);
-        self.draft.bridges[index].windows = super::windows::given(self.ctx, &given.windows, place);
-        let part = cpu.and_then(|cpu| self.draft.cpus[cpu].part.clone());
         self.head(index, given, part.as_ref(), place);
         for (position, port) in given.ports.iter().enumerate() {
             self.root_port(index, port, part.as_ref(), &place.element("ports", position));
         }
         for (position, device) in given.devices.iter().enumerate() {
-            let place = place.element("devices", position);
-            if let Some(link) = &device.link {
-                let message = "a device on a root bus has no link".to_owned();
-                let help = "drop `link`, or put the device below one of the `ports`";
-                self.ctx.error(codes::LINK_ON_ROOT_BUS, &place.field("link"), message, help);
-                link::resolve(self.ctx, Some(link), &place.field("link"), &[]);
-            }
-            self.device(device, &place, Spot { bridge: index, above: None }, None);
+            self.on_root_bus(index, device, part.as_ref(), &place.element("devices", position));
         }
     }
 
-    /// The head that is described, or else the one of the CPU part, unless its place is given to a port.
+    /// The head that is described, or else the one of the CPU part, unless its place is given to something.
     fn head(&mut self, index: usize, given: &file::HostBridge, part: Option<&CpuPart>, place: &Place) {
         let default = part.and_then(|part| part.root_bus_head);
-        let function = match &given.head {
-            Some(head) => {
-                let place = place.field("head");
-                let id = self.ctx.take(&head.id, &place, "id", "a function such as \"0000:00:00.0\"");
-                let pci = match default {
-                    Some(default) if head.pci.is_none() => Some(default.id),
-                    _ => self.ctx.require(&head.pci, &place, "pci", "vendor and device, `(vendor: 0x8086, device: 0x2f00)`"),
-                };
-                let class = function::class(self.ctx, &head.class, &place);
-                let new = function_at(index, Role::RootBusHead, pci.unwrap_or_default_id());
-                Function { id, class: class.unwrap_or(CLASS_HOST_BRIDGE), ..new }
-            }
-            None => {
-                let ids = given.ports.iter().map(|port| &port.id).chain(given.devices.iter().map(|device| &device.id));
-                let taken = ids.flatten().any(|id| id.get().is_some_and(|id: &FunctionId| id.devfn == 0));
-                let Some(head) = default.filter(|_| !taken) else { return };
-                let new = function_at(index, Role::RootBusHead, head.id);
-                let facts = part.map(|part| assumed(&part.sources, &["root_bus_head"])).unwrap_or_default();
-                Function { class: head.class, assumed: facts, ..new }
-            }
+        let place = place.field("head");
+        let function = if let Some(head) = &given.head {
+            let id = self.ctx.take(&head.id, &place, "id", ID);
+            let pci = match default {
+                Some(default) if head.pci.is_none() => Some(default.id),
+                _ => self.ctx.require(&head.pci, &place, "pci", PCI),
+            };
+            let class = function::class(self.ctx, &head.class, &place).unwrap_or(CLASS_HOST_BRIDGE);
+            Function { id, class, ..plain_function(index, Role::RootBusHead, pci.unwrap_or(NO_ID)) }
+        } else {
+            let ports = given.ports.iter().map(|port| &port.id);
+            let ids = ports.chain(given.devices.iter().map(|device| &device.id)).flatten();
+            let taken = ids.filter_map(|id| id.get()).any(|id: &FunctionId| id.devfn == 0);
+            let Some(head) = default.filter(|_| !taken) else { return };
+            let facts = part.map(|part| assumed(&part.sources, &["root_bus_head"])).unwrap_or_default();
+            let plain = plain_function(index, Role::RootBusHead, head.id);
+            Function { class: head.class, assumed: facts, ..plain }
         };
-        self.add(function, Spot { bridge: index, above: None }, &place.field("head"));
+        self.add(function, Spot { bridge: index, above: None }, &place);
+    }
+
+    /// A device on the root bus: integrated, or, with a link, behind a root port that software cannot see, as
+    /// virtual machines show the devices they are given.
+    fn on_root_bus(&mut self, bridge: usize, given: &file::Device, part: Option<&CpuPart>, place: &Place) {
+        let link = given.link.as_ref().map(|link| {
+            let joint = Joint { upper: None, hidden_below: None, end: part.map(End::root_port) };
+            (self.reserve_link(), joint, Some(link), place.field("link"))
+        });
+        self.device(given, place, Spot { bridge, above: None }, link);
     }
 
     fn root_port(&mut self, bridge: usize, given: &file::Port, part: Option<&CpuPart>, place: &Place) {
-        let mut function = function_at(bridge, Role::RootPort, part.map_or(NO_ID, |part| part.root_port));
-        function.max_payload = part.map_or(Bytes(128), |part| part.max_payload);
-        let acs_assumed = part.is_some_and(|part| is_assumed(&part.sources, "acs"));
-        self.port(given, place, function, part.and_then(|part| part.acs), acs_assumed);
-        let index = self.add_port(given, place, Spot { bridge, above: None });
-        self.below(given, place, bridge, index, part.map(End::root_port));
+        let spot = Spot { bridge, above: None };
+        let function = self.port(given, place, spot, Role::RootPort, &PortPart::of_cpu(part));
+        self.below(given, place, Upper { bridge, function, end: part.map(End::root_port) });
     }
 
-    /// Fills `self.pending` with a port's function: what the file says over what the part has.
-    fn port(&mut self, given: &file::Port, place: &Place, base: Function, acs: Option<u16>, acs_assumed: bool) {
+    /// Adds the function of a port: what the file says over what the part has.
+    fn port(&mut self, given: &file::Port, place: &Place, spot: Spot, role: Role, part: &PortPart) -> FunctionIndex {
         let ctx = &mut *self.ctx;
-        let id = ctx.take(&given.id, place, "id", "a function such as \"0000:00:01.0\"");
-        let pci = ctx.take(&given.pci, place, "pci", "vendor and device, `(vendor: 0x8086, device: 0x347a)`");
-        let (acs, part_acs): (Option<Acs>, bool) = function::acs(ctx, given.acs.as_ref(), place, acs);
+        let id = ctx.take(&given.id, place, "id", ID);
+        let pci = ctx.take(&given.pci, place, "pci", PCI).unwrap_or(part.pci);
+        let (acs, by_part) = function::acs(ctx, given.acs.as_ref(), place, part.acs);
         let mut facts = ctx.facts(&given.assumed, place);
-        if part_acs && acs_assumed {
+        if by_part && part.acs_assumed {
             facts.insert(Fact::Acs);
         }
-        let pci = pci.unwrap_or(base.pci);
-        self.draft.pending = Some(Function { id, pci, acs, assumed: facts, inserted: given.inserted, ..base });
+        let plain = plain_function(spot.bridge, role, pci);
+        let max_payload = part.max_payload;
+        let inserted = given.inserted;
+        let function = Function { id, acs, max_payload, inserted, assumed: facts, ..plain };
+        self.add(function, spot, place)
+    }
+
+    /// Adds what is connected to a port.
+    fn below(&mut self, given: &file::Port, place: &Place, upper: Upper) {
+        let link = given.link.as_ref();
+        let at = place.field("link");
+        match given.below.as_deref() {
+            None => {
+                if let Some(link) = link.filter(|_| !self.ctx.hole_below(place)) {
+                    link::dangling(self.ctx, link, &at, upper.end);
+                }
+            }
+            Some(Below::Switch(switch)) => self.switch(switch, &place.field("below"), upper, link, &at),
+            Some(Below::Device(device)) => {
+                let place = place.field("below");
+                let (link, at) = self.device_link(device, &place, link, at);
+                let joint = Joint { upper: Some(upper.function), hidden_below: None, end: upper.end };
+                let index = self.reserve_link();
+                let above = Some((upper.function, Attachment::Link(index)));
+                let spot = Spot { bridge: upper.bridge, above };
+                self.device(device, &place, spot, Some((index, joint, link, at)));
+            }
+        }
+    }
+
+    /// The description of a device's link: the port's, or else the device's own.
+    fn device_link<'f>(
+        &mut self,
+        device: &'f file::Device,
+        place: &Place,
+        of_port: Option<&'f file::Link>,
+        at: Place,
+    ) -> (Option<&'f file::Link>, Place) {
+        let (Some(port), Some(own)) = (of_port, device.link.as_ref()) else {
+            return if of_port.is_some() { (of_port, at) } else { (device.link.as_ref(), place.field("link")) };
+        };
+        let differ = |a: Option<&u8>, b: Option<&u8>| a.is_some() && b.is_some() && a != b;
+        let value = |leaf: &Option<file::Leaf<u8>>| leaf.as_ref().and_then(|leaf| leaf.get().copied());
+        if differ(value(&port.generation).as_ref(), value(&own.generation).as_ref())
+            || differ(value(&port.lanes).as_ref(), value(&own.lanes).as_ref())
+        {
+            let message = "this differs from what the port above says about the same link".to_owned();
+            self.ctx.error(codes::LINK_STATED_TWICE, &place.field("link"), message, "drop `link` here; the port's counts");
+        }
+        (Some(port), at)
+    }
+
+    fn switch(&mut self, given: &file::Switch, place: &Place, upper: Upper, link: Option<&file::Link>, at: &Place) {
+        let part: Option<SwitchPart> = self.ctx.part(&given.part, place);
+        let ends = [upper.end.clone(), part.as_ref().map(End::switch)];
+        let resolved = link::resolve(self.ctx, link, at, &ends);
+        let index = self.draft.switches.len();
+        let link_index = self.reserve_link();
+        let mut facts = self.ctx.facts(&given.assumed, place);
+        let role = Role::SwitchUpstream(index);
+        let pci = self.ctx.take(&given.pci, place, "pci", PCI).unwrap_or(PortPart::of_switch(part.as_ref()).pci);
+        let function = Function {
+            id: self.ctx.take(&given.id, place, "id", ID),
+            max_payload: PortPart::of_switch(part.as_ref()).max_payload,
+            inserted: given.inserted,
+            assumed: facts.clone(),
+            ..plain_function(upper.bridge, role, pci)
+        };
+        let above = Some((upper.function, Attachment::Link(link_index)));
+        let upstream = self.add(function, Spot { bridge: upper.bridge, above }, place);
+        let joint = Joint { upper: Some(upper.function), hidden_below: None, end: None };
+        self.draft.links[link_index] = joint.link(upstream, resolved, &facts);
+        facts.extend(part.iter().flat_map(|part| timing(&part.sources)));
+        self.draft.switches.push(DraftSwitch {
+            place: place.clone(),
+            part: part.clone(),
+            upstream,
+            downstream: Vec::new(),
+            ports: 1 + given.ports.len() + given.devices.len(),
+            links: vec![link_index],
+            assumed: facts,
+        });
+        self.downstream(index, given, place, part.as_ref(), upper.bridge);
+    }
+
+    /// Adds what is below a switch: its ports, and devices behind ports that software cannot see.
+    fn downstream(&mut self, index: usize, given: &file::Switch, place: &Place, part: Option<&SwitchPart>, bridge: usize) {
+        let above = Some((self.draft.switches[index].upstream, Attachment::Internal));
+        let spot = Spot { bridge, above };
+        let end = part.map(End::switch);
+        for (position, port) in given.ports.iter().enumerate() {
+            let place = place.element("ports", position);
+            let function = self.port(port, &place, spot, Role::SwitchDownstream(index), &PortPart::of_switch(part));
+            self.draft.switches[index].downstream.push(function);
+            let first = self.draft.links.len();
+            self.below(port, &place, Upper { bridge, function, end: end.clone() });
+            if self.draft.links.len() > first {
+                self.draft.switches[index].links.push(first);
+            }
+        }
+        for (position, device) in given.devices.iter().enumerate() {
+            let place = place.element("devices", position);
+            let link = self.reserve_link();
+            self.draft.switches[index].links.push(link);
+            let joint = Joint { upper: None, hidden_below: Some(index), end: end.clone() };
+            self.device(device, &place, spot, Some((link, joint, device.link.as_ref(), place.field("link"))));
+        }
+    }
+
+    /// Adds a function to the tree.
+    pub fn add(&mut self, function: Function, spot: Spot, place: &Place) -> FunctionIndex {
+        let index = self.draft.functions.add_node(function);
+        self.draft.places.push(place.clone());
+        match spot.above {
+            Some((above, attachment)) => {
+                self.draft.functions.add_edge(above, index, attachment);
+            }
+            None => self.draft.bridges[spot.bridge].functions.push(index),
+        }
+        index
+    }
+
+    /// The index of a link that is described once the function at its lower end exists.
+    fn reserve_link(&mut self) -> usize {
+        self.draft.links.push(Link {
+            name: String::new(),
+            upper: None,
+            hidden_below: None,
+            lower: FunctionIndex::end(),
+            generation: 0,
+            lanes: 0,
+            assumed: Facts::new(),
+        });
+        self.draft.links.len() - 1
+    }
+}
+
+/// The upper end of a link.
+pub(super) struct Joint {
+    pub upper: Option<FunctionIndex>,
+    pub hidden_below: Option<usize>,
+    pub end: Option<End>,
+}
+
+impl Joint {
+    /// The link from here to `lower`, whose source lists `facts` as assumed.
+    pub fn link(&self, lower: FunctionIndex, resolved: link::Resolved, facts: &Facts) -> Link {
+        let mut assumed = resolved.assumed;
+        assumed.extend(facts.iter().copied().filter(|fact| *fact == Fact::Link));
+        Link {
+            name: String::new(),
+            upper: self.upper,
+            hidden_below: self.hidden_below,
+            lower,
+            generation: resolved.generation,
+            lanes: resolved.lanes,
+            assumed,
+        }
+    }
+}
+
+/// Reports switches with more ports, or links with more lanes in all, than their parts have.
+pub(super) fn check_switches(ctx: &mut Context, draft: &Draft) {
+    for switch in &draft.switches {
+        let Some(part) = &switch.part else { continue };
+        if switch.ports > usize::from(part.ports) {
+            let message =
+                format!("{} ports, upstream included, are more than switch part `{}` has: {}", switch.ports, part.id, part.ports);
+            let help = "put some below another switch, or use a part with more ports";
+            ctx.error(codes::TOO_MANY_PORTS, &switch.place, message, help);
+        }
+        let lanes: u32 = switch.links.iter().map(|link| u32::from(draft.links[*link].lanes)).sum();
+        if lanes > u32::from(part.total_lanes) {
+            let message =
+                format!("its links have {lanes} lanes, more than switch part `{}` has: {}", part.id, part.total_lanes);
+            let help = "make links narrower with `link: (lanes: 8)`, or use a part with more lanes";
+            ctx.error(codes::TOO_MANY_LANES, &switch.place, message, help);
+        }
     }
 }

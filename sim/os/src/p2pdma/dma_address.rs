@@ -1,11 +1,12 @@
 //! From a byte of a BAR to the address a client's driver programs: `pci_p2pdma_map_sg`, one page.
 
+use core::cmp::Reverse;
 use core::fmt;
 
-use peerbus_units::{Address, BusAddr, CpuAddr, DmaAddr};
+use peerbus_units::{Address, BusAddr, Bytes, CpuAddr, DmaAddr};
 
 use super::MapType;
-use crate::pci::{FunctionIndex, HostBridge, ROM_RESOURCE, Tree};
+use crate::pci::{FunctionIndex, ResourceFlags, ResourceRef, Tree};
 
 /// An address of provider memory as a client sends it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,38 +60,40 @@ impl fmt::Display for DmaError {
 
 impl core::error::Error for DmaError {}
 
+/// Number of BARs of a function.
+const BARS: usize = 6;
+
 /// The largest prefetchable memory BAR (0–5) of a function; the lowest number among equals. Counts BARs that have no
-/// address yet, but not those that were switched off because they found no place.
+/// address yet, but not those that were given up because they found no place.
 pub fn largest_prefetchable_bar(tree: &Tree, function: FunctionIndex) -> Option<usize> {
-    let bars = tree.function(function).resources.iter().take(ROM_RESOURCE).enumerate();
-    let prefetchable = bars.filter(|(_, bar)| bar.flags.memory && bar.flags.prefetch && !bar.flags.disabled);
-    prefetchable.max_by_key(|(index, bar)| (bar.size, core::cmp::Reverse(*index))).map(|(index, _)| index)
+    let wanted = ResourceFlags::MEM | ResourceFlags::PREFETCH;
+    let bars =
+        tree[function].resources.iter().take(BARS).enumerate().filter(|(_, bar)| bar.flags.has(wanted));
+    bars.max_by_key(|(number, bar)| (bar.size, Reverse(*number))).map(|(number, _)| number)
 }
 
-/// The address at which a client reaches byte `offset` of BAR `bar` (0–5) of `provider`, when [`super::resolve()`] gave
-/// `map_type` and no IOMMU translates for the client.
+/// The address at which a client reaches byte `offset` of BAR `bar` (0–5) of `provider`, when
+/// [`resolve()`](super::resolve()) gave `map_type` and no IOMMU translates for the client.
 ///
-/// The bus address is the CPU physical address moved by the offset of the *provider's* host bridge window. `bridges` is
-/// the list given to enumeration. Whether the BAR exists is asked before the type: memory that is not there
-/// cannot be registered, hence not mapped.
+/// The bus address is the CPU physical address moved by the offset of the *provider's* host bridge window. Whether
+/// the BAR exists is asked before the type: memory that is not there cannot be registered, hence not mapped.
 pub fn dma_address(
     tree: &Tree,
-    bridges: &[HostBridge],
     map_type: MapType,
     provider: FunctionIndex,
     bar: usize,
-    offset: u64,
+    offset: Bytes,
 ) -> Result<DmaMapping, DmaError> {
-    let resources = tree.function(provider).resources.get(..ROM_RESOURCE).unwrap_or_default();
-    let resource = resources.get(bar).filter(|resource| resource.flags.memory).ok_or(DmaError::NoBar)?;
-    let range = resource.range.ok_or(DmaError::NoBar)?;
-    let bridge = bridges.get(tree.host_bridge(provider)).ok_or(DmaError::NoBar)?;
-    let address = range.first().checked_add(offset).filter(|address| range.contains(*address));
+    let resource = tree[provider].resources.iter().take(BARS).nth(bar).ok_or(DmaError::NoBar)?;
+    let range = resource.range().filter(|_| resource.flags.is_mem()).ok_or(DmaError::NoBar)?;
+    let address = range.first().checked_add(offset.0).filter(|address| range.contains(*address));
     let address = address.ok_or(DmaError::OutsideBar)?;
     match map_type {
-        // Modulo 2^64, as the kernel adds its bus offset.
         MapType::BusAddr => {
-            Ok(DmaMapping::Bus(BusAddr(bridge.to_bus(resource.flags, range).raw().wrapping_add(offset))))
+            let start =
+                tree.bus_address(ResourceRef { function: provider, number: bar }).ok_or(DmaError::NoBar)?;
+            // Modulo 2^64, as the kernel adds its bus offset.
+            Ok(DmaMapping::Bus(BusAddr(start.0.wrapping_add(offset.0))))
         }
         MapType::ThruHostBridge => Ok(DmaMapping::Cpu(address)),
         MapType::NotSupported => Err(DmaError::RemoteIo),

@@ -1,53 +1,84 @@
 //! The table of host bridges that forward peer-to-peer traffic.
+//!
+//! A host bridge has no ids of its own. The first function of its root bus stands for it, if that one is at 00.0 or
+//! is a root port.
 
-use super::resolve::Reason;
+use alloc::vec::Vec;
+
+use super::{CpuIdentity, Reason};
 use crate::Rules;
 use crate::pci::{FunctionIndex, PcieType, Tree};
 
-/// The function that stands for host bridge `host_bridge`: the first one of its root bus, if it is at 00.0 or
-/// is a root port. Other first functions stand for nothing.
+/// What the table says about one host bridge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Listing {
+    /// Listed without condition.
+    Listed,
+    /// The row of the function that stands for it allows traffic within the host bridge only.
+    SameHostBridge(FunctionIndex),
+    /// The function that stands for it is in no row.
+    NotListed(FunctionIndex),
+    /// No function stands for it. The first function of its root bus, where there is one.
+    Unidentified(Option<FunctionIndex>),
+}
+
+/// The function that stands for the host bridge with that index: the first one of its root bus, if it is at 00.0 or
+/// is a root port. Other first functions stand for nothing. First in order of discovery, so not always the lowest.
 pub fn root_device(tree: &Tree, host_bridge: usize) -> Option<FunctionIndex> {
-    let root = tree.buses.iter().find(|bus| bus.host_bridge == host_bridge && bus.is_root())?;
-    let head = *root.devices.first()?;
+    let head = head(tree, host_bridge)?;
     let function = &tree[head];
     (function.id.devfn == 0 || function.pcie_type == Some(PcieType::RootPort)).then_some(head)
 }
 
-/// What the table says about one host bridge.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Listing {
-    /// No function stands for it.
-    Unidentified,
-    /// `head` is in no row.
-    NotListed(FunctionIndex),
-    /// The row of `head` allows traffic within the host bridge only.
-    SameHostBridge(FunctionIndex),
-    /// Listed without condition.
-    Listed,
+fn head(tree: &Tree, host_bridge: usize) -> Option<FunctionIndex> {
+    let root = tree.buses.iter().find(|bus| bus.host_bridge == host_bridge && bus.is_root())?;
+    root.devices.first().copied()
 }
 
-/// Looks a host bridge up; the first row that matches decides.
-pub(super) fn lookup(tree: &Tree, rules: &Rules, host_bridge: usize) -> Listing {
-    let Some(head) = root_device(tree, host_bridge) else { return Listing::Unidentified };
-    let (vendor, device) = (tree[head].vendor, tree[head].device);
+/// Looks the host bridge with that index up; the first row that matches decides.
+pub fn listing(tree: &Tree, rules: &Rules, host_bridge: usize) -> Listing {
+    let Some(device) = root_device(tree, host_bridge) else {
+        return Listing::Unidentified(head(tree, host_bridge));
+    };
+    let (vendor, id) = (tree[device].vendor, tree[device].device);
     let rows = rules.host_bridge_allow_list.iter();
-    let mut matching = rows.filter(|row| row.vendor == vendor && row.device.is_none_or(|id| id == device));
+    let mut matching =
+        rows.filter(|row| row.vendor == vendor && row.device.is_none_or(|listed| listed == id));
     match matching.next() {
-        None => Listing::NotListed(head),
-        Some(row) if row.same_host_bridge => Listing::SameHostBridge(head),
+        None => Listing::NotListed(device),
+        Some(row) if row.same_host_bridge => Listing::SameHostBridge(device),
         Some(_) => Listing::Listed,
     }
 }
 
-impl Listing {
-    /// Why traffic through this host bridge is refused, if it is. `same`: both ends lie below it.
-    pub(super) fn refusal(self, same: bool) -> Option<Reason> {
-        match self {
-            Listing::Listed => None,
-            Listing::SameHostBridge(_) if same => None,
-            Listing::SameHostBridge(head) => Some(Reason::HostBridgesDiffer { root_device: head }),
-            Listing::NotListed(head) => Some(Reason::HostBridgeNotListed { root_device: head }),
-            Listing::Unidentified => Some(Reason::HostBridgeUnidentified),
+/// Why traffic through these host bridges is refused; empty when it is not. `second` is absent when both functions
+/// lie below the same one.
+///
+/// The kernel does not look at the second host bridge once the first has refused. Both are named here: whoever
+/// wants the path to work has to know, and the kernel logs neither for two host bridges.
+pub(super) fn objections(cpu: &CpuIdentity, first: Listing, second: Option<Listing>) -> Vec<Reason> {
+    if cpu.forwards_peer_to_peer() {
+        return Vec::new();
+    }
+    let mut not_listed = Vec::new();
+    let mut differ = Vec::new();
+    let mut heads = Vec::new();
+    let mut unidentified = false;
+    for listing in [Some(first), second].into_iter().flatten() {
+        match listing {
+            Listing::Listed => {}
+            Listing::SameHostBridge(device) => differ.extend(second.map(|_| device)),
+            Listing::NotListed(device) => not_listed.push(device),
+            Listing::Unidentified(head) => {
+                unidentified = true;
+                heads.extend(head);
+            }
         }
     }
+    let reasons = [
+        (!not_listed.is_empty()).then_some(Reason::HostBridgeNotListed(not_listed)),
+        (!differ.is_empty()).then_some(Reason::HostBridgesDiffer(differ)),
+        unidentified.then_some(Reason::NoIdentifyingFunction(heads)),
+    ];
+    reasons.into_iter().flatten().collect()
 }

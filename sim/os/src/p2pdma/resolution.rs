@@ -87,3 +87,11 @@ pub struct Resolution {
     /// Why it is not [`MapType::BusAddr`]; empty where it is.
     pub reasons: Vec<Reason>,
 }
+
+impl Resolution {
+    /// The functions of the path that redirect, in the kernel's order; empty unless a function is common.
+    pub fn redirecting(&self) -> &[FunctionIndex] {
+        let redirect = self.reasons.iter().find(|reason| matches!(reason, Reason::AcsRedirect(_)));
+        redirect.map_or(&[], Reason::functions)
+    }
+}

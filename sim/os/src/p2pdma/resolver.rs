@@ -7,12 +7,11 @@
 
 use alloc::vec::Vec;
 
-use super::allow_list::{Listing, listing};
-use super::resolve::{forwarding_objections, through_host_bridge};
-use super::{CpuIdentity, MapType, Reason, Resolution, redirects, upstream_path};
-use crate::config_space::ConfigSpace;
+use super::host_bridge::{Listing, listing, objections};
+use super::resolve::{redirects, through_host_bridge};
+use super::{CpuIdentity, MapType, Reason, Resolution, upstream_path};
 use crate::pci::{FunctionIndex, Tree};
-use crate::profile::Rules;
+use crate::{ConfigSpace, Rules};
 
 /// What a pair needs to know about one function.
 #[derive(Clone, Copy, Debug)]
@@ -36,27 +35,28 @@ pub struct Resolver {
 
 impl Resolver {
     /// Reads each function's ACS control word once.
-    pub fn new(tree: &Tree, config_space: &impl ConfigSpace, cpu: &CpuIdentity, rules: &Rules) -> Resolver {
-        let indices = || (0..).map(FunctionIndex).take(tree.functions.len());
+    pub fn new(tree: &Tree, cs: &impl ConfigSpace, cpu: &CpuIdentity, rules: &Rules) -> Resolver {
+        let indices = || (0..tree.functions.len()).map(FunctionIndex);
         let mut nodes: Vec<Node> = indices()
             .map(|function| Node {
                 upstream: tree.upstream(function),
                 depth: 0,
-                redirects: redirects(tree, config_space, function),
+                redirects: redirects(tree, cs, function),
                 redirecting: 0,
-                host_bridge: tree.host_bridge(function),
+                host_bridge: tree[tree[function].bus].host_bridge,
             })
             .collect();
-        for (position, function) in indices().enumerate() {
+        for function in indices() {
             let (mut functions, mut redirecting) = (0, 0);
             for node in upstream_path(tree, function) {
                 functions += 1;
-                redirecting += u32::from(nodes[node.0 as usize].redirects);
+                redirecting += u32::from(nodes[node.0].redirects);
             }
-            nodes[position].depth = functions - 1;
-            nodes[position].redirecting = redirecting;
+            nodes[function.0].depth = functions - 1;
+            nodes[function.0].redirecting = redirecting;
         }
-        let listings = (0..tree.roots.len()).map(|host_bridge| listing(tree, rules, host_bridge)).collect();
+        let listings =
+            (0..tree.host_bridges.len()).map(|host_bridge| listing(tree, rules, host_bridge)).collect();
         Resolver { nodes, listings, cpu: *cpu }
     }
 
@@ -81,7 +81,7 @@ impl Resolver {
     }
 
     fn node(&self, function: FunctionIndex) -> &Node {
-        &self.nodes[function.0 as usize]
+        &self.nodes[function.0]
     }
 
     fn path(&self, function: FunctionIndex) -> impl Iterator<Item = FunctionIndex> {
@@ -105,7 +105,7 @@ impl Resolver {
 
     fn objections(&self, from: &Node, to: &Node) -> Vec<Reason> {
         let second = (from.host_bridge != to.host_bridge).then(|| self.listings[to.host_bridge]);
-        forwarding_objections(&self.cpu, self.listings[from.host_bridge], second)
+        objections(&self.cpu, self.listings[from.host_bridge], second)
     }
 }
 
@@ -113,12 +113,12 @@ impl Resolver {
 /// client in the order given. The hardware is read before this returns; the pairs are computed as they are asked for.
 pub fn resolve_all(
     tree: &Tree,
-    config_space: &impl ConfigSpace,
+    cs: &impl ConfigSpace,
     cpu: &CpuIdentity,
     rules: &Rules,
     functions: &[FunctionIndex],
 ) -> impl Iterator<Item = (FunctionIndex, FunctionIndex, Resolution)> {
-    let resolver = Resolver::new(tree, config_space, cpu, rules);
+    let resolver = Resolver::new(tree, cs, cpu, rules);
     let pairs = functions.iter().flat_map(move |from| functions.iter().map(move |to| (*from, *to)));
     pairs.map(move |(provider, client)| (provider, client, resolver.resolve(provider, client)))
 }

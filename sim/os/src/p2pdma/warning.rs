@@ -3,7 +3,7 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::resolve::{MapType, Reason, Resolution};
+use super::{MapType, Reason, Resolution};
 use crate::pci::{FunctionIndex, Tree};
 
 /// One warning in the kernel's log.
@@ -36,11 +36,12 @@ pub fn warnings(tree: &Tree, resolution: &Resolution, verbose: bool) -> Vec<Warn
         list.push(Warning::DisableAcsRedirect(advice(tree, redirecting)));
     }
     for reason in &resolution.reasons {
-        if let Reason::HostBridgeNotListed { root_device } = *reason
-            && !redirecting.is_empty()
-        {
-            let (vendor, device) = (tree[root_device].vendor, tree[root_device].device);
-            list.push(Warning::NotListed { root_device, vendor, device });
+        // A redirected path has both ends below one host bridge, so there is one such function.
+        if let (Reason::HostBridgeNotListed(functions), false) = (reason, redirecting.is_empty()) {
+            list.extend(functions.iter().map(|root_device| {
+                let (vendor, device) = (tree[*root_device].vendor, tree[*root_device].device);
+                Warning::NotListed { root_device: *root_device, vendor, device }
+            }));
         }
     }
     if verbose && resolution.map_type == MapType::NotSupported {

@@ -154,7 +154,10 @@ impl<C: ConfigSpace> Setup<'_, C> {
                     .is_some_and(|r| wish.align > 1 && !r.first().0.is_multiple_of(wish.align));
                 if wish.size > 0 || misaligned {
                     let align = if wish.align == 0 { resource.align } else { wish.align };
-                    self.grow(at, wish.size, align);
+                    if !self.grow(at, wish.size, align) && is_window(at.number) {
+                        // The kernel marks a window before it tries, and leaves the mark when it fails.
+                        self.tree.resource_mut(at).flags |= ResourceFlags::STARTALIGN;
+                    }
                 }
             } else if resource.size == Bytes::ZERO || self.is_optional(at) {
                 let resource = self.tree.resource_mut(at);

@@ -1,13 +1,13 @@
 //! [`boot`]: from host bridges to functions that decode their addresses.
 
-use alloc::collections::BTreeMap;
-
+use super::acs::apply_acs;
 use super::host::HostBridge;
 use super::options::BootOptions;
 use super::program;
 use super::scan::scan_host_bridge;
 use super::setup::Setup;
 use super::tree::{FunctionIndex, Tree};
+use super::unplaced;
 use crate::{ConfigSpace, Rules};
 
 /// Finds all functions below `host_bridges`, programming bus numbers where firmware's do not make sense.
@@ -22,8 +22,9 @@ pub fn enumerate(cs: &mut impl ConfigSpace, host_bridges: &[HostBridge]) -> Tree
 }
 
 /// Enumerates, claims what firmware assigned (unless [`BootOptions::reassign`]), sizes bridge windows,
-/// assigns what has no address, writes BARs and windows, and lets every function decode and master.
+/// assigns what has no address, writes BARs and windows, lets every function decode and master, and sets ACS.
 ///
+/// A kernel does the latter two when a driver binds; here they are done at once, so that traffic can flow.
 /// Resources for which there is no room are in [`Tree::failures`], each with its cause.
 pub fn boot(
     cs: &mut impl ConfigSpace,
@@ -36,18 +37,25 @@ pub fn boot(
         let resources = tree.functions.iter_mut().flat_map(|function| &mut function.resources);
         resources.for_each(|resource| resource.firmware = None);
     }
-    let mut setup = Setup { cs, tree: &mut tree, rules, options, why_not: BTreeMap::new() };
+    let mut setup = Setup::new(cs, &mut tree, rules, options);
     if !options.reassign {
         setup.claim_firmware();
     }
     for bus in setup.tree.root_buses() {
         setup.assign_root_bus(bus);
     }
-    setup.program_bridges();
-    let failures = setup.why_not.into_values().collect();
-    tree.failures = failures;
-    for index in (0..tree.functions.len()).map(FunctionIndex) {
-        program::enable(cs, &tree, index);
-    }
+    finish(setup);
     tree
+}
+
+/// Writes what was decided: windows, command registers, ACS; and lists what failed.
+pub(crate) fn finish<C: ConfigSpace>(mut setup: Setup<'_, C>) {
+    setup.program_bridges();
+    let Setup { cs, tree, options, why_not, .. } = setup;
+    tree.failures = why_not.into_values().collect();
+    for index in (0..tree.functions.len()).map(FunctionIndex) {
+        unplaced::park(cs, tree, index);
+        program::enable(cs, tree, index);
+    }
+    apply_acs(tree, cs, options.acs);
 }

@@ -18,6 +18,7 @@ mod options;
 mod place;
 mod program;
 mod regs;
+mod rescan;
 pub mod resource;
 mod rounds;
 mod scan;
@@ -25,6 +26,7 @@ mod setup;
 mod size;
 mod space;
 mod tree;
+mod unplaced;
 
 pub use acs::{AcsSetting, AcsWord, acs_capability, acs_control, apply_acs, set_acs_control};
 pub use boot::{boot, enumerate};
@@ -32,6 +34,7 @@ pub use capability::{find_capability, find_extended_capability};
 pub use failure::{Cause, ConsideredWindow, Rejection, WhyNot};
 pub use host::{HostBridge, Window};
 pub use options::{BootOptions, Platform, Realloc};
+pub use rescan::rescan;
 pub use resource::{Parent, Place, Resource, ResourceFlags, ResourceKind, ResourceRef};
 pub use space::{Claim, Space};
 pub use tree::{

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use peerbus_units::{CpuAddr, Range};
 
+use super::acs::AcsSetting;
 use super::resource::ResourceFlags;
 
 /// `pci=realloc`: whether windows that failed are released and sized again.
@@ -29,6 +30,8 @@ pub struct Platform {
     pub memory_floor: u64,
     /// I/O ports with bits 9–8 set alias legacy ISA cards and are skipped.
     pub skip_isa_aliases: bool,
+    /// Windows of bridges are read while scanning, even where they are not claimed.
+    pub reads_bridge_windows: bool,
     /// Ranges of memory cut out of every free run, keeping the larger side.
     pub reserved: Vec<Range<CpuAddr>>,
 }
@@ -41,6 +44,7 @@ impl Platform {
             minimum_memory: 0,
             memory_floor: 0,
             skip_isa_aliases: false,
+            reads_bridge_windows: false,
             reserved: Vec::new(),
         }
     }
@@ -54,6 +58,7 @@ impl Platform {
             minimum_memory,
             memory_floor: 0x10_0000,
             skip_isa_aliases: true,
+            reads_bridge_windows: true,
             reserved: bios.into_iter().collect(),
         }
     }
@@ -100,6 +105,8 @@ pub struct BootOptions {
     pub hotplug_memory: u64,
     /// `pci=hpmmioprefsize=`: bytes of prefetchable memory kept for a hot-plug bridge.
     pub hotplug_prefetch: u64,
+    /// Access Control Services of all functions.
+    pub acs: AcsSetting,
     /// The architecture.
     pub platform: Platform,
 }
@@ -112,6 +119,7 @@ impl Default for BootOptions {
             hotplug_io: 256,
             hotplug_memory: 2 << 20,
             hotplug_prefetch: 2 << 20,
+            acs: AcsSetting::FirmwareDefault,
             platform: Platform::generic(),
         }
     }

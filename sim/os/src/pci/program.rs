@@ -5,6 +5,7 @@ use peerbus_units::FunctionId;
 use super::regs;
 use super::resource::{IOV_FIRST, ROM, ResourceFlags, ResourceRef, is_iov, is_window};
 use super::tree::{FunctionIndex, HeaderType, Tree};
+use super::unplaced;
 use crate::{ConfigAccess, ConfigSpace};
 
 /// True when the function answers at its BARs.
@@ -54,7 +55,8 @@ pub(crate) fn disable_rom(cs: &mut impl ConfigSpace, tree: &mut Tree, function: 
     rom.flags = rom.flags & !ResourceFlags::ROM_ENABLE;
 }
 
-/// Lets `function` decode the kinds it has addresses for, and start transfers of its own.
+/// Lets `function` decode the kinds it has addresses for and start transfers of its own. A kind of which
+/// a BAR without an address would answer over something else stays off.
 pub(crate) fn enable(cs: &mut impl ConfigSpace, tree: &Tree, function: FunctionIndex) {
     let mut command = cs.read_word(tree[function].id, regs::COMMAND) | regs::COMMAND_MASTER;
     for (number, resource) in tree[function].resources.iter().enumerate() {
@@ -66,5 +68,6 @@ pub(crate) fn enable(cs: &mut impl ConfigSpace, tree: &Tree, function: FunctionI
             command |= regs::COMMAND_MEMORY;
         }
     }
+    command &= !unplaced::harmful(cs, tree, function);
     cs.write_word(tree[function].id, regs::COMMAND, command);
 }

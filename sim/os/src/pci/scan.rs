@@ -32,6 +32,11 @@ pub(crate) fn scan_host_bridge(cs: &mut impl ConfigSpace, tree: &mut Tree, host_
     Scan { cs, tree }.child_bus(bus);
 }
 
+/// Looks again at every bus below a root bus and adds the functions that appeared since.
+pub(crate) fn rescan_bus(cs: &mut impl ConfigSpace, tree: &mut Tree, bus: BusIndex) {
+    Scan { cs, tree }.child_bus(bus);
+}
+
 fn is_known(tree: &Tree, domain: u32, number: u8) -> bool {
     tree.buses.iter().any(|bus| bus.number == number && tree.host_bridges[bus.host_bridge].domain == domain)
 }
@@ -127,8 +132,12 @@ impl<C: ConfigSpace> Scan<'_, C> {
         self.cs.write_word(id, pcie + regs::PCIE_DEVICE_CONTROL_2, control | ari);
     }
 
-    /// Adds the function at `id`, if one answers.
+    /// The function at `id`, if one answers; added when it is new.
     fn function(&mut self, bus: BusIndex, id: FunctionId) -> Option<FunctionIndex> {
+        let known = self.tree[bus].devices.iter().copied().find(|function| self.tree[*function].id == id);
+        if known.is_some() {
+            return known;
+        }
         let ids = self.cs.read_dword(id, regs::VENDOR_ID);
         if matches!(ids, u32::MAX | 0 | 0x0000_ffff | 0xffff_0000) {
             return None;
@@ -212,6 +221,10 @@ impl<C: ConfigSpace> Scan<'_, C> {
     /// Scans behind `bridge` if firmware gave it sensible bus numbers; otherwise closes it for now.
     fn configured_bridge(&mut self, bus: BusIndex, bridge: FunctionIndex, max: u8) -> u8 {
         let numbers = self.bus_numbers(bus, bridge);
+        if let Some(child) = self.tree[bridge].subordinate {
+            self.child_bus(child);
+            return max.max(numbers.subordinate);
+        }
         let domain = self.tree[bridge].id.domain;
         let own = self.tree[bus].number;
         let sensible = numbers.primary == own

@@ -42,6 +42,19 @@ pub(crate) struct Saved {
     pub align: u64,
 }
 
+impl<'a, C: ConfigSpace> Setup<'a, C> {
+    /// Continues with what `tree` says failed before.
+    pub fn new(
+        cs: &'a mut C,
+        tree: &'a mut Tree,
+        rules: &'a Rules,
+        options: &'a BootOptions,
+    ) -> Setup<'a, C> {
+        let why_not = tree.failures.iter().map(|failure| (failure.resource, failure.clone())).collect();
+        Setup { cs, tree, rules, options, why_not }
+    }
+}
+
 impl<C: ConfigSpace> Setup<'_, C> {
     pub fn placer(&self) -> Placer<'_> {
         Placer { tree: self.tree, rules: self.rules, platform: &self.options.platform }

@@ -15,7 +15,7 @@ pub fn header(result: &ScenarioResult, options: TextOptions) -> String {
     lines.push(labelled("machine", &describe::machine(result)));
     lines.push(labelled("kernel", &summary::profiles(result)));
     lines.push(labelled("simulated time", &number::time_text(summary::simulated_time(result))));
-    lines.push(labelled("size of the run", &describe::size(result)));
+    lines.push(labelled("run size", &describe::size(result)));
     lines.push(labelled("seed", &result.seed.to_string()));
     lines.push(labelled("digest", &number::digest_text(result.digest())));
     lines.push(labelled("verdict", &verdict(result, options)));

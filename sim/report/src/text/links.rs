@@ -24,7 +24,7 @@ pub fn links(cell: &Cell, options: TextOptions) -> String {
         lines.push(table(&COLUMNS, shown.iter().map(|link| row(cell, link)).collect(), Fit::Wrapped));
     }
     if shown.len() < links.len() {
-        lines.push(format!("  {} links below 1 % not shown", links.len() - shown.len()));
+        lines.push(format!("  {} not shown", describe::idle_links(links.len() - shown.len())));
     }
     lines.join("\n")
 }

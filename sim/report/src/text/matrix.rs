@@ -5,9 +5,9 @@ use peerbus_system::outcome::MatrixOutcome;
 
 use super::TextOptions;
 use super::table::{Column, Fit, WIDTH, table, wrapped};
-use crate::{number, summary};
+use crate::{limits, number, summary};
 
-/// Devices or cells listed in a line about a class, and classes listed at all.
+/// Devices listed in a line about a class, and classes listed at all.
 const LISTED: usize = 8;
 
 /// Title, matrix, extremes, and which cells are limited by what.
@@ -45,7 +45,7 @@ fn grid(matrix: &MatrixOutcome, values: &[Vec<Option<u64>>]) -> String {
 }
 
 fn classes(cell: &Cell, matrix: &MatrixOutcome) -> String {
-    let classes = summary::limit_classes(cell, matrix);
+    let classes = limits::limit_classes(cell, matrix);
     let shown = classes.iter().take(LISTED).map(|class| {
         let speed = match class.spread {
             None => "nothing delivered".to_owned(),
@@ -58,7 +58,7 @@ fn classes(cell: &Cell, matrix: &MatrixOutcome) -> String {
             1 => String::new(),
             count => format!(" ({count} resources)"),
         };
-        let cells = summary::cells_text(matrix, &class.cells, LISTED);
+        let cells = limits::cells_text(matrix, &class.cells, LISTED);
         let line = format!("limited by {}{each}: {cells}; {speed}", class.limited_by);
         wrapped(&line, 4, usize::from(WIDTH)).replacen("    ", "  ", 1)
     });

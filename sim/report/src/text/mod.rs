@@ -11,11 +11,11 @@ mod flows;
 mod header;
 mod links;
 mod matrix;
-mod table;
+pub(crate) mod table;
 
 use peerbus_scenario::{Cell, ScenarioResult};
 
-use crate::summary;
+use crate::{number, summary};
 
 /// How the report is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,8 +46,8 @@ impl TextOptions {
 /// The whole report; ends with a newline.
 pub fn render(result: &ScenarioResult, options: TextOptions) -> String {
     let mut blocks = vec![header::header(result, options), header::expectations(result, options)];
+    blocks.push(variants(result, options));
     for cell in &result.cells {
-        blocks.push(variant(cell, options));
         blocks.extend(cell.outcome.matrices.iter().map(|matrix| matrix::matrix(cell, matrix, options)));
     }
     blocks.push(flows::flows(result, options));
@@ -65,20 +65,28 @@ pub fn render(result: &ScenarioResult, options: TextOptions) -> String {
     text
 }
 
-/// A line about the variant, in scenarios that have variants.
-fn variant(cell: &Cell, options: TextOptions) -> String {
-    if cell.variant.is_empty() {
-        return String::new();
+/// A line about each variant, in scenarios that have variants.
+fn variants(result: &ScenarioResult, options: TextOptions) -> String {
+    let named = result.cells.iter().filter(|cell| !cell.variant.is_empty());
+    let lines = named.map(|cell| {
+        let outcome = &cell.outcome;
+        table::labelled(
+            &cell.variant,
+            &format!(
+                "{} on {}, {} simulated, digest {}",
+                outcome.profile,
+                outcome.machine,
+                number::time_text(outcome.end),
+                number::digest_text(outcome.digest)
+            ),
+        )
+    });
+    let lines: Vec<String> = lines.collect();
+    if lines.is_empty() {
+        String::new()
+    } else {
+        format!("{}\n{}", options.heading("Variants"), lines.join("\n"))
     }
-    let outcome = &cell.outcome;
-    format!(
-        "{}: {} on {}, {} simulated, digest {}",
-        options.heading(&format!("Variant {}", cell.variant)),
-        outcome.profile,
-        outcome.machine,
-        crate::number::time_text(outcome.end),
-        crate::number::digest_text(outcome.digest),
-    )
 }
 
 /// ` of variant NAME`, or nothing in a scenario without variants.

@@ -52,7 +52,8 @@ pub fn wrapped(text: &str, indent: usize, width: usize) -> String {
     let mut lines: Vec<String> = Vec::new();
     let mut line = String::new();
     for word in text.split_whitespace() {
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width.saturating_sub(indent) {
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width.saturating_sub(indent)
+        {
             lines.push(std::mem::take(&mut line));
         }
         if !line.is_empty() {
@@ -68,5 +69,6 @@ pub fn wrapped(text: &str, indent: usize, width: usize) -> String {
 /// A value under a label of 16 letters, wrapped below itself.
 pub fn labelled(label: &str, text: &str) -> String {
     let block = wrapped(text, 18, usize::from(WIDTH));
-    format!("  {label:<16}{}", block.trim_start())
+    let between = if label.chars().count() < 16 { "" } else { "  " };
+    format!("  {label:<16}{between}{}", block.trim_start())
 }

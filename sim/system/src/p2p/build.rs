@@ -2,7 +2,7 @@
 
 use peerbus_machine::Machine;
 use peerbus_machine::model::{FunctionIndex, Role};
-use peerbus_os::p2pdma::{DmaTarget, Resolver};
+use peerbus_os::p2pdma::{DmaMapping, Resolver};
 use peerbus_os::pci::{self, HeaderType, ResourceRef};
 use peerbus_os::{MapType, Resolution};
 use peerbus_units::{Address, Bytes, FunctionId};
@@ -67,7 +67,7 @@ fn function(machine: &Machine, booted: &Booted, row: pci::FunctionIndex) -> Matr
 /// The memory of a provider that its clients are after.
 struct Memory {
     function: FunctionIndex,
-    bar: Option<u8>,
+    bar: Option<usize>,
     cpu_addr: Option<u64>,
 }
 
@@ -75,8 +75,7 @@ impl Memory {
     fn of(booted: &Booted, provider: pci::FunctionIndex) -> Memory {
         let function = booted.machine_function(provider);
         let bar = booted.peer_bar(function);
-        let resource =
-            |bar: u8| booted.tree.resource(ResourceRef { function: provider, number: usize::from(bar) });
+        let resource = |number| booted.tree.resource(ResourceRef { function: provider, number });
         let range = bar.and_then(|bar| resource(bar).range());
         Memory { function, bar, cpu_addr: range.map(|range| range.first().raw()) }
     }
@@ -93,14 +92,12 @@ fn pair(
     let map_type = resolution.map_type;
     let target =
         memory.bar.and_then(|bar| booted.dma_address(map_type, memory.function, bar, Bytes::ZERO).ok());
-    let sent = target.and_then(|target| match target {
-        DmaTarget::Bus(bus) => Some((bus.raw(), DmaKind::Bus)),
-        DmaTarget::Cpu(cpu) => Some((cpu.raw(), DmaKind::Cpu)),
-        // No IOMMU translates here.
-        DmaTarget::Mapped(_) => None,
+    let sent = target.map(|target| match target {
+        DmaMapping::Bus(bus) => (bus.raw(), DmaKind::Bus),
+        DmaMapping::Cpu(cpu) => (cpu.raw(), DmaKind::Cpu),
     });
     let reasons = resolution.reasons.iter().map(|reason| Reason {
-        kind: reason.to_string(),
+        kind: reason.kind(),
         functions: reason.functions().iter().map(|index| id(*index)).collect(),
     });
     let ends = (memory.function, booted.machine_function(client));
@@ -110,7 +107,7 @@ fn pair(
         map_type: map_type.into(),
         distance: resolution.distance,
         reasons: reasons.collect(),
-        bar: memory.bar,
+        bar: memory.bar.and_then(|bar| u8::try_from(bar).ok()),
         cpu_addr: memory.cpu_addr,
         dma_addr: sent.map(|(address, _)| address),
         dma_kind: sent.map(|(_, kind)| kind),

@@ -60,7 +60,7 @@ pub struct Pair {
     pub distance: u32,
     /// Why it is not a bus address.
     pub reasons: Vec<Reason>,
-    /// The provider's BAR concerned: its largest prefetchable one that has an address.
+    /// The provider's BAR concerned: its largest prefetchable one.
     pub bar: Option<u8>,
     /// Address of its first byte as the CPU sees it.
     pub cpu_addr: Option<u64>,
@@ -109,7 +109,7 @@ pub enum DmaKind {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 pub struct Reason {
     /// What stands in the way, as the operating system names it: `ACS_REDIRECT`, `HOST_BRIDGE_NOT_LISTED`, …
-    pub kind: String,
+    pub kind: &'static str,
     /// The functions that do.
     pub functions: Vec<FunctionId>,
 }

@@ -68,7 +68,7 @@ fn function(machine: &Machine, booted: &Booted, index: FunctionIndex, depth: usi
     let function = &machine.functions[index];
     let bridge = &machine.host_bridges[function.host_bridge];
     let (role, part) = match function.role {
-        Role::RootBusHead => ("head", &machine.cpus[bridge.cpu].part.id),
+        Role::RootBusHead => ("root bus head", &machine.cpus[bridge.cpu].part.id),
         Role::RootPort => ("root port", &machine.cpus[bridge.cpu].part.id),
         Role::SwitchUpstream(switch) => ("upstream port", &machine.switches[switch].part.id),
         Role::SwitchDownstream(switch) => ("downstream port", &machine.switches[switch].part.id),

@@ -111,7 +111,7 @@ pub struct PlannedFunction {
     pub host_bridge: String,
     /// Functions above it.
     pub depth: usize,
-    /// `head`, `root port`, `upstream port`, `downstream port` or `device`.
+    /// `root bus head`, `root port`, `upstream port`, `downstream port` or `device`.
     pub role: &'static str,
     /// Part it belongs to; of a head or a root port that is the CPU's.
     pub part: String,

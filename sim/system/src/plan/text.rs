@@ -51,7 +51,7 @@ fn write_function(out: &mut String, function: &PlannedFunction, bridge: &Planned
     let name = function.name.rsplit('/').next().unwrap_or(&function.name);
     let id = function.function.map_or("unreachable".into(), |id| short(id, bridge.domain));
     write!(out, "{:indent$}{name}  {id}  {}", "", function.role)?;
-    if !matches!(function.role, "head" | "root port") {
+    if !matches!(function.role, "root bus head" | "root port") {
         write!(out, " {}", function.part)?;
     }
     write!(out, " [{}]", function.pci)?;

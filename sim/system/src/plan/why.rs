@@ -4,26 +4,35 @@ use peerbus_os::Tree;
 use peerbus_os::pci::{Cause, ConsideredWindow, FunctionIndex, Parent, Rejection, WhyNot, resource};
 use peerbus_units::Bytes;
 
-/// Why a resource has no address: what it asked for, what was tried, and what stood in the way of the windows that
-/// are missing above it, up to the host bridge.
+/// Why a resource has no address. Where the window above it has none either, that one's reason is the cause, and so
+/// on up to the host bridge: the windows that are missing are named from the bottom up, then what the topmost of them
+/// asked for and what was tried.
 pub(super) fn explain(tree: &Tree, why: &WhyNot) -> String {
-    let demand = format!("{} aligned to {}", why.size, Bytes(why.align));
+    let mut missing = Vec::new();
+    let mut cause = why;
+    while let Some(above) = missing_window(tree, cause) {
+        missing.push(format!("{} ({})", above.function, above.size));
+        cause = above;
+    }
+    if missing.is_empty() {
+        return reason(tree, cause);
+    }
+    format!("no window of {}: {}", missing.join(", "), reason(tree, cause))
+}
+
+/// What one resource asked for, and what was tried.
+fn reason(tree: &Tree, why: &WhyNot) -> String {
     match &why.cause {
         Cause::AlignmentTooLarge => {
             format!("alignment {} is more than the kernel can size", Bytes(why.align))
         }
         Cause::NoAlignment => "it asks for no alignment".to_string(),
+        Cause::NoSpace(windows) if windows.is_empty() => {
+            "the bridge above has no window of its kind".to_string()
+        }
         Cause::NoSpace(windows) => {
-            let mut text = format!("no room for {demand}");
-            for window in windows {
-                text.push_str(&format!("; {}", tried(tree, window)));
-            }
-            if let Some(above) = missing_window(tree, why) {
-                text.push_str(&format!("; window of {} missing: {}", above.function, explain(tree, above)));
-            } else if windows.is_empty() {
-                text.push_str("; no window above it");
-            }
-            text
+            let tried: Vec<String> = windows.iter().map(|window| tried(tree, window)).collect();
+            format!("no room for {} aligned to {}; {}", why.size, Bytes(why.align), tried.join("; "))
         }
     }
 }

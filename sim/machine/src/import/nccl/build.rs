@@ -47,9 +47,16 @@ impl Builder<'_, '_> {
             self.note(&root_bus, format!("root bus and root ports are not listed; chosen: {ports}"));
         }
         for device in &bridge.devices {
-            self.note(device.id, "no bus number is left for a root port above it; it sits on its root bus as listed");
+            self.note(
+                device.id,
+                "no bus number is left for a root port above it; it sits on its root bus as listed",
+            );
         }
-        let assumed = if bridge.ports.is_empty() { [Fact::Windows].into() } else { [Fact::HostBridge, Fact::Windows].into() };
+        let assumed = if bridge.ports.is_empty() {
+            [Fact::Windows].into()
+        } else {
+            [Fact::HostBridge, Fact::Windows].into()
+        };
         file::HostBridge {
             cpu: leaf(bridge.cpu),
             domain: leaf(bridge.domain),
@@ -68,7 +75,7 @@ impl Builder<'_, '_> {
         assumed.extend(link.assumed());
         file::Port {
             id: leaf(port.id),
-            link: link.stated,
+            link: link.stated(),
             below: Some(Box::new(below)),
             inserted: true,
             assumed: facts(&assumed),
@@ -80,7 +87,11 @@ impl Builder<'_, '_> {
         match &piece.below {
             Below::Device(device) => {
                 let (built, part) = self.device(device);
-                (file::Below::Device(built), OwnedEnd::new(&part.id, part.generation, part.lanes), piece.listed())
+                (
+                    file::Below::Device(built),
+                    OwnedEnd::new(&part.id, part.generation, part.lanes),
+                    piece.listed(),
+                )
             }
             Below::Switch(switch) => {
                 let (built, end) = self.switch(switch);
@@ -96,7 +107,10 @@ impl Builder<'_, '_> {
         let mut assumed = BTreeSet::new();
         if inserted {
             assumed.insert(Fact::Function);
-            self.note(listed.id, format!("a stand-in without a function behind it; a switch at {} takes its place", switch.id));
+            self.note(
+                listed.id,
+                format!("a stand-in without a function behind it; a switch at {} takes its place", switch.id),
+            );
         }
         if let Some(why) = guess {
             assumed.insert(Fact::Part);
@@ -107,7 +121,10 @@ impl Builder<'_, '_> {
         }
         if !switch.devices.is_empty() {
             let devices: Vec<_> = switch.devices.iter().map(|device| device.id.to_string()).collect();
-            let text = format!("no downstream port can lead to {}; behind ports that software does not see", devices.join(", "));
+            let text = format!(
+                "no downstream port can lead to {}; behind ports that software does not see",
+                devices.join(", ")
+            );
             self.note(switch.id, text);
         }
         let end = OwnedEnd::new(&part.id, part.generation, part.lanes);
@@ -129,7 +146,11 @@ impl Builder<'_, '_> {
         let link = self.link(device.functions[0], above, end.end());
         built.assumed.extend(link.assumed().map(Leaf::new));
         built.assumed.sort_by_key(|fact| fact.get().copied());
-        built.link = link.stated;
+        // Without a link it would be taken as a device inside the CPU's package.
+        built.link = Some(file::Link {
+            generation: leaf(link.generation.unwrap_or(link.most.0)),
+            lanes: leaf(link.lanes.unwrap_or(link.most.1)),
+        });
         built
     }
 
@@ -172,28 +193,39 @@ impl Builder<'_, '_> {
         if generation != listed.generation || lanes != listed.lanes {
             let stated = describe(listed.generation, listed.lanes);
             let kept = describe(generation, lanes);
-            self.note(listed.id, format!("its link is said to be {stated}, more than {} and {} support; taken as {kept}", above.part, below.part));
+            self.note(
+                listed.id,
+                format!(
+                    "its link is said to be {stated}, more than {} and {} support; taken as {kept}",
+                    above.part, below.part
+                ),
+            );
         }
-        let complete = generation.is_some() && lanes.is_some();
-        if !complete {
+        let link = Link { generation, lanes, most };
+        if link.assumed().is_some() {
             let text = "the speed or width of its link is not stated; taken as the best that both ends support";
             self.note(listed.id, text);
         }
-        let nothing = generation.is_none() && lanes.is_none();
-        let stated = file::Link { generation: generation.map(Leaf::new), lanes: lanes.map(Leaf::new) };
-        Link { stated: (!nothing).then_some(stated), complete }
+        link
     }
 }
 
-/// A link as the machine file states it.
+/// A link as the file states it, and the best that its ends support.
 struct Link {
-    stated: Option<file::Link>,
-    complete: bool,
+    generation: Option<u8>,
+    lanes: Option<u8>,
+    most: (u8, u8),
 }
 
 impl Link {
+    fn stated(&self) -> Option<file::Link> {
+        let nothing = self.generation.is_none() && self.lanes.is_none();
+        let link = file::Link { generation: self.generation.map(Leaf::new), lanes: self.lanes.map(Leaf::new) };
+        (!nothing).then_some(link)
+    }
+
     fn assumed(&self) -> Option<Fact> {
-        (!self.complete).then_some(Fact::Link)
+        (self.generation.is_none() || self.lanes.is_none()).then_some(Fact::Link)
     }
 }
 

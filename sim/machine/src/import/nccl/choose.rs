@@ -91,7 +91,9 @@ impl<'c> Parts<'c> {
             catalogue,
             generic_cpu: catalogue.generic_cpu().unwrap_or_else(|| lacks("CPU")),
             generic_switch: catalogue.find_switch("generic-switch").unwrap_or_else(|| lacks("switch")),
-            generic_device: catalogue.generic_device(DeviceKind::Other, None).unwrap_or_else(|| lacks("device")),
+            generic_device: catalogue
+                .generic_device(DeviceKind::Other, None)
+                .unwrap_or_else(|| lacks("device")),
         }
     }
 
@@ -108,7 +110,10 @@ impl<'c> Parts<'c> {
         let known = families.into_iter().find(|family| self.catalogue.knows_cpu(vendor, *family, model));
         let family = known.unwrap_or(families[0]);
         let part = self.catalogue.cpu_by_identity(vendor, family, model).unwrap_or(self.generic_cpu);
-        let guess = format!("{vendor} family {family:#x} model {model:#x} is not in the catalogue; taken as {}", part.id);
+        let guess = format!(
+            "{vendor} family {family:#x} model {model:#x} is not in the catalogue; taken as {}",
+            part.id
+        );
         let guess = known.is_none().then_some(guess);
         (Choice { part, guess }, Some(Identity { vendor, family, model }))
     }
@@ -172,10 +177,14 @@ fn family_by_gcn(function: &xml::Function) -> Option<&'static Family> {
 /// The family of a GPU, by its PCI id, its instruction set or its compute capability.
 pub(super) fn family(function: &xml::Function) -> Option<&'static Family> {
     if let Some(pci) = function.pci {
-        return FAMILIES.iter().find(|family| family.vendor == pci.vendor && family.devices.contains(&pci.device));
+        return FAMILIES
+            .iter()
+            .find(|family| family.vendor == pci.vendor && family.devices.contains(&pci.device));
     }
     let sm = function.gpu.as_ref().and_then(|gpu| gpu.sm);
-    let by_sm = || FAMILIES.iter().find(|family| family.vendor == NVIDIA && sm.is_some_and(|sm| family.sm.contains(&sm)));
+    let by_sm = || {
+        FAMILIES.iter().find(|family| family.vendor == NVIDIA && sm.is_some_and(|sm| family.sm.contains(&sm)))
+    };
     let amd = function.gpu.as_ref().is_some_and(|gpu| gpu.gcn.is_some());
     if amd { family_by_gcn(function) } else { by_sm() }
 }

@@ -70,7 +70,8 @@ fn machine(
     let stem = base.rsplit_once('.').map_or(base, |(stem, _)| stem);
     let mut devices: Vec<&Endpoint> = bridges.iter().flat_map(endpoints).collect();
     devices.sort_by_key(|device| device.functions[0].span.start);
-    let kinds: Vec<_> = devices.iter().map(|device| (*device, parts.device(device.functions[0]).part.kind)).collect();
+    let kinds: Vec<_> =
+        devices.iter().map(|device| (*device, parts.device(device.functions[0]).part.kind)).collect();
     let names = name::names(&kinds, notes);
     notes.extend(name::interfaces(&kinds, &names));
     let (file_cpus, cpu_links) = packages(system, &cpus, notes);

@@ -12,14 +12,21 @@ use crate::import::Note;
 use crate::part::DeviceKind;
 
 /// The names of `devices`, by the id of their function 0. `devices` come in order of the file.
-pub(super) fn names(devices: &[(&Endpoint, DeviceKind)], notes: &mut Vec<Note>) -> BTreeMap<FunctionId, String> {
-    let numbers = devices.iter().map(|(device, kind)| gpu_number(device).filter(|_| *kind == DeviceKind::Gpu));
+pub(super) fn names(
+    devices: &[(&Endpoint, DeviceKind)],
+    notes: &mut Vec<Note>,
+) -> BTreeMap<FunctionId, String> {
+    let numbers =
+        devices.iter().map(|(device, kind)| gpu_number(device).filter(|_| *kind == DeviceKind::Gpu));
     let mut numbers: Vec<Option<u32>> = numbers.collect();
     let given: Vec<u32> = numbers.iter().flatten().copied().collect();
     let different: BTreeSet<u32> = given.iter().copied().collect();
     if different.len() < given.len() {
         numbers.fill(None);
-        notes.push(Note::new("gpu", "several GPUs have the same number `dev`; they are numbered in order of the file"));
+        notes.push(Note::new(
+            "gpu",
+            "several GPUs have the same number `dev`; they are numbered in order of the file",
+        ));
     }
     let taken: BTreeSet<u32> = numbers.iter().flatten().copied().collect();
     let mut next: BTreeMap<DeviceKind, u32> = BTreeMap::new();
@@ -43,7 +50,10 @@ fn gpu_number(device: &Endpoint) -> Option<u32> {
 }
 
 /// Says which interface of the source is which device here.
-pub(super) fn interfaces(devices: &[(&Endpoint, DeviceKind)], names: &BTreeMap<FunctionId, String>) -> Option<Note> {
+pub(super) fn interfaces(
+    devices: &[(&Endpoint, DeviceKind)],
+    names: &BTreeMap<FunctionId, String>,
+) -> Option<Note> {
     let mut pairs = Vec::new();
     for (device, _) in devices {
         let nets: Vec<&str> =

@@ -52,7 +52,9 @@ impl Reader<'_> {
         let dropped = match target {
             _ if link.count == 0 => Some("has no lanes".to_owned()),
             Some((other, ..)) if other == device => Some("leads back to it".to_owned()),
-            None if !link.is_switched() => Some(format!("leads to {}, which is not in the file", link.target)),
+            None if !link.is_switched() => {
+                Some(format!("leads to {}, which is not in the file", link.target))
+            }
             _ => None,
         };
         if let Some(why) = dropped {
@@ -68,7 +70,8 @@ impl Reader<'_> {
                 *end = Some(end.unwrap_or_default().saturating_add(link.count));
             }
             _ => {
-                let links = self.members.entry((format!("{}-switch", part(function, link)), device)).or_default();
+                let links =
+                    self.members.entry((format!("{}-switch", part(function, link)), device)).or_default();
                 *links = links.saturating_add(link.count);
             }
         }
@@ -90,13 +93,21 @@ impl Reader<'_> {
             let interconnect = interconnect(&mut found, &part);
             let before = interconnect.links.as_ref().and_then(|links| links.get()).copied();
             if before.is_some_and(|before| before != links) {
-                let text = format!("has {links} links to the switches, others {}; the smaller number is kept", before.unwrap_or_default());
+                let text = format!(
+                    "has {links} links to the switches, others {}; the smaller number is kept",
+                    before.unwrap_or_default()
+                );
                 self.notes.push(Note::new(name(&device), text));
             }
             interconnect.links = leaf(before.map_or(links, |before| before.min(links)));
             interconnect.members.extend(leaf(name(&device)));
         }
-        found.into_values().collect()
+        let alone = |one: &Interconnect| one.members.len() == 1 && one.pairs.is_empty();
+        for one in found.values().filter(|one| alone(one)) {
+            let name = one.members.first().and_then(Leaf::get).cloned().unwrap_or_default();
+            self.notes.push(Note::new(name, "the only one with links to the switches; they are left out"));
+        }
+        found.into_values().filter(|one| !alone(one)).collect()
     }
 }
 
@@ -105,7 +116,9 @@ fn leaf<T>(value: T) -> Option<Leaf<T>> {
 }
 
 fn interconnect<'a>(found: &'a mut BTreeMap<String, Interconnect>, part: &str) -> &'a mut Interconnect {
-    found.entry(part.to_owned()).or_insert_with(|| Interconnect { part: leaf(part.to_owned()), ..Interconnect::default() })
+    found
+        .entry(part.to_owned())
+        .or_insert_with(|| Interconnect { part: leaf(part.to_owned()), ..Interconnect::default() })
 }
 
 /// The interconnect part of one link, by the family of the GPU and the kind of the link.

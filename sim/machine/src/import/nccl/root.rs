@@ -44,7 +44,8 @@ pub(super) fn host_bridges<'x>(
     for bridge in &mut bridges {
         let headless = headless.get(bridge.cpu).copied().unwrap_or_default();
         if !bridge.number_ports(headless) {
-            let message = format!("more than 32 devices on root bus {:04x}:{:02x}", bridge.domain, bridge.bus);
+            let message =
+                format!("more than 32 devices on root bus {:04x}:{:02x}", bridge.domain, bridge.bus);
             planner.no_room(bridge.ports[0].piece.listed(), message, "one of them");
         }
     }
@@ -105,7 +106,9 @@ fn overlapping_stand_ins(pieces: &[Piece]) -> BTreeSet<usize> {
             widest = position;
         }
     }
-    found.retain(|position| matches!(&pieces[*position].below, Below::Switch(switch) if switch.listed.is_pseudo()));
+    found.retain(
+        |position| matches!(&pieces[*position].below, Below::Switch(switch) if switch.listed.is_pseudo()),
+    );
     found
 }
 
@@ -117,7 +120,8 @@ fn unreachable_by_port(pieces: &[Piece]) -> BTreeSet<FunctionId> {
             on_bus.entry((piece.domain, piece.first)).or_default().push(device.id);
         }
     }
-    let crowded = on_bus.into_iter().filter(|((_, bus), ids)| *bus == 0 || ids.len() > 1 || ids[0].device() != 0);
+    let crowded =
+        on_bus.into_iter().filter(|((_, bus), ids)| *bus == 0 || ids.len() > 1 || ids[0].device() != 0);
     crowded.flat_map(|(_, ids)| ids).collect()
 }
 
@@ -139,19 +143,27 @@ fn place<'x>(
         && !(itself && piece.first == bridge.bus)
     {
         let (bus, last) = (bridge.bus, bridge.last);
-        let message = format!("bus {:02x} of {top} is among buses {bus:02x} to {last:02x} of another hierarchy", piece.first);
+        let message = format!(
+            "bus {:02x} of {top} is among buses {bus:02x} to {last:02x} of another hierarchy",
+            piece.first
+        );
         return planner.no_room(listed, message, "cannot be reached");
     }
     if !itself && (top.bus == 0 || top.devfn != 0) {
         let message = format!("no root port can lead to switch {top}");
-        return planner.no_room(listed, message, "an upstream port is device 0, function 0 of a bus above 00");
+        return planner.no_room(
+            listed,
+            message,
+            "an upstream port is device 0, function 0 of a bus above 00",
+        );
     }
     let wanted = if itself { piece.first } else { piece.first - 1 };
     match before {
         Some(bridge) if wanted <= bridge.last => bridge.join(planner, piece),
         _ => {
             let (domain, cpu) = (piece.domain, piece.cpu);
-            let mut bridge = HostBridge { domain, bus: wanted, last: wanted, cpu, ports: Vec::new(), devices: Vec::new() };
+            let mut bridge =
+                HostBridge { domain, bus: wanted, last: wanted, cpu, ports: Vec::new(), devices: Vec::new() };
             bridge.join(planner, piece);
             bridges.push(bridge);
         }

@@ -155,17 +155,21 @@ impl<'x, 'n> Planner<'x, 'n> {
     /// Functions side by side as pieces, ordered by domain and bus; those of one device are joined.
     fn pieces(&mut self, cpu: usize, functions: &'x [xml::Function]) -> Vec<Piece<'x>> {
         let (bridges, others): (Vec<_>, Vec<_>) = functions.iter().partition(|function| function.is_bridge());
-        let mut pieces: Vec<Piece> = devices(&others).into_iter().map(|device| Piece::device(cpu, device)).collect();
+        let mut pieces: Vec<Piece> =
+            devices(&others).into_iter().map(|device| Piece::device(cpu, device)).collect();
         for bridge in bridges {
             match self.switch(cpu, bridge) {
                 Ok(piece) => pieces.push(piece),
                 Err(NoRoom { pieces: below, why }) if bridge.is_pseudo() => {
-                    let text = format!("this stand-in for a switch is left out: {why}; what its devices share is not described");
+                    let text = format!(
+                        "this stand-in for a switch is left out: {why}; what its devices share is not described"
+                    );
                     self.notes.push(Note::new(bridge.id, text));
                     pieces.extend(below);
                 }
                 Err(NoRoom { why, .. }) => {
-                    let message = format!("the functions below switch {} cannot be numbered: {why}", bridge.id);
+                    let message =
+                        format!("the functions below switch {} cannot be numbered: {why}", bridge.id);
                     self.no_room(bridge, message, "this switch");
                 }
             }
@@ -192,7 +196,8 @@ impl<'x, 'n> Planner<'x, 'n> {
             self.notes.push(Note::new(stray.listed().id, text));
             self.strays.push(stray);
         }
-        let place = place_switch(listed, domain, &own).and_then(|place| ports(place.1, domain, &own).map(|ports| (place, ports)));
+        let place = place_switch(listed, domain, &own)
+            .and_then(|place| ports(place.1, domain, &own).map(|ports| (place, ports)));
         match place {
             Ok(((id, internal), ports)) => Ok(assemble(listed, id, internal, cpu, own, &ports)),
             Err(why) => Err(NoRoom { pieces: own, why }),

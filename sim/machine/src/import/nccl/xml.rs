@@ -11,7 +11,9 @@ use roxmltree::{Document, Node, ParsingOptions};
 use super::value;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::import::Note;
-use crate::import::codes::{BAD_VALUE, DUPLICATE, EMPTY, MALFORMED, MISPLACED, MISSING, NOT_A_TOPOLOGY, TOO_DEEP};
+use crate::import::codes::{
+    BAD_VALUE, DUPLICATE, EMPTY, MALFORMED, MISPLACED, MISSING, NOT_A_TOPOLOGY, TOO_DEEP,
+};
 use crate::part::PciId;
 
 /// Deepest nesting of bridges that is read: a machine file holds about thirty switches one below the other.
@@ -67,9 +69,10 @@ impl Function {
         self.class >> 8 == 0x0604
     }
 
-    /// True for a stand-in without a function behind it: cloud providers write `ffff:ff:01.0` or vendor 0xffff.
+    /// True for a stand-in for a switch, without a function behind it: cloud providers write `ffff:ff:01.0` or
+    /// vendor 0xffff.
     pub fn is_pseudo(&self) -> bool {
-        self.id.domain == 0xffff || self.pci.is_some_and(|pci| pci.vendor == 0xffff)
+        self.is_bridge() && (self.id.domain == 0xffff || self.pci.is_some_and(|pci| pci.vendor == 0xffff))
     }
 }
 
@@ -134,7 +137,8 @@ pub(super) fn read(
         reader.other_file(root);
         return None;
     }
-    let mut cpus: Vec<Cpu> = root.children().filter(Node::is_element).filter_map(|node| reader.cpu(node)).collect();
+    let mut cpus: Vec<Cpu> =
+        root.children().filter(Node::is_element).filter_map(|node| reader.cpu(node)).collect();
     if reader.seen.is_empty() && reader.diagnostics.is_empty() {
         let empty = reader.error(EMPTY, reader.tag(root), "no PCI function is listed").label("nothing below");
         reader.diagnostics.push(empty);
@@ -277,7 +281,8 @@ impl Reader<'_> {
     }
 
     fn gpu(&mut self, node: Node) -> Gpu {
-        let links = node.children().filter(Node::is_element).filter_map(|child| self.private_link(child)).collect();
+        let links =
+            node.children().filter(Node::is_element).filter_map(|child| self.private_link(child)).collect();
         Gpu {
             dev: self.attribute(node, "dev", value::unsigned),
             sm: self.attribute(node, "sm", value::unsigned),
@@ -291,7 +296,10 @@ impl Reader<'_> {
             "nvlink" => Private::NvLink,
             "xgmi" => Private::Xgmi,
             name => {
-                self.notes.push(Note::new(format!("<{name}>"), "a link of this kind is not understood and left out"));
+                self.notes.push(Note::new(
+                    format!("<{name}>"),
+                    "a link of this kind is not understood and left out",
+                ));
                 return None;
             }
         };
@@ -303,7 +311,10 @@ impl Reader<'_> {
 
     fn interface_without_function(&mut self, node: Node, below: &str) {
         for name in nets(node) {
-            self.notes.push(Note::new(name, format!("a network interface below {below} without a PCI function; left out")));
+            self.notes.push(Note::new(
+                name,
+                format!("a network interface below {below} without a PCI function; left out"),
+            ));
         }
     }
 
@@ -313,12 +324,20 @@ impl Reader<'_> {
             let found = self.error(MISPLACED, self.tag(node), "a PCI function outside any <cpu>");
             self.diagnostics.push(found.label("expected inside <cpu>"));
         } else {
-            self.notes.push(Note::new(format!("<{name}>"), format!("stands where {expected} is expected; left out")));
+            self.notes.push(Note::new(
+                format!("<{name}>"),
+                format!("stands where {expected} is expected; left out"),
+            ));
         }
     }
 
     /// An attribute that must be there.
-    fn required<T>(&mut self, node: Node, name: &str, understand: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    fn required<T>(
+        &mut self,
+        node: Node,
+        name: &str,
+        understand: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
         if node.attribute(name).is_none() {
             let message = format!("<{}> has no `{name}`", node.tag_name().name());
             let found = self.error(MISSING, self.tag(node), message).label(format!("`{name}` is missing"));
@@ -328,7 +347,12 @@ impl Reader<'_> {
     }
 
     /// An attribute that may be absent.
-    fn attribute<T>(&mut self, node: Node, name: &str, understand: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    fn attribute<T>(
+        &mut self,
+        node: Node,
+        name: &str,
+        understand: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
         let attribute = node.attribute_node(name)?;
         match understand(attribute.value().trim()) {
             Ok(value) => Some(value),

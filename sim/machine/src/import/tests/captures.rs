@@ -8,7 +8,9 @@ use peerbus_units::FunctionId;
 
 use super::numbering::walk;
 use super::{catalogue, get, outline};
+use crate::diagnostic;
 use crate::import::{Import, codes, nccl, to_ron};
+use crate::{load_machine, lower};
 
 const TOPOLOGIES: [&str; 11] = [
     "rccl/topo_3p_pcie.xml",
@@ -70,7 +72,9 @@ fn a_graph_file_is_refused() {
 /// Functions between two devices by way of their nearest common bridge, as Linux counts its distance.
 fn distance(import: &Import, one: &str, other: &str) -> usize {
     let walk = walk(&import.machine);
-    let at = |id: &str| walk.functions.iter().position(|(function, _)| function.to_string() == id).unwrap_or_default();
+    let at = |id: &str| {
+        walk.functions.iter().position(|(function, _)| function.to_string() == id).unwrap_or_default()
+    };
     let (first, second) = (at(one).min(at(other)), at(one).max(at(other)));
     // In a walk that visits parents first, the common bridge is the last function before the first device that
     // is above everything up to the second.
@@ -145,7 +149,9 @@ host 0000:00 cpu0
 host 0000:40 cpu1
 ";
     assert!(outline.starts_with(expected), "{outline}");
-    let [links] = import.machine.interconnects.as_slice() else { panic!("{:?}", import.machine.interconnects) };
+    let [links] = import.machine.interconnects.as_slice() else {
+        panic!("{:?}", import.machine.interconnects)
+    };
     assert_eq!(get(&links.part).map(String::as_str), Some("xgmi-mi300"));
     assert_eq!(links.pairs.len(), 6);
     assert!(links.pairs.iter().all(|pair| get(&pair.links) == Some(&1)));
@@ -166,6 +172,23 @@ fn what_is_said_about_the_virtual_machine() {
         "gpu0, gpu1, gpu2, gpu3: a private link that leads back to it is left out",
     ];
     assert_eq!(notes, expected);
+}
+
+/// Written, read and lowered, an import is the machine that the import itself lowers to.
+#[test]
+fn text_reads_back_as_the_same_machine() {
+    let catalogue = catalogue();
+    for name in TOPOLOGIES {
+        let Some(import) = import(name) else { continue };
+        let text = to_ron(&import.machine, "Round trip.");
+        let (direct, found) = lower(&import.machine, "", name, &catalogue);
+        assert_eq!(found, [], "{name}");
+        let (read, found) = load_machine(&text, "machine.ron", &catalogue);
+        let sources = [("machine.ron".to_owned(), text)].into();
+        assert_eq!(found, [], "{name}: {}", diagnostic::render(&found, &sources, false));
+        assert!(direct.is_some(), "{name}");
+        assert_eq!(format!("{read:?}"), format!("{direct:?}"), "{name}");
+    }
 }
 
 #[test]

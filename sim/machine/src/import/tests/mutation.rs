@@ -7,9 +7,28 @@ use crate::import::{nccl, to_ron};
 
 /// Pieces a mutation inserts: attribute values and tags that mean something.
 const SNIPPETS: [&str; 22] = [
-    "0000:00:00.0", "0000:22:00.0", "0000:22:00.1", "0000:ff:1f.7", "ffff:ff:01.0", "0001:10:04.0", "0x060400", "0x030200",
-    "0x000000", "0xffff", "\"", "<", ">", "/>", "</pci>", "</cpu>", "<pci busid=\"0000:23:00.0\" class=\"0x060400\">",
-    "<gpu dev=\"0\"><xgmi target=\"0000:23:00.0\" count=\"1\" tclass=\"0x068000\"/></gpu>", "<nic><net/></nic>", "&amp;", "µ", "",
+    "0000:00:00.0",
+    "0000:22:00.0",
+    "0000:22:00.1",
+    "0000:ff:1f.7",
+    "ffff:ff:01.0",
+    "0001:10:04.0",
+    "0x060400",
+    "0x030200",
+    "0x000000",
+    "0xffff",
+    "\"",
+    "<",
+    ">",
+    "/>",
+    "</pci>",
+    "</cpu>",
+    "<pci busid=\"0000:23:00.0\" class=\"0x060400\">",
+    "<gpu dev=\"0\"><xgmi target=\"0000:23:00.0\" count=\"1\" tclass=\"0x068000\"/></gpu>",
+    "<nic><net/></nic>",
+    "&amp;",
+    "µ",
+    "",
 ];
 
 fn seed_text() -> String {
@@ -22,7 +41,10 @@ fn seed_text() -> String {
     let tree = switch("0000:21:00.0", &[pci("0000:24:00.0"), pci("0000:26:00.0"), gpu("0000:28:00.0")]);
     let stand_in = switch("ffff:ff:01.0", &[gpu("0000:10:1c.0"), gpu("0000:10:1d.0")]);
     let cpu = r#"<cpu numaid="1" arch="x86_64" vendor="AuthenticAMD" familyid="143" modelid="49">"#;
-    format!("<system version=\"1\">\n{cpu}{tree}{stand_in}</cpu>\n<cpu numaid=\"0\">{}</cpu></system>", gpu("0002:00:00.0"))
+    format!(
+        "<system version=\"1\">\n{cpu}{tree}{stand_in}</cpu>\n<cpu numaid=\"0\">{}</cpu></system>",
+        gpu("0002:00:00.0")
+    )
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -68,7 +90,8 @@ fn renumber(text: &str, random: &mut Random) -> String {
 
 #[test]
 fn mutated_topologies() {
-    let cases: u64 = std::env::var("PEERBUS_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(3_000);
+    let cases: u64 =
+        std::env::var("PEERBUS_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(3_000);
     let seed = 0x5eed;
     println!("seed {seed:#x}, {cases} cases");
     let mut random = Random(seed);
@@ -77,7 +100,11 @@ fn mutated_topologies() {
     for case in 0..cases {
         let mut text = start.clone();
         for _ in 0..=below(&mut random, 3) {
-            text = if below(&mut random, 2) == 0 { mutate(&text, &mut random) } else { renumber(&text, &mut random) };
+            text = if below(&mut random, 2) == 0 {
+                mutate(&text, &mut random)
+            } else {
+                renumber(&text, &mut random)
+            };
         }
         match nccl(&text, "mutated.xml", &catalogue) {
             Ok(import) => {
@@ -85,8 +112,13 @@ fn mutated_topologies() {
                 assert_eq!(walk(&import.machine).problems, Vec::<String>::new(), "case {case}:\n{text}");
                 assert!(to_ron(&import.machine, "").ends_with(")\n"));
             }
-            Err(diagnostics) => assert!(!diagnostics.is_empty(), "case {case} was refused without a reason:\n{text}"),
+            Err(diagnostics) => {
+                assert!(!diagnostics.is_empty(), "case {case} was refused without a reason:\n{text}")
+            }
         }
     }
-    assert!(accepted * 10 > cases, "only {accepted} of {cases} mutated files were accepted: too few to mean anything");
+    assert!(
+        accepted * 10 > cases,
+        "only {accepted} of {cases} mutated files were accepted: too few to mean anything"
+    );
 }

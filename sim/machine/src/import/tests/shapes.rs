@@ -4,13 +4,15 @@ use super::numbering::walk;
 use super::{get, gpu, import, import_below_rome, outline, pci, switch};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::import::{codes, nccl};
+use crate::model::Fact;
 
 /// Imports `body` below an EPYC 7002 and compares the outline.
 fn check(body: &str, expected: &str) {
     match import_below_rome(body) {
         Ok(import) => {
             assert_eq!(walk(&import.machine).problems, Vec::<String>::new(), "{body}");
-            let expected: Vec<&str> = expected.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+            let expected: Vec<&str> =
+                expected.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
             let found = outline(&import.machine);
             assert_eq!(found.lines().collect::<Vec<_>>(), expected, "{body}");
         }
@@ -27,7 +29,9 @@ fn refused(body: &str, expected: &[(Code, &str)]) {
 
 fn notes(body: &str) -> Vec<String> {
     let import = import_below_rome(body).map_err(|diagnostics| format!("{diagnostics:#?}"));
-    import.map(|import| import.notes.iter().map(ToString::to_string).collect()).unwrap_or_else(|error| vec![error])
+    import
+        .map(|import| import.notes.iter().map(ToString::to_string).collect())
+        .unwrap_or_else(|error| vec![error])
 }
 
 #[test]
@@ -186,15 +190,30 @@ host 0000:30 cpu0
 fn numbering_that_cannot_be() {
     let below = |why: &str| format!("the functions below switch 0000:21:00.0 cannot be numbered: {why}");
     let cases = [
-        (switch("0000:21:00.0", &[gpu("0000:20:00.0")]), below("bus 20 leaves no bus for the switch's ports")),
-        (switch("0000:ff:00.0", &[gpu("0000:21:00.0")]), "the functions below switch 0000:ff:00.0 cannot be numbered: it is on the last bus".to_owned()),
+        (
+            switch("0000:21:00.0", &[gpu("0000:20:00.0")]),
+            below("bus 20 leaves no bus for the switch's ports"),
+        ),
+        (
+            switch("0000:ff:00.0", &[gpu("0000:21:00.0")]),
+            "the functions below switch 0000:ff:00.0 cannot be numbered: it is on the last bus".to_owned(),
+        ),
         (
             switch("0000:21:00.0", &[switch("0000:23:00.0", &[gpu("0000:29:00.0")]), gpu("0000:25:00.0")]),
             below("bus 25 is already used beside it or above it"),
         ),
-        (switch("0000:21:00.0", &[gpu("0000:23:04.0"), gpu("0000:25:04.0")]), below("buses 23 and 25 both hold functions that only a switch's internal bus can hold")),
-        (switch("0000:21:00.0", &[switch("0000:22:00.0", &[])]), below("bus 22 is already used beside it or above it")),
-        (switch("0000:00:03.0", &[gpu("0000:02:00.0")]), "no root port can lead to switch 0000:00:03.0".to_owned()),
+        (
+            switch("0000:21:00.0", &[gpu("0000:23:04.0"), gpu("0000:25:04.0")]),
+            below("buses 23 and 25 both hold functions that only a switch's internal bus can hold"),
+        ),
+        (
+            switch("0000:21:00.0", &[switch("0000:22:00.0", &[])]),
+            below("bus 22 is already used beside it or above it"),
+        ),
+        (
+            switch("0000:00:03.0", &[gpu("0000:02:00.0")]),
+            "no root port can lead to switch 0000:00:03.0".to_owned(),
+        ),
         (
             [switch("0000:21:00.0", &[gpu("0000:25:00.0")]), gpu("0000:23:00.0")].concat(),
             "bus 23 of 0000:23:00.0 is among buses 20 to 25 of another hierarchy".to_owned(),
@@ -217,6 +236,21 @@ fn links_are_cut_to_what_the_ends_support() {
 fn unknown_links_are_left_open() {
     let body = r#"<pci busid="0000:21:00.0" class="0x030200" link_speed="" link_width="0"/>"#;
     check(body, "host 0000:20 cpu0\n  port 0000:20:01.0\n    gpu0 0000:21:00.0 generic-gpu\n");
+}
+
+/// Where no port states the link, the device does: one without a link would be inside the CPU's package.
+#[test]
+fn devices_behind_invisible_ports_always_have_a_link() {
+    let gpu = |id: &str| format!(r#"<pci busid="{id}" class="0x030200" vendor="0x10de" device="0x20b5" link_speed=""/>"#);
+    let import = import_below_rome(&[gpu("0001:00:00.0"), gpu("0002:00:00.0")].concat()).ok();
+    let bridges = import.as_ref().map_or(&[][..], |import| &import.machine.host_bridges);
+    let devices: Vec<_> = bridges.iter().flat_map(|bridge| &bridge.devices).collect();
+    assert_eq!(devices.len(), 2);
+    for device in devices {
+        let link = device.link.as_ref().map(|link| (get(&link.generation), get(&link.lanes)));
+        assert_eq!(link, Some((Some(&4), Some(&16))));
+        assert!(device.assumed.iter().any(|fact| fact.get() == Some(&Fact::Link)), "{:?}", device.assumed);
+    }
 }
 
 #[test]
@@ -283,11 +317,16 @@ fn cpu_families() {
 #[test]
 fn private_links_are_kept_once() {
     let gpu = |id: &str, links: &[(&str, u32)]| {
-        let link = |(target, count): &(&str, u32)| format!(r#"<nvlink target="{target}" count="{count}" tclass="0x030200"/>"#);
+        let link = |(target, count): &(&str, u32)| {
+            format!(r#"<nvlink target="{target}" count="{count}" tclass="0x030200"/>"#)
+        };
         pci(id, "0x030200", &format!(r#"<gpu sm="70">{}</gpu>"#, links.iter().map(link).collect::<String>()))
     };
     let body = [
-        gpu("0000:11:00.0", &[("0000:21:00.0", 2), ("0000:31:00.0", 1), ("0000:11:00.0", 4), ("0000:99:00.0", 1)]),
+        gpu(
+            "0000:11:00.0",
+            &[("0000:21:00.0", 2), ("0000:31:00.0", 1), ("0000:11:00.0", 4), ("0000:99:00.0", 1)],
+        ),
         gpu("0000:21:00.0", &[("0000:11:00.0", 2)]),
         gpu("0000:31:00.0", &[("0000:11:00.0", 3)]),
     ];
@@ -295,10 +334,15 @@ fn private_links_are_kept_once() {
     let found = import.as_ref().map_or(&[][..], |import| &import.machine.interconnects);
     assert_eq!(found.len(), 1);
     assert_eq!(get(&found[0].part).map(String::as_str), Some("nvlink2"));
-    let pairs: Vec<_> = found[0].pairs.iter().map(|pair| (get(&pair.from), get(&pair.to), get(&pair.links).copied())).collect();
+    let pairs: Vec<_> = found[0]
+        .pairs
+        .iter()
+        .map(|pair| (get(&pair.from), get(&pair.to), get(&pair.links).copied()))
+        .collect();
     let name = |text: &str| text.to_owned();
     let expected = [(name("gpu0"), name("gpu1"), 2), (name("gpu0"), name("gpu2"), 3)];
-    let expected: Vec<_> = expected.iter().map(|(from, to, links)| (Some(from), Some(to), Some(*links))).collect();
+    let expected: Vec<_> =
+        expected.iter().map(|(from, to, links)| (Some(from), Some(to), Some(*links))).collect();
     assert_eq!(pairs, expected);
     let notes = notes(&body.concat());
     for expected in [
@@ -313,13 +357,18 @@ fn private_links_are_kept_once() {
 #[test]
 fn links_to_switches_make_a_switched_interconnect() {
     let gpu = |id: &str, count: u32| {
-        let link = format!(r#"<gpu sm="80"><nvlink target="0000:c6:00.0" count="{count}" tclass="0x068000"/></gpu>"#);
+        let link = format!(
+            r#"<gpu sm="80"><nvlink target="0000:c6:00.0" count="{count}" tclass="0x068000"/></gpu>"#
+        );
         pci(id, "0x030200", &link)
     };
     let body = [gpu("0000:11:00.0", 12), gpu("0000:21:00.0", 12)].concat();
     let import = import_below_rome(&body).ok();
     let found = import.as_ref().map_or(&[][..], |import| &import.machine.interconnects);
-    let found: Vec<_> = found.iter().map(|one| (get(&one.part), get(&one.links), one.members.len(), one.pairs.len())).collect();
+    let found: Vec<_> = found
+        .iter()
+        .map(|one| (get(&one.part), get(&one.links), one.members.len(), one.pairs.len()))
+        .collect();
     assert_eq!(found, [(Some(&"nvlink3-switch".to_owned()), Some(&12), 2, 0)]);
 }
 
@@ -338,7 +387,8 @@ fn every_code_is_explained_by_an_example() {
 fn diagnostics_point_into_the_file() {
     let text = "<system>\n <cpu numaid=\"0\">\n  <pci busid=\"0000:21:00.0\" class=\"0x030200\" link_width=\"µ\"/>\n </cpu></system>";
     let found = nccl(text, "a.xml", &super::catalogue()).err().unwrap_or_default();
-    let places: Vec<_> = found.iter().map(|d| (d.line, d.column, d.message.as_str(), d.label.as_str())).collect();
+    let places: Vec<_> =
+        found.iter().map(|d| (d.line, d.column, d.message.as_str(), d.label.as_str())).collect();
     let label = "expected a number of lanes: 1, 2, 4, 8, 12, 16 or 32, or 0 when not known";
     assert_eq!(places, [(Some(3), Some(58), "`link_width` is \"µ\"", label)]);
 }

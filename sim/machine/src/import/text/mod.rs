@@ -117,10 +117,13 @@ fn flush(out: &mut String, line: &mut String, depth: usize) {
 fn is_short(value: &Node) -> bool {
     match value {
         Node::Atom(_) => true,
-        Node::List(items) => items.iter().all(|item| matches!(item, Node::Atom(_))) && inline(value).len() <= SHORT,
+        Node::List(items) => {
+            items.iter().all(|item| matches!(item, Node::Atom(_))) && inline(value).len() <= SHORT
+        }
         Node::Variant(..) | Node::Map(_) => false,
         Node::Fields(fields) => {
-            fields.iter().all(|(_, value)| matches!(value, Node::Atom(_) | Node::Absent)) && inline(value).len() <= SHORT
+            fields.iter().all(|(_, value)| matches!(value, Node::Atom(_) | Node::Absent))
+                && inline(value).len() <= SHORT
         }
         Node::Absent => false,
     }

@@ -139,7 +139,11 @@ impl ser::SerializeSeq for Parts {
 impl ser::SerializeStruct for Parts {
     type Ok = Node;
     type Error = NoNode;
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), NoNode> {
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<(), NoNode> {
         self.fields.push((name.to_owned(), node(value, form(self.owner, name))));
         Ok(())
     }
@@ -151,7 +155,11 @@ impl ser::SerializeStruct for Parts {
 impl ser::SerializeStructVariant for Parts {
     type Ok = Node;
     type Error = NoNode;
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), NoNode> {
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<(), NoNode> {
         ser::SerializeStruct::serialize_field(self, name, value)
     }
     fn end(self) -> Result<Node, NoNode> {
@@ -249,7 +257,11 @@ impl Serializer for Writer {
     fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<Node, NoNode> {
         Ok(Node::Atom(variant.to_owned()))
     }
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<Node, NoNode> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<Node, NoNode> {
         value.serialize(self)
     }
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -270,7 +282,13 @@ impl Serializer for Writer {
     fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Never, NoNode> {
         Err(NoNode)
     }
-    fn serialize_tuple_variant(self, _: &'static str, _: u32, _: &'static str, _: usize) -> Result<Never, NoNode> {
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Never, NoNode> {
         Err(NoNode)
     }
     fn serialize_map(self, _: Option<usize>) -> Result<Parts, NoNode> {

@@ -1,0 +1,1 @@
+//! Benches live in `benches/`; there is no library. See ARCHITECTURE.md for what each one claims.

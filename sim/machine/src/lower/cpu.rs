@@ -1,0 +1,114 @@
+//! CPU packages, and the links between them.
+
+use std::collections::BTreeMap;
+
+use peerbus_units::Bytes;
+
+use super::context::{Context, Place};
+use super::draft::DraftCpu;
+use super::facts::{assumed, timing};
+use crate::codes;
+use crate::file;
+use crate::model::{CpuLink, Fact};
+use crate::part::{CpuLinkPart, CpuPart};
+
+/// Memory of a CPU whose file does not say.
+const DEFAULT_MEMORY: Bytes = Bytes::gib(64);
+
+/// The CPUs of a file.
+pub(super) fn cpus(ctx: &mut Context, given: &[file::Cpu]) -> Vec<DraftCpu> {
+    let read = |(index, cpu)| self::cpu(ctx, cpu, &Place::default().element("cpus", index));
+    given.iter().enumerate().map(read).collect()
+}
+
+fn cpu(ctx: &mut Context, given: &file::Cpu, place: &Place) -> DraftCpu {
+    let part: Option<CpuPart> = ctx.part(&given.part, place);
+    let memory = ctx.take(&given.memory, place, "memory", "a size such as \"512GiB\"");
+    let mut facts = ctx.facts(&given.assumed, place);
+    if memory.is_none() {
+        facts.insert(Fact::Memory);
+    }
+    if let Some(part) = &part {
+        facts.extend(timing(&part.sources));
+        facts.extend(assumed(&part.sources, &["peer_to_peer", "models"]));
+    }
+    DraftCpu { part, memory: memory.unwrap_or(DEFAULT_MEMORY), memory_given: memory.is_some(), assumed: facts }
+}
+
+/// Reports an index of a CPU that does not exist.
+pub(super) fn exists(ctx: &mut Context, cpu: usize, cpus: usize, place: &Place) -> bool {
+    // Without any CPU, or with some left out, the index proves nothing.
+    if cpu < cpus || cpus == 0 || ctx.hole_below(&Place::default().field("cpus")) {
+        return cpu < cpus;
+    }
+    let message = format!("there is no CPU {cpu}");
+    let help = match cpus {
+        1 => "the only CPU is 0".to_owned(),
+        _ => format!("write an index from 0 to {}", cpus - 1),
+    };
+    ctx.error(codes::NO_SUCH_CPU, place, message, help);
+    false
+}
+
+/// The links between CPUs.
+pub(super) fn links(ctx: &mut Context, given: &[file::CpuLink], cpus: usize) -> Vec<CpuLink> {
+    let mut found = Vec::new();
+    let mut pairs: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+    for (index, link) in given.iter().enumerate() {
+        let place = Place::default().element("cpu_links", index);
+        let part: Option<CpuLinkPart> = ctx.part(&link.part, &place);
+        let from = end(ctx, &link.from, &place, "from", cpus);
+        let to = end(ctx, &link.to, &place, "to", cpus);
+        let (Some(from), Some(to)) = (from, to) else { continue };
+        if from == to {
+            let message = format!("this links CPU {from} to itself");
+            ctx.error(codes::LINK_TO_ITSELF, &place, message, "write the index of another CPU");
+        } else if let Some(first) = pairs.get(&(from.min(to), from.max(to))) {
+            let message = format!("CPUs {from} and {to} are linked already, by `cpu_links[{first}]`");
+            ctx.error(codes::LINKED_TWICE, &place, message, "keep one entry, with a part that has the rate of all links");
+        } else {
+            pairs.insert((from.min(to), from.max(to)), index);
+            found.extend(part.map(|part| CpuLink { from, to, part }));
+        }
+    }
+    warn_of_islands(ctx, given, &pairs, cpus);
+    found
+}
+
+fn end(
+    ctx: &mut Context,
+    leaf: &Option<file::Leaf<usize>>,
+    place: &Place,
+    name: &'static str,
+    cpus: usize,
+) -> Option<usize> {
+    let cpu = ctx.require(leaf, place, name, "the index of a CPU, counted from 0")?;
+    exists(ctx, cpu, cpus, &place.field(name)).then_some(cpu)
+}
+
+/// Warns when some CPU cannot be reached from CPU 0.
+fn warn_of_islands(ctx: &mut Context, given: &[file::CpuLink], pairs: &BTreeMap<(usize, usize), usize>, cpus: usize) {
+    if given.len() != pairs.len() || ctx.hole_below(&Place::default()) {
+        return;
+    }
+    let mut reached = vec![false; cpus];
+    if let Some(first) = reached.first_mut() {
+        *first = true;
+    }
+    let mut grown = true;
+    while grown {
+        grown = false;
+        for (a, b) in pairs.keys().copied() {
+            if reached[a] != reached[b] {
+                (reached[a], reached[b]) = (true, true);
+                grown = true;
+            }
+        }
+    }
+    if let Some(island) = reached.iter().position(|reached| !reached) {
+        let place = Place::default().element("cpus", island);
+        let message = format!("CPU {island} is not linked to CPU 0, directly or through others");
+        let help = format!("add to `cpu_links` an entry such as `(from: 0, to: {island}, part: …)`");
+        ctx.warning(codes::CPUS_APART, &place, message, help);
+    }
+}

@@ -1,0 +1,5 @@
+//! Tests of the machine crate from outside: files in, machines and diagnostics out.
+#![allow(clippy::disallowed_methods)] // shipped files and the number of property cases are read here, not below
+
+mod codes;
+mod shipped;

@@ -1,0 +1,39 @@
+//! [`rescan`]: functions that appear after boot.
+
+use alloc::vec::Vec;
+
+use super::additions::Additions;
+use super::boot::finish;
+use super::bridge;
+use super::options::BootOptions;
+use super::scan::rescan_bus;
+use super::setup::Setup;
+use super::tree::{FunctionIndex, Tree};
+use crate::{ConfigSpace, Rules};
+
+/// `pci_rescan_bus` for every root bus: adds functions that answer and were not there before, sizes the
+/// windows above them and assigns addresses, in one round. Nothing that has an address moves, and what the
+/// registers of new functions still hold from before is not taken over.
+///
+/// One trace remains where the platform reads bridge windows while it scans
+/// ([`Platform::reads_bridge_windows`](super::Platform::reads_bridge_windows)): I/O windows, and in 6.x memory
+/// windows too, are not sized below what a new bridge's registers still describe.
+pub fn rescan(cs: &mut impl ConfigSpace, tree: &mut Tree, rules: &Rules, options: &BootOptions) {
+    let known = tree.functions.len();
+    for bus in tree.root_buses() {
+        rescan_bus(cs, tree, bus);
+    }
+    for index in (known..tree.functions.len()).map(FunctionIndex) {
+        if options.platform.reads_bridge_windows && tree[index].is_bridge() {
+            bridge::read_windows(cs, tree, index);
+        }
+        tree[index].resources.iter_mut().for_each(|resource| resource.firmware = None);
+    }
+    let mut setup = Setup::new(cs, tree, rules, options);
+    for bus in setup.tree.root_buses() {
+        let mut additions = Some(Additions::default());
+        setup.size_bridges(bus, &mut additions);
+        setup.assign_bus(bus, &mut additions, &mut Vec::new());
+    }
+    finish(setup);
+}

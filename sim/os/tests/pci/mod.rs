@@ -1,3 +1,0 @@
-//! Enumeration, sizing, assignment and ACS over a fake machine.
-
-mod recordings;

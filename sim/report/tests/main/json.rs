@@ -1,0 +1,83 @@
+//! The document and the baseline.
+
+use peerbus_report::document::{RunDocument, json_schema};
+use peerbus_report::json::{baseline, parse, render};
+
+use crate::sample;
+
+fn all() -> Vec<peerbus_scenario::ScenarioResult> {
+    let mut all = sample::empty();
+    all.extend([sample::small(), sample::variants(), sample::matrix(8), sample::huge()]);
+    all
+}
+
+#[test]
+fn documents_read_back_as_they_were() {
+    for result in all() {
+        let document = RunDocument::new(&result);
+        assert_eq!(parse(&render(&result)).ok(), Some(document.clone()));
+        assert_eq!(parse(&baseline(&result)).ok(), Some(document.without_series()));
+        assert!(render(&result).ends_with("}\n") && baseline(&result).ends_with("}\n"));
+    }
+}
+
+#[test]
+fn documents_follow_their_schema() {
+    let validator = jsonschema::validator_for(&json_schema()).unwrap();
+    for result in all() {
+        for text in [render(&result), baseline(&result)] {
+            let value = serde_json::from_str(&text).unwrap();
+            let error = validator.iter_errors(&value).next().map(|error| error.to_string());
+            assert_eq!(error, None);
+        }
+    }
+    assert!(!validator.is_valid(&serde_json::json!({"schema": "peerbus.run/1"})));
+}
+
+#[test]
+fn numbers_have_their_units_and_six_decimals() {
+    let document = RunDocument::new(&sample::small());
+    let value = serde_json::to_value(&document).unwrap();
+    let flow = &value["flows"][0];
+    assert_eq!(value["schema"], "peerbus.run/1");
+    assert_eq!(value["digest"], "0123456789abcdef");
+    // 1 MiB in 40_329_846 ps.
+    assert_eq!(flow["throughput_gbytes_per_s"].to_string(), "26.0");
+    assert_eq!(flow["latency_ns"]["p50"].to_string(), "812.5");
+    assert_eq!(flow["latency_ns"]["p99"].to_string(), "1204.25");
+    assert_eq!(flow["limited_by"], "gpu0 uplink gen4 x16");
+    assert_eq!(value["flows"][1]["throughput_gbytes_per_s"], serde_json::Value::Null);
+    assert_eq!(value["flows"][1]["latency_ns"]["p50"], serde_json::Value::Null);
+    assert_eq!(value["flows"][1]["limited_by"], serde_json::Value::Null);
+    assert_eq!(value["links"][0]["utilisation"].to_string(), "0.8066");
+    assert_eq!(value["links"][0]["digest"], "00000000feedbeef");
+}
+
+#[test]
+fn keys_stand_in_the_order_of_the_contract() {
+    let text = render(&sample::small());
+    let places: Vec<Option<usize>> =
+        ["schema", "scenario", "seed", "digest", "flows", "links", "spaces", "errors"]
+            .iter()
+            .map(|key| text.find(&format!("\n  \"{key}\":")))
+            .collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
+}
+
+#[test]
+fn variants_stand_before_names() {
+    let document = RunDocument::new(&sample::variants());
+    let names: Vec<&str> = document.flows.iter().map(|flow| flow.name.as_str()).collect();
+    assert_eq!(names, ["redirect-off/peer", "redirect-off/back", "redirect-on/peer", "redirect-on/back"]);
+    assert_eq!(document.errors[1].flow.as_deref(), Some("redirect-on/back"));
+    assert_eq!(document.profile, "Linux_7_3 + Linux_6_12");
+}
+
+#[test]
+fn a_baseline_is_small_and_has_a_line_per_entry() {
+    let text = baseline(&sample::matrix(8));
+    assert!(text.len() < 100 * 1024, "{} bytes", text.len());
+    let flows = text.lines().filter(|line| line.starts_with("    {\"name\":\"pairs/gpu")).count();
+    assert_eq!(flows, 56);
+    assert!(!text.contains("busy_per_interval_ps"));
+}

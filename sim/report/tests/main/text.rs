@@ -1,0 +1,137 @@
+//! The text report.
+
+use peerbus_report::text::{TextOptions, render};
+
+use crate::sample;
+
+const SMALL: &str = "\
+peerbus run scenarios/pair.ron
+  Two GPUs below one switch: what one write stream reaches.
+
+  machine         two-gpu (topologies/two-gpu.ron)
+  kernel          Linux_7_3
+  simulated time  50 us
+  run size        8,192 events, 12,288 TLPs sent (counted once per link)
+  seed            7
+  digest          0123456789abcdef
+  verdict         FAIL, 1 of 2 expectations hold
+
+Expectations
+  PASS  flow.peer.throughput >= 24GB/s
+        26GB/s >= 24GB/s
+  FAIL  errors == 0
+        1024 == 0
+
+Flows (p50 and p99: latency of a request; * of a whole transfer)
+ flow          bytes        time    GB/s          p50        p99   limited by                 map type
+────────────────────────────────────────────────────────────────────────────────────────────────────────────
+ peer          1 MiB   40.330 us   26.00   812.500 ns   1.204 us   gpu0 uplink gen4 x16       BUS_ADDR
+ back   0 B of 1 MiB   40.330 us       -            -          -   refused: ACS_REDIRECT at   NOT_SUPPORTED
+                                                                   0000:02:00.0
+
+Flow peer: gpu0 to gpu1
+  from … to       100 ns to 40.430 us
+  path            gpu0 → host0/rp0/sw0 → gpu1
+  DMA address     0x380_0000_0000 (BUS address)
+  distance        4
+  limited by      gpu0 uplink gen4 x16
+
+Flow back: gpu1 to gpu0
+  from … to       100 ns to 40.430 us
+  refused         1 MiB
+  why refused     ACS_REDIRECT at 0000:02:00.0
+  path            gpu1 → host0/rp0/sw0 → gpu0
+  distance        4
+
+Links (efficiency: payload in all bytes sent; starved: time TLPs waited for credits)
+ link                    PCIe         busy   on the wire   payload   efficiency    starved
+───────────────────────────────────────────────────────────────────────────────────────────
+ gpu0 to host0/rp0/sw0   gen4 x16   80.7 %      1.10 MiB     1 MiB       90.8 %   1.500 us
+  1 link at or below 1 % not shown
+
+Address windows
+ window                                                 size      used    share   largest hole
+───────────────────────────────────────────────────────────────────────────────────────────────
+ host0 Mem64Prefetch [0x38000000000-0x3ffffffffff]   512 GiB   128 GiB   25.0 %        384 GiB
+
+Errors
+  UNSUPPORTED_REQUEST at host0/rp0: 1,024 times, 256 KiB
+      no window holds the address; nearest is host0 Mem64Prefetch
+      first at address 0x3ff_ffff_f000 in flow back after 1.250 us
+
+Assumed, because the machine file does not say
+  gpu0: bars, timing
+
+More
+  everything      peerbus run scenarios/pair.ron --verbose
+  as JSON         peerbus run scenarios/pair.ron --format json
+  this run again  peerbus run scenarios/pair.ron --seed 7
+";
+
+#[test]
+fn a_small_result_reads_as_expected() {
+    assert_eq!(render(&sample::small(), TextOptions::PLAIN), SMALL);
+}
+
+fn widest(text: &str) -> usize {
+    text.lines().map(|line| line.chars().count()).max().unwrap_or(0)
+}
+
+#[test]
+fn reports_fit_120_columns() {
+    for result in [sample::small(), sample::variants(), sample::matrix(8)] {
+        for verbose in [false, true] {
+            let text = render(&result, TextOptions { verbose, color: false });
+            assert!(widest(&text) <= 120, "{}", text);
+            assert!(text.lines().all(|line| line.trim_end() == line));
+        }
+    }
+}
+
+#[test]
+fn long_lists_are_cut_and_say_how_to_see_all() {
+    let short = render(&sample::matrix(8), TextOptions::PLAIN);
+    let hint = "16 of 56 flows not shown; see all: peerbus run scenarios/pair.ron --verbose";
+    assert!(short.contains(hint) && short.contains("8 links at or below 1 % not shown"));
+    assert!(!short.contains("\nFlow pairs/"));
+    let long = render(&sample::matrix(8), TextOptions { verbose: true, color: false });
+    assert!(!long.contains("not shown") && long.matches("\nFlow pairs/").count() == 56);
+}
+
+#[test]
+fn a_matrix_says_its_extremes_and_limits() {
+    let text = render(&sample::matrix(8), TextOptions::PLAIN);
+    for line in [
+        "Matrix pairs: write by the row's GPU into the column's, one pair at a time",
+        " gpu4   11.78   11.78   11.78   11.78       -   26.21   26.21   26.21",
+        "  min 11.73, mean 17.96, max 26.21 GB/s over 56 cells",
+        "  limited by host0/rp*/sw* uplink gen4 x16 (2 resources): gpu0, gpu1, gpu2, gpu3 → gpu4, gpu5, gpu6, gpu7; gpu4,",
+    ] {
+        assert!(text.lines().any(|it| it.starts_with(line)), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn colour_is_only_added_never_needed() {
+    let plain = render(&sample::small(), TextOptions::PLAIN);
+    let mut coloured = render(&sample::small(), TextOptions { verbose: false, color: true });
+    assert!(!plain.contains('\u{1b}') && coloured.contains("\u{1b}[1;31mFAIL\u{1b}[0m"));
+    for code in ["\u{1b}[0m", "\u{1b}[1m", "\u{1b}[32m", "\u{1b}[1;31m"] {
+        coloured = coloured.replace(code, "");
+    }
+    assert_eq!(coloured, plain);
+}
+
+#[test]
+fn empty_and_enormous_results_are_reports_too() {
+    let mut results = sample::empty();
+    results.push(sample::huge());
+    for result in results {
+        for verbose in [false, true] {
+            let text = render(&result, TextOptions { verbose, color: false });
+            assert!(text.starts_with("peerbus run scenarios/pair.ron\n") && text.ends_with('\n'));
+        }
+    }
+    assert!(render(&sample::empty()[0], TextOptions::PLAIN).contains("Flows: none"));
+    assert!(render(&sample::empty()[2], TextOptions::PLAIN).contains("nothing was delivered"));
+}

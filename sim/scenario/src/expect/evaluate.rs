@@ -1,0 +1,217 @@
+//! Whether a condition held.
+
+use peerbus_system::outcome::{FlowOutcome, MatrixOutcome, Outcome};
+use peerbus_system::expand::Pattern;
+
+use super::bind::{Bound, Names, Pair, pairs, qualified};
+use super::condition::{Condition, ErrorValue, FlowValue, MatrixValue, Measure, Side, Term, Test, What};
+use super::number::Ratio;
+use super::value::{Dimension, Value};
+use crate::result::{Cell, Expectation};
+
+/// Evaluates `condition` on what became of every variant. A value that does not exist (the latency of a flow that
+/// delivered nothing) makes it not hold, and `detail` says which.
+pub fn evaluate(condition: &Condition, cells: &[Cell]) -> Expectation {
+    let names: Vec<Names> = cells.iter().map(names).collect();
+    let done = |holds, detail| Expectation { text: condition.text.clone(), holds, detail };
+    let pairs = match pairs(condition, &names) {
+        Ok(pairs) => pairs,
+        Err(alone) => {
+            let name = qualified(&names[alone.variant].variant, &alone.name);
+            return done(false, format!("nothing was measured to compare {name} with"));
+        }
+    };
+    let results: Vec<Comparison> = pairs.iter().map(|pair| compare(condition, pair, cells)).collect();
+    let (holds, detail) = summary(condition, &results);
+    done(holds, detail)
+}
+
+fn names(cell: &Cell) -> Names {
+    Names {
+        variant: cell.variant.clone(),
+        flows: cell.outcome.flows.iter().map(|flow| flow.name.clone()).collect(),
+        matrices: cell.outcome.matrices.iter().map(|matrix| matrix.name.clone()).collect(),
+    }
+}
+
+/// One comparison of two values.
+struct Comparison {
+    /// What the left or else the right value was measured on.
+    label: String,
+    holds: bool,
+    /// `18GB/s >= 20GB/s`, or why it could not be made.
+    text: String,
+    /// The left number, for the range over many.
+    left: Option<Ratio>,
+}
+
+fn compare(condition: &Condition, pair: &Pair, cells: &[Cell]) -> Comparison {
+    let bound = pair.0.as_ref().or(pair.1.as_ref());
+    let label = bound.map(|bound| qualified(&cells[bound.variant].variant, &bound.name)).unwrap_or_default();
+    let sides = side_value(&condition.left, pair.0.as_ref(), cells)
+        .and_then(|left| Ok((left, side_value(&condition.right, pair.1.as_ref(), cells)?)));
+    let ((left, left_text), (right, right_text)) = match sides {
+        Ok(sides) => sides,
+        Err(reason) => return Comparison { label, holds: false, text: reason, left: None },
+    };
+    let (sign, within) = (condition.test.sign(), within(condition.test));
+    Comparison {
+        label,
+        holds: test(condition.test, &left, &right),
+        text: format!("{left_text} {sign} {right_text}{within}"),
+        left: if let Value::Number(number, _) = left { Some(number) } else { None },
+    }
+}
+
+fn within(test: Test) -> String {
+    let percent = |share: Ratio| Value::Number(share.times(Ratio::whole(100)).unwrap_or(share), Dimension::Count);
+    if let Test::Near(share) = test { format!(" within {}%", percent(share)) } else { String::new() }
+}
+
+fn summary(condition: &Condition, results: &[Comparison]) -> (bool, String) {
+    let failed: Vec<&Comparison> = results.iter().filter(|result| !result.holds).collect();
+    match (results, failed.as_slice()) {
+        ([], _) => (false, "nothing was measured".to_owned()),
+        ([only], _) => (only.holds, only.text.clone()),
+        (all, []) => (true, range(condition, all)),
+        (all, [first, ..]) => {
+            let (count, all) = (failed.len(), all.len());
+            (false, format!("{count} of {all} fail, first {}: {}", first.label, first.text))
+        }
+    }
+}
+
+/// `12 values, 21GB/s to 53GB/s >= 20GB/s` where that can be said, or else the first comparison.
+fn range(condition: &Condition, all: &[Comparison]) -> String {
+    let numbers = all.iter().filter_map(|result| result.left);
+    let (least, most) = (numbers.clone().min(), numbers.max());
+    if let (Term::Constant(right), Some(least), Some(most)) = (&condition.right.term, least, most)
+        && let Value::Number(_, dimension) = right
+    {
+        let (least, most) = (Value::Number(least, *dimension), Value::Number(most, *dimension));
+        let (sign, within) = (condition.test.sign(), within(condition.test));
+        return format!("{} values, {least} to {most} {sign} {right}{within}", all.len());
+    }
+    format!("all {}, first {}: {}", all.len(), all[0].label, all[0].text)
+}
+
+fn test(test: Test, left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Number(left, _), Value::Number(right, _)) => match test {
+            Test::Equal => left == right,
+            Test::NotEqual => left != right,
+            Test::Less => left < right,
+            Test::AtMost => left <= right,
+            Test::Greater => left > right,
+            Test::AtLeast => left >= right,
+            Test::Contains => false,
+            Test::Near(share) => left
+                .distance(*right)
+                .zip(right.times(share))
+                .is_some_and(|(distance, allowed)| distance <= allowed),
+        },
+        (Value::Text(left), Value::Text(right)) => match test {
+            Test::Equal => left == right,
+            Test::NotEqual => left != right,
+            Test::Contains => left.contains(right.as_str()),
+            _ => false,
+        },
+        (Value::List(left), Value::Text(right)) => {
+            test == Test::Contains && left.iter().any(|text| text.contains(right.as_str()))
+        }
+        _ => false,
+    }
+}
+
+/// A side's value, and how the detail shows it. The error says why there is none.
+fn side_value(side: &Side, bound: Option<&Bound>, cells: &[Cell]) -> Result<(Value, String), String> {
+    let value = match (&side.term, bound) {
+        (Term::Constant(value), _) => value.clone(),
+        (Term::Measure(measure), Some(bound)) => measured(measure, bound, &cells[bound.variant])?,
+        (Term::Measure(_), None) => return Err("nothing was measured".to_owned()),
+    };
+    let Some(factor) = side.factor else {
+        let text = value.to_string();
+        return Ok((value, text));
+    };
+    let scaled = value.times(factor).ok_or_else(|| format!("{value} is too large to be multiplied"))?;
+    let factor = Value::Number(factor, Dimension::Count);
+    let text = format!("{scaled} ({factor} * {value})");
+    Ok((scaled, text))
+}
+
+fn measured(measure: &Measure, bound: &Bound, cell: &Cell) -> Result<Value, String> {
+    let outcome = &cell.outcome;
+    let name = cell.qualified(&bound.name);
+    match measure.what {
+        What::Flow(value) => {
+            let flow = outcome.flows.iter().find(|flow| flow.name == bound.name);
+            flow_value(value, flow.ok_or_else(|| format!("there was no flow {name}"))?, &name)
+        }
+        What::Matrix(value) => {
+            let matrix = outcome.matrices.iter().find(|matrix| matrix.name == bound.name);
+            matrix_value(value, matrix.ok_or_else(|| format!("there was no matrix {name}"))?, outcome)
+        }
+        What::Errors => Ok(error_value(ErrorValue::Count, &Pattern::new("*"), outcome)),
+        What::Error(value) => Ok(error_value(value, &measure.name, outcome)),
+    }
+}
+
+fn error_value(value: ErrorValue, kinds: &Pattern, outcome: &Outcome) -> Value {
+    let errors = outcome.errors.iter().filter(|error| kinds.matches(&error.kind));
+    let sum = |numbers: &mut dyn Iterator<Item = u64>| numbers.fold(0u64, u64::saturating_add);
+    match value {
+        ErrorValue::Count => Value::count(sum(&mut errors.map(|error| error.count))),
+        ErrorValue::Bytes => Value::size(peerbus_units::Bytes(sum(&mut errors.map(|error| error.bytes.0)))),
+    }
+}
+
+fn flow_value(value: FlowValue, flow: &FlowOutcome, name: &str) -> Result<Value, String> {
+    let nothing = || match &flow.refusal {
+        Some(refusal) => format!("{name} delivered nothing: {refusal}"),
+        None => format!("{name} delivered nothing"),
+    };
+    let arrived = |value: Value| if flow.delivered.0 > 0 { Ok(value) } else { Err(nothing()) };
+    let text = |text: &Option<String>, absent: &str| match text {
+        Some(text) => Ok(Value::Text(text.clone())),
+        None => Err(format!("{name} {absent}")),
+    };
+    match value {
+        FlowValue::Throughput => flow.bytes_per_second().map(Value::rate).ok_or_else(nothing),
+        FlowValue::Median => arrived(Value::time(flow.latency_p50)),
+        FlowValue::Tail => arrived(Value::time(flow.latency_p99)),
+        FlowValue::Duration => arrived(Value::time(flow.duration())),
+        FlowValue::End => arrived(Value::time(flow.end)),
+        FlowValue::Start => Ok(Value::time(flow.start)),
+        FlowValue::Bytes => Ok(Value::size(flow.bytes)),
+        FlowValue::Delivered => Ok(Value::size(flow.delivered)),
+        FlowValue::Refused => Ok(Value::size(flow.refused)),
+        FlowValue::MapType => text(&flow.map_type, "has no map type: it goes to host memory"),
+        FlowValue::DmaKind => text(&flow.dma_kind, "has no DMA address"),
+        FlowValue::Refusal => text(&flow.refusal, "was not refused"),
+        FlowValue::Staged => Ok(Value::Text(flow.staged.to_string())),
+        FlowValue::Distance => {
+            let distance = flow.distance.map(|distance| Value::count(u64::from(distance)));
+            distance.ok_or_else(|| format!("{name} has no distance: it goes to host memory"))
+        }
+        FlowValue::LimitedBy => arrived(Value::List(flow.limited_by.clone())),
+        FlowValue::Path => Ok(Value::List(flow.path.clone())),
+    }
+}
+
+/// The highest throughput needs one flow that delivered, the lowest and the mean need all of them.
+fn matrix_value(value: MatrixValue, matrix: &MatrixOutcome, outcome: &Outcome) -> Result<Value, String> {
+    let cells = matrix.cells.iter().flatten().flatten();
+    let flows: Vec<&FlowOutcome> = cells.filter_map(|index| outcome.flows.get(*index)).collect();
+    let rates: Vec<u64> = flows.iter().filter_map(|flow| flow.bytes_per_second()).collect();
+    let silent = flows.iter().find(|flow| flow.bytes_per_second().is_none());
+    if let Some(silent) = silent.filter(|_| value != MatrixValue::Max) {
+        return Err(format!("{} delivered nothing", silent.name));
+    }
+    let value = match value {
+        MatrixValue::Min => rates.iter().min().map(|rate| Value::rate(*rate)),
+        MatrixValue::Max => rates.iter().max().map(|rate| Value::rate(*rate)),
+        MatrixValue::Mean => Ratio::mean(&rates).map(|mean| Value::Number(mean, Dimension::Rate)),
+    };
+    value.ok_or_else(|| format!("no flow of {} delivered anything", matrix.name))
+}

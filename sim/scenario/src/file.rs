@@ -1,0 +1,217 @@
+//! The scenario file: the shape people write.
+//!
+//! As in machine files, every field is optional here and every scalar is a [`Leaf`], so that reading never stops
+//! at the first problem; what is missing or impossible is found by `load`, all of it at once and each with its
+//! place. The types of [`peerbus_system::workload`] are what comes out.
+
+use peerbus_machine::file::Leaf;
+use peerbus_system::kernel::{AcsPolicy, ProfileName};
+use peerbus_system::workload::{Concurrency, Engine, HostDirection, WhenRefused};
+use peerbus_units::{Bytes, Picos};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A scenario as written in a file. The comment lines at its beginning say what it shows.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scenario {
+    /// A machine file, or a synthetic machine such as `2rc:2sw:4gpu@gen5x16`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Leaf<String>>,
+    /// Seed of all random streams; default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<Leaf<u64>>,
+    /// The kernel and its settings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<Kernel>,
+    /// How DLLPs and skip ordered sets are charged; default `ByRule`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link_layer: Option<Leaf<LinkLayer>>,
+    /// What happens.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub workloads: Vec<Workload>,
+    /// Runs to make; each says how it differs from the rest of the file. One run when there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<Variant>,
+    /// Conditions that must hold, such as `flow.peer.throughput >= 24GB/s`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expect: Vec<Leaf<String>>,
+}
+
+/// The kernel and its settings.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kernel {
+    /// Which kernel; default the newest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Leaf<ProfileName>>,
+    /// What happens to ACS control words at boot; default: they stay as firmware left them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acs: Option<Leaf<AcsPolicy>>,
+}
+
+/// How DLLPs and skip ordered sets are charged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub enum LinkLayer {
+    /// DLLPs are bytes on the reverse link, skip ordered sets shorten every link.
+    ByRule,
+    /// The accounting of closed-form models: a flat share of the encoded rate is left for TLPs.
+    Flat {
+        /// That share in parts per million, 1 to 1,000,000.
+        share_ppm: u32,
+    },
+}
+
+/// One run, as it differs from the rest of the file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Variant {
+    /// Its name; conditions put it in front of a flow, `redirect-on/peer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Leaf<String>>,
+    /// Another machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Leaf<String>>,
+    /// Other kernel settings; those not named stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<Kernel>,
+    /// Another accounting of the link layer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link_layer: Option<Leaf<LinkLayer>>,
+    /// Workloads instead of those of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workloads: Option<Vec<Workload>>,
+}
+
+/// One thing a run does.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub enum Workload {
+    /// A copy between two devices.
+    Copy(Copy),
+    /// Every ordered pair of devices.
+    PairMatrix(PairMatrix),
+    /// Everyone to everyone at once.
+    AllToAll(AllToAll),
+    /// Device to host memory and back.
+    HostDma(HostDma),
+}
+
+/// A copy from one device's memory to another's.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Copy {
+    /// Name of the flow; unique in the scenario.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Leaf<String>>,
+    /// Source device, such as `gpu0`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Leaf<String>>,
+    /// Destination device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Leaf<String>>,
+    /// Bytes to copy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Leaf<Bytes>>,
+    /// Bytes per descriptor, at most 1GiB; default 2MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunk: Option<Leaf<Bytes>>,
+    /// Which end moves the data; default `Writer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<Leaf<Engine>>,
+    /// What to do where peer-to-peer is refused; default `Fail`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Leaf<WhenRefused>>,
+    /// When to start; default at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<Leaf<Picos>>,
+    /// Added to every DMA address after the operating system returned it: a driver's bug, made to order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dma_shift: Option<Leaf<Bytes>>,
+}
+
+/// Every ordered pair of the chosen devices.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PairMatrix {
+    /// Name of the matrix; flows are called `NAME.FROM.TO`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Leaf<String>>,
+    /// Devices, or patterns such as `gpu*`.
+    pub devices: Vec<Leaf<String>>,
+    /// Bytes per pair.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Leaf<Bytes>>,
+    /// Bytes per descriptor, at most 1GiB; default 2MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunk: Option<Leaf<Bytes>>,
+    /// Which end moves the data; default `Writer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<Leaf<Engine>>,
+    /// What to do where peer-to-peer is refused; default `Fail`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Leaf<WhenRefused>>,
+    /// Which pairs run together; default `Alone`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Leaf<Concurrency>>,
+}
+
+/// Every chosen device sends to every other at the same time.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AllToAll {
+    /// Name of the exchange; flows are called `NAME.FROM.TO`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Leaf<String>>,
+    /// Devices, or patterns such as `gpu*`.
+    pub devices: Vec<Leaf<String>>,
+    /// Bytes per ordered pair.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Leaf<Bytes>>,
+    /// Bytes per descriptor, at most 1GiB; default 2MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunk: Option<Leaf<Bytes>>,
+    /// Which end moves the data; default `Writer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<Leaf<Engine>>,
+    /// What to do where peer-to-peer is refused; default `Fail`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Leaf<WhenRefused>>,
+}
+
+/// A device moves data to or from host memory in transfers of given sizes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HostDma {
+    /// Name; the flows are called `NAME.SIZE`, and for `ReadWrite` `NAME.SIZE.read` and `NAME.SIZE.write`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Leaf<String>>,
+    /// The device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<Leaf<String>>,
+    /// Direction, seen from the device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Leaf<HostDirection>>,
+    /// Transfer sizes up to 4MiB, run one after the other.
+    pub sizes: Vec<Leaf<Bytes>>,
+    /// Transfers per size; default 10000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transfers: Option<Leaf<u64>>,
+    /// Transfers under way at a time, 1 to 4096; 1 measures latency; default 64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outstanding: Option<Leaf<u32>>,
+    /// Index of the CPU whose memory is used; default: the device's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Leaf<usize>>,
+}
+
+impl Workload {
+    /// The name it was given.
+    pub fn name(&self) -> Option<&Leaf<String>> {
+        match self {
+            Workload::Copy(copy) => copy.name.as_ref(),
+            Workload::PairMatrix(matrix) => matrix.name.as_ref(),
+            Workload::AllToAll(exchange) => exchange.name.as_ref(),
+            Workload::HostDma(dma) => dma.name.as_ref(),
+        }
+    }
+}
