@@ -48,8 +48,9 @@ pub struct Series {
     pub busy: Vec<Vec<u64>>,
 }
 
-/// First interval between looks; doubles whenever there are too many.
-pub(crate) const FIRST_INTERVAL: u64 = 2_000_000;
+/// Time between looks: several round trips of any machine, and a small part of any transfer worth a report.
+pub(crate) const LOOK_INTERVAL: u64 = 4_000_000;
+/// Intervals of the series; when there are more, pairs are merged.
 const MAX_INTERVALS: usize = 256;
 
 /// Busy for this share of an interval, in thousandths, counts as all the time.
@@ -267,6 +268,7 @@ impl Fabric {
         let waits_for_tags = !self.is_writer(engine) && !state.has_free_tag();
         let mut limits =
             vec![if waits_for_tags { Resource::Tags(engine) } else { Resource::Window(flow_id(flow)) }];
+        limits.extend(self.congested(&ways, interval));
         let round = self.ledger.flows[flow].latency_percentile(50.0);
         limits.extend(self.slow_links(round, &ways));
         limits
@@ -412,23 +414,23 @@ impl Fabric {
         Resource::Credits(link)
     }
 
-    /// Ends an interval of the series.
+    /// A regular look is over: ends an interval of the series when enough of them have passed.
     pub(crate) fn extend_series(&mut self) {
         let series = &mut self.ledger.series;
-        series.interval = self.interval;
+        if self.state.now < self.series_end {
+            return;
+        }
         let links = self.series_part.len();
         series.busy.push(std::mem::replace(&mut self.series_part, vec![0; links]));
         if series.busy.len() >= MAX_INTERVALS {
-            let merged = series.busy.chunks(2).map(|pair| {
-                let second = pair.get(1);
-                let add = |(i, busy): (usize, &u64)| busy + second.map_or(0, |second| second[i]);
-                pair[0].iter().enumerate().map(add).collect()
-            });
-            let merged: Vec<Vec<u64>> = merged.collect();
-            series.busy = merged;
-            self.interval *= 2;
-            series.interval = self.interval;
+            let merge = |pair: &[Vec<u64>]| -> Vec<u64> {
+                let add = |link: usize| pair.iter().map(|busy| busy[link]).sum();
+                (0..links).map(add).collect()
+            };
+            series.busy = series.busy.chunks(2).map(merge).collect();
+            series.interval *= 2;
         }
+        self.series_end = self.state.now + series.interval;
     }
 }
 

@@ -9,7 +9,7 @@ use peerbus_units::Picos;
 
 use crate::decode::{Decode, Miss};
 use crate::ledger::{EngineLedger, FlowLedger, LatencyOf, Ledger, LinkLedger, MemoryLedger, Refusal};
-use crate::limits::{FIRST_INTERVAL, Looked};
+use crate::limits::{LOOK_INTERVAL, Looked, Series};
 use crate::path::{Decoded, Routes};
 use crate::requester::Descriptor;
 use crate::spec::{EngineId, FlowId, LinkId, NodeId, NodeKind, Options, Spec};
@@ -78,7 +78,8 @@ pub struct Fabric {
     pub(crate) routes: Routes,
     pub(crate) descriptors: Descriptors,
     pub(crate) looked: Looked,
-    pub(crate) interval: u64,
+    /// End of the current interval of the series.
+    pub(crate) series_end: u64,
     /// Busy times of links since the last end of a regular interval.
     pub(crate) series_part: Vec<u64>,
     /// First queue number and stride of each link's inputs.
@@ -103,6 +104,7 @@ impl Fabric {
             links: vec![LinkLedger::default(); spec.links.len()],
             engines: vec![EngineLedger::default(); spec.engines.len()],
             memories: vec![MemoryLedger::default(); spec.nodes.len()],
+            series: Series { interval: LOOK_INTERVAL, busy: Vec::new() },
             ..Ledger::default()
         };
         Fabric {
@@ -112,7 +114,7 @@ impl Fabric {
             routes: Routes::default(),
             descriptors: Descriptors::default(),
             looked: Looked::default(),
-            interval: FIRST_INTERVAL,
+            series_end: LOOK_INTERVAL,
             series_part: vec![0; spec.links.len()],
             decode,
             machine: machine.clone(),
@@ -168,19 +170,20 @@ impl Fabric {
     /// Plans the next look, if anything else is still to happen.
     fn plan_look(&mut self) {
         if self.queue.next().is_some() {
-            self.queue.set(self.look_slot(), self.state.now + self.interval);
+            self.queue.set(self.look_slot(), self.state.now + LOOK_INTERVAL);
         }
     }
 
     /// Starts looking at what limits flows. Called once, before the first [`Fabric::advance`].
     pub fn watch(&mut self) {
-        self.queue.set(self.look_slot(), self.state.now + self.interval);
+        self.queue.set(self.look_slot(), self.state.now + LOOK_INTERVAL);
     }
 
     /// Takes a last look and checks that nothing was lost: bytes asked are bytes delivered or refused, all
     /// credits are back, no TLP is left. Call it when [`Fabric::advance`] has returned `None`.
     pub fn finish(&mut self) {
         self.look();
+        self.series_end = 0;
         self.extend_series();
         let leftovers = self.state.leftovers(&self.spec);
         assert!(leftovers.is_empty(), "the fabric lost something: {leftovers:?}");

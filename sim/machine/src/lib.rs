@@ -15,9 +15,12 @@ mod memory_map;
 pub mod model;
 pub mod part;
 pub mod registers;
+pub mod schema;
+pub mod synthetic;
 
 pub use catalogue::Catalogue;
 pub use diagnostic::{Code, Diagnostic, Severity};
 pub use lower::{load_machine, lower};
 pub use model::{FunctionIndex, Machine};
 pub use registers::Registers;
+pub use synthetic::synthetic;

@@ -100,11 +100,8 @@ fn record(case: &Path) -> Option<(Value, Value)> {
 fn decide(record: &Value, description: &Value, profile: Profile) -> Tree {
     let text = |key: &str| description[key].as_str().unwrap_or_default();
     let pc = text("qemu_args").contains("-M q35");
-    if text("pre").contains("rescan") || text("phases").contains("rescan") || text("post").contains("rescan")
-    {
-        if pc {
-            return again(record, profile);
-        }
+    if pc && text("pre").contains("rescan") {
+        return again(record, profile);
     }
     let mut fake = bars::machine(record);
     let mut options = BootOptions::default();

@@ -1,13 +1,19 @@
 //! The crate's decisions against worked examples and against recordings of booted kernels.
 #![allow(clippy::disallowed_methods, reason = "tests read recordings and the number of cases from outside")]
+#![allow(
+    clippy::print_stdout,
+    reason = "figures of agreement and reasons for skipping belong in the output of a run"
+)]
 
 mod bars;
 mod boots;
+mod enabling;
 mod enumeration;
 mod fake;
 mod firmware;
 mod p2p_recorded;
 mod p2pdma;
+mod physical_width;
 mod placement;
 mod properties;
 mod recordings;

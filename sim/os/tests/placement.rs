@@ -157,7 +157,7 @@ fn firmware(bar: u64, window: (u64, u64)) -> (Fake, usize) {
     fake.preset(gpu, 0x10, Width::Dword, half(0) | PREFETCH_64);
     fake.preset(gpu, 0x14, Width::Dword, half(4));
     fake.preset(gpu, 0x04, Width::Word, 0x6);
-    let low = (window.0 >> 16 & 0xfff0 | window.1 & 0xfff0_0000) as u32 | 0x0001_0001;
+    let low = (window.0 >> 16 & 0xfff0) as u32 | (window.1 & 0xfff0_0000) as u32 | 0x0001_0001;
     fake.preset(port, 0x24, Width::Dword, low);
     fake.preset(port, 0x28, Width::Dword, (window.0 >> 32) as u32);
     fake.preset(port, 0x2c, Width::Dword, (window.1 >> 32) as u32);

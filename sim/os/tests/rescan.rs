@@ -140,3 +140,28 @@ fn linux_6_12_places_everything_behind_found_ports_alike() {
 fn linux_7_3_places_everything_behind_found_ports_alike() {
     check("random73/x86-rescan.jsonl", Profile::Linux_7_3);
 }
+
+/// Looking again finds nothing new, and nothing that has an address moves.
+#[test]
+fn a_rescan_without_news_moves_nothing() {
+    for (file, profile) in
+        [("random/arm64-bars.jsonl", Profile::Linux_6_12), ("random73/arm64-bars.jsonl", Profile::Linux_7_3)]
+    {
+        for record in lines(file) {
+            let mut fake = bars::machine(&record);
+            let hosts = fake.hosts.clone();
+            let rules = profile.rules(RulesOptions::default());
+            let options = BootOptions::default();
+            let before = boot(&mut fake, &hosts, &rules, &options);
+            let mut after = before.clone();
+            rescan(&mut fake, &mut after, &rules, &options);
+            assert_eq!(before.functions.len(), after.functions.len());
+            for (old, new) in before.functions.iter().zip(&after.functions) {
+                for (number, (old, now)) in old.resources.iter().zip(&new.resources).enumerate() {
+                    let moved = old.is_assigned() && old.range() != now.range();
+                    assert!(!moved, "{} {number}: {old:x?} became {now:x?}", new.id);
+                }
+            }
+        }
+    }
+}

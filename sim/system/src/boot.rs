@@ -89,11 +89,11 @@ pub fn boot(machine: &Machine, settings: &KernelSettings, options: &BootOptions)
         machine.host_bridges.iter().map(|bridge| host_bridge(machine, bridge)).collect();
     let os_options = pci::BootOptions {
         reassign: options.reassign,
+        acs: settings.acs.setting(),
         platform: platform(machine),
         ..pci::BootOptions::default()
     };
     let tree = pci::boot(&mut registers, &bridges, &rules, &os_options);
-    pci::apply_acs(&tree, &mut registers, settings.acs.setting());
     let mut to_os = vec![None; machine.functions.node_count()];
     let mut to_machine = Vec::new();
     for (index, function) in tree.iter() {

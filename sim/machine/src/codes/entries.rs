@@ -159,11 +159,7 @@ entries! {
         "The link below a port is described by the port. A device states its own only when no port does."
         wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(link: (gen: 4), below: Device(part: "generic-gpu", link: (gen: 3)))])])"##
         right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(link: (gen: 4), below: Device(part: "generic-gpu"))])])"##;
-    LINK_ON_ROOT_BUS "M0308" "A device on a root bus has no link"
-        "Devices on a root bus are inside the CPU package. A device in a slot stands below a root port."
-        wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(devices: [(part: "generic-nic", link: (gen: 4))])])"##
-        right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(devices: [(part: "generic-nic")])])"##;
-    LINK_TO_NOTHING "M0309" "A link leads nowhere"
+    LINK_TO_NOTHING "M0308" "A link leads nowhere"
         "The port has a `link` but nothing `below`. An empty slot has no link; its port still exists."
         wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(link: (gen: 4))])])"##
         right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu"))])])"##;
@@ -317,8 +313,8 @@ entries! {
     NO_FUNCTION_ZERO "M0612" "A device without function 0 is not found"
         "An operating system looks for function 0 of each device first; when it does not answer, the \
          others are not looked for."
-        wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(id: "00:01.1", below: Device(part: "generic-gpu"))])])"##
-        right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(id: "00:01.0", below: Device(part: "generic-gpu")), (id: "00:01.1", below: Device(part: "generic-gpu"))])])"##;
+        wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu", id: "01:00.1"))])])"##
+        right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu", id: "01:00.0", functions: [(id: "01:00.1")]))])])"##;
     SYNTHETIC "M0701" "Not a synthetic machine"
         "A synthetic machine is one line: levels from the root down, separated by `:`, each a count and \
          what there are: `rc` root complexes, `sw` switches, then devices `gpu`, `nic`, `ssd`, joined \

@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 
 use crate::diagnostic::Diagnostic;
 
-pub(crate) use outline::{Path, Step};
+pub use outline::{Path, Step};
 pub use source::Source;
 pub use suggest::{list_words, nearest};
 

@@ -34,7 +34,7 @@ pub(crate) struct Item {
 
 /// A step from a value to one inside it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Step {
+pub enum Step {
     /// The field of that name.
     Field(&'static str),
     /// The list element of that index.
@@ -42,7 +42,7 @@ pub(crate) enum Step {
 }
 
 /// Writes steps as people do: `host_bridges[0].ports[1]`.
-pub(crate) struct Path<'a>(pub &'a [Step]);
+pub struct Path<'a>(pub &'a [Step]);
 
 impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

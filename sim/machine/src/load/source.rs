@@ -67,19 +67,24 @@ impl<'t> Source<'t> {
         leaf.span(&self.parsed)
     }
 
+    /// The characters that were read as `leaf`, quotation marks and escapes included.
+    pub fn literal<T>(&self, leaf: &Leaf<T>) -> Option<&str> {
+        self.parsed.get(self.leaf(leaf)?)
+    }
+
     /// True when something was left out of the text because it was not understood.
     pub fn has_holes(&self) -> bool {
         !self.holes.is_empty()
     }
 
     /// True when something was left out directly or deeper below `path`.
-    pub(crate) fn hole_below(&self, path: &[Step]) -> bool {
+    pub fn hole_below(&self, path: &[Step]) -> bool {
         let Some(span) = self.place(path) else { return self.has_holes() };
         self.holes.iter().any(|hole| span.start <= hole.start && hole.end <= span.end)
     }
 
     /// Where the value at `path` stands.
-    pub(crate) fn place(&self, path: &[Step]) -> Option<Range<usize>> {
+    pub fn place(&self, path: &[Step]) -> Option<Range<usize>> {
         let top = self.outline.as_ref()?;
         Some(top.find(&self.parsed, path).value.clone())
     }
@@ -97,7 +102,7 @@ impl<'t> Source<'t> {
     }
 
     /// A diagnostic about what stands at `path`; where there is no text, the message names the path.
-    pub(crate) fn diagnostic_at(&self, code: Code, path: &[Step], message: String) -> Diagnostic {
+    pub fn diagnostic_at(&self, code: Code, path: &[Step], message: String) -> Diagnostic {
         match self.place(path) {
             Some(span) => self.diagnostic(code, Some(opening(&self.parsed, span)), message),
             None if path.is_empty() => self.diagnostic(code, None, message),
@@ -134,7 +139,7 @@ impl<'t> Source<'t> {
     }
 
     /// Everything wrong with a leaf that was not understood, and what of it could be read.
-    pub(crate) fn explain<T: DeserializeOwned>(&self, leaf: &Leaf<T>, path: &[Step]) -> (Option<T>, Vec<Diagnostic>) {
+    pub fn explain<T: DeserializeOwned>(&self, leaf: &Leaf<T>, path: &[Step]) -> (Option<T>, Vec<Diagnostic>) {
         let Some(span) = self.leaf(leaf) else {
             let message = leaf.value.as_ref().err().cloned().unwrap_or_default();
             return (None, vec![self.diagnostic_at(crate::codes::WRONG_VALUE, path, message)]);

@@ -145,8 +145,10 @@ pub(super) fn check_ids(ctx: &mut Context, draft: &Draft) {
     for (id, function) in &seen {
         let zero = FunctionId { devfn: id.devfn & !7, ..*id };
         // Virtual functions, above 7 on a link, are found through the capability of their physical function.
-        let on_link = matches!(attachment(draft, *function), Some(Attachment::Link(_))) && id.devfn > 7;
-        if seen.contains_key(&zero) || last == Some(zero) || on_link {
+        let is_virtual = matches!(attachment(draft, *function), Some(Attachment::Link(_))) && id.devfn > 7;
+        // On root buses it is added, see `numbering`.
+        let on_root = parent(draft, *function).is_none();
+        if seen.contains_key(&zero) || last == Some(zero) || is_virtual || on_root {
             continue;
         }
         last = Some(zero);

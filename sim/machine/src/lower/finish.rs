@@ -97,7 +97,10 @@ fn name_functions(draft: &mut Draft) {
 /// The last part of a function's path; `ports` of the same kind come before it.
 fn own_name(draft: &Draft, function: FunctionIndex, ports: usize) -> String {
     match draft.functions[function].role {
-        Role::RootBusHead => "head".to_owned(),
+        Role::RootBusHead => match draft.functions[function].id {
+            Some(id) if draft.functions[function].inserted => format!("head{:02x}.{}", id.device(), id.function()),
+            _ => "head".to_owned(),
+        },
         Role::RootPort => format!("rp{ports}"),
         Role::SwitchUpstream(switch) => format!("sw{switch}"),
         Role::SwitchDownstream(_) => format!("p{ports}"),

@@ -10,6 +10,9 @@
 //! 5. Where the file gives any id, or a BAR's address, below a host bridge, firmware has run: every bus below it
 //!    is numbered, those that are not given in the gaps between those that are, and every bridge gets its
 //!    secondary and subordinate bus. Elsewhere bus numbers are left to the operating system.
+//! 6. Operating systems look for function 0 of a device before its others. Where a root bus lacks it beside a function
+//!    that is given, as where a source lists root ports only, an inserted function of class host bridge stands there,
+//!    as on real root buses.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +22,8 @@ use super::bus::{self, Bus, check_nesting, fix, hulls};
 use super::context::Context;
 use super::draft::Draft;
 use crate::codes;
-use crate::model::{BridgeFirmware, FunctionIndex, Role};
+use super::tree::{CLASS_HOST_BRIDGE, NO_ID, plain_function};
+use crate::model::{BridgeFirmware, Fact, Facts, Function, FunctionIndex, Role};
 
 /// Buses of a domain.
 const BUSES: usize = 256;
@@ -198,8 +202,35 @@ fn finish(ctx: &mut Context, draft: &mut Draft, host: &Host, next: Option<u8>) {
             draft.functions[bridge].firmware = Some(firmware);
         }
     }
+    insert_missing_zeros(draft, host);
     let functions = &mut draft.bridges[host.index].functions;
     functions.sort_by_key(|function| draft.functions[*function].id);
+}
+
+/// Adds function 0 of devices on the root bus that lack it.
+fn insert_missing_zeros(draft: &mut Draft, host: &Host) {
+    let ids: BTreeMap<FunctionId, FunctionIndex> = draft.bridges[host.index]
+        .functions
+        .iter()
+        .filter_map(|function| Some((draft.functions[*function].id?, *function)))
+        .collect();
+    let zero = |id: &FunctionId| FunctionId { devfn: id.devfn & !7, ..*id };
+    let missing: BTreeMap<FunctionId, FunctionIndex> =
+        ids.iter().map(|(id, beside)| (zero(id), *beside)).filter(|(zero, _)| !ids.contains_key(zero)).collect();
+    let cpu = draft.bridges[host.index].cpu.and_then(|cpu| draft.cpus[cpu].part.as_ref());
+    let pci = cpu.map_or(NO_ID, |part| part.root_bus_head.map_or(part.root_port, |head| head.id));
+    for (id, beside) in missing {
+        let function = Function {
+            id: Some(id),
+            class: CLASS_HOST_BRIDGE,
+            inserted: true,
+            assumed: Facts::from([Fact::Function]),
+            ..plain_function(host.index, Role::RootBusHead, pci)
+        };
+        let index = draft.functions.add_node(function);
+        draft.places.push(draft.places[beside.index()].clone());
+        draft.bridges[host.index].functions.push(index);
+    }
 }
 
 /// Gives the functions of one bus the device and function numbers they lack.

@@ -15,7 +15,7 @@ use crate::part::{CpuPart, PciId, SwitchPart};
 /// Class code of a PCI-to-PCI bridge.
 const CLASS_BRIDGE: u32 = 0x06_0400;
 /// Class code of a host bridge.
-const CLASS_HOST_BRIDGE: u32 = 0x06_0000;
+pub(super) const CLASS_HOST_BRIDGE: u32 = 0x06_0000;
 /// Stands for ids that are not known.
 pub(super) const NO_ID: PciId = PciId { vendor: 0, device: 0 };
 

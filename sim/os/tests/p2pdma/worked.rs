@@ -1,6 +1,6 @@
 //! Worked examples of distance, type and reasons.
 
-use peerbus_os::p2pdma::{Warning, warnings};
+use peerbus_os::p2pdma::{Warning, advice, warnings};
 use peerbus_os::pci::{BusIndex, FunctionIndex, PcieType};
 use peerbus_os::{CpuIdentity, MapType, Profile};
 
@@ -253,4 +253,28 @@ fn the_table_is_named_only_for_redirected_paths_and_whatever_verbose_says() {
     check((e.direct, e.second), false, &[]);
     check((e.direct, e.second), true, &[Warning::NoSharedBridge]);
     check((e.direct, e.direct_1), true, &[]);
+}
+
+#[test]
+fn the_kernels_list_of_names_ends_inside_the_tenth() {
+    let mut machine = Machine::default();
+    let mut bus = machine.host(0, 0);
+    let mut path = Vec::new();
+    for number in 1..=11 {
+        let (port, below) = machine.bridge(bus, 1, PcieType::Downstream, number);
+        machine.set_acs(port, 0x04);
+        path.push(port);
+        bus = below;
+    }
+    let resolution = machine.resolve(&INTEL, Profile::Linux_6_12, path[10], path[0]);
+    assert_eq!((resolution.distance, resolution.redirecting().len()), (10, 11));
+    let check = |count: usize, length, end: &str| {
+        let text = advice(&machine.tree, &path[..count]);
+        assert!(text.len() == length && text.ends_with(end), "{text}");
+    };
+    check(0, 0, "");
+    check(1, 12, "0000:00:01.0");
+    check(9, 9 * 13 - 1, ";0000:08:01.0");
+    check(10, 127, ";0000:09:01");
+    check(11, 127, ";0000:09:01");
 }

@@ -6,4 +6,5 @@ mod boot;
 mod build;
 mod p2p;
 mod plan;
+mod run;
 mod shipped;

@@ -203,7 +203,8 @@ impl Builder<'_, '_> {
         }
         let link = Link { generation, lanes, most };
         if link.assumed().is_some() {
-            let text = "the speed or width of its link is not stated; taken as the best that both ends support";
+            let text =
+                "the speed or width of its link is not stated; taken as the best that both ends support";
             self.note(listed.id, text);
         }
         link
@@ -220,7 +221,8 @@ struct Link {
 impl Link {
     fn stated(&self) -> Option<file::Link> {
         let nothing = self.generation.is_none() && self.lanes.is_none();
-        let link = file::Link { generation: self.generation.map(Leaf::new), lanes: self.lanes.map(Leaf::new) };
+        let link =
+            file::Link { generation: self.generation.map(Leaf::new), lanes: self.lanes.map(Leaf::new) };
         (!nothing).then_some(link)
     }
 

@@ -241,7 +241,9 @@ fn unknown_links_are_left_open() {
 /// Where no port states the link, the device does: one without a link would be inside the CPU's package.
 #[test]
 fn devices_behind_invisible_ports_always_have_a_link() {
-    let gpu = |id: &str| format!(r#"<pci busid="{id}" class="0x030200" vendor="0x10de" device="0x20b5" link_speed=""/>"#);
+    let gpu = |id: &str| {
+        format!(r#"<pci busid="{id}" class="0x030200" vendor="0x10de" device="0x20b5" link_speed=""/>"#)
+    };
     let import = import_below_rome(&[gpu("0001:00:00.0"), gpu("0002:00:00.0")].concat()).ok();
     let bridges = import.as_ref().map_or(&[][..], |import| &import.machine.host_bridges);
     let devices: Vec<_> = bridges.iter().flat_map(|bridge| &bridge.devices).collect();

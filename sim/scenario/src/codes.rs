@@ -1,0 +1,131 @@
+//! Codes of what can be wrong with a scenario: S01xx workloads and names; S02xx machines; S03xx expectations.
+//!
+//! Texts that cannot be read at all have the codes of [`peerbus_machine::codes`], as machine files do. The rules
+//! of that catalogue hold: codes are stable, and the tests load every example.
+
+use peerbus_machine::codes::Entry;
+use peerbus_machine::diagnostic::Code;
+
+/// The entry of `code`, in upper or lower case: one of this crate or of [`peerbus_machine::codes`].
+pub fn explain(code: &str) -> Option<&'static Entry> {
+    let own = ENTRIES.iter().find(|entry| entry.code.0.eq_ignore_ascii_case(code));
+    own.or_else(|| peerbus_machine::codes::explain(code))
+}
+
+macro_rules! entries {
+    ($($name:ident $code:literal $title:literal $explanation:literal wrong $wrong:literal right $right:literal;)*) => {
+        $(#[doc = $title] pub const $name: Code = Code($code);)*
+
+        /// All entries, in order of their codes. The examples' machine has two GPUs and an SSD below one switch,
+        /// and a device on the root bus.
+        pub const ENTRIES: &[Entry] = &[
+            $(Entry { code: $name, title: $title, explanation: $explanation, wrong: $wrong, right: $right },)*
+        ];
+    };
+}
+
+entries! {
+    MISSING_FIELD "S0101" "A required field is missing"
+        "A scenario needs a machine; a workload needs a name, the devices it runs between and how much it moves. \
+         Everything else has a default, which the schema describes."
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "peer", from: "gpu0", to: "gpu1")])"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "peer", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
+    NO_WORKLOADS "S0102" "There is nothing to run"
+        "A scenario has at least one workload. With variants, each of them has: its own or those of the file."
+        wrong r##"(machine: "m.ron")"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "peer", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
+    WRONG_NAME "S0103" "A name cannot be used in conditions"
+        "Names of workloads and variants become parts of conditions, where `.`, `/`, `*` and blanks have a \
+         meaning. They consist of letters, digits, `-` and `_`."
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a/b", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a-b", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
+    DUPLICATE_NAME "S0104" "Two things have the same name"
+        "Reports and conditions tell workloads, and variants, by their names. The sizes of one HostDma are part of \
+         its flows' names, so they differ too."
+        wrong r##"(machine: "m.ron", variants: [(name: "x"), (name: "x")], workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", variants: [(name: "x"), (name: "y")], workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
+    UNKNOWN_DEVICE "S0105" "The machine has no such device"
+        "Devices are named by their short name (`gpu0`) or their path (`host0/rp0/sw0/p1/gpu0`); `*` stands for any \
+         characters. `peerbus plan` lists the devices of a machine."
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu7", bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
+    SEVERAL_DEVICES "S0106" "One device belongs here, and several are named"
+        "A copy has one source and one destination, and a HostDma one device. PairMatrix and AllToAll take any \
+         number of devices."
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "*", bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "*1", bytes: "1MiB")])"##;
+    SAME_DEVICE "S0107" "Source and destination are the same device"
+        "A copy inside a device crosses no link, so there is nothing to simulate."
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu0", bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
+    TOO_FEW_DEVICES "S0108" "Pairs need two devices"
+        "PairMatrix and AllToAll run between every two of their devices; their patterns must name two at least."
+        wrong r##"(machine: "m.ron", workloads: [PairMatrix(name: "a", devices: ["gpu0"], bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", workloads: [PairMatrix(name: "a", devices: ["gpu*"], bytes: "1MiB")])"##;
+    NO_LINK "S0109" "The device has no link"
+        "A device on a root bus is part of the CPU. It has no PCIe link that traffic could cross."
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "inside0", bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
+    NO_MEMORY_BAR "S0110" "The device has no memory that others can reach"
+        "Peers reach a device's memory through a base address register. The end that does not move the data (the \
+         destination for `engine: Writer`, the source for `Reader`) needs one, unless `refused: Stage` sends the \
+         data through host memory."
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "mute0", bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "mute0", to: "gpu0", bytes: "1MiB")])"##;
+    WRONG_SIZE "S0111" "The size is out of range"
+        "`bytes` is 1 B to 1 PiB and `chunk` 1 B to 1 GiB. Transfers of a HostDma have 1 B to 4 MiB, and one size \
+         at least is needed. `dma_shift` is at most 1 PiB, so that shifted addresses stay within 64 bits."
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: 0)])"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1B")])"##;
+    WRONG_COUNT "S0112" "The number is out of range"
+        "A HostDma makes at least one transfer of each size, has 1 to 4096 of them under way, and moves at most \
+         1 PiB per size. The share of `Flat` is 1 to 1,000,000 parts per million."
+        wrong r##"(machine: "m.ron", workloads: [HostDma(name: "a", device: "ssd0", direction: Read, sizes: ["4KiB"], transfers: 0)])"##
+        right r##"(machine: "m.ron", workloads: [HostDma(name: "a", device: "ssd0", direction: Read, sizes: ["4KiB"], transfers: 100)])"##;
+    UNKNOWN_CPU "S0113" "The machine has no such CPU"
+        "`cpu` is an index into the machine's CPUs, from 0. Without it, the memory of the device's own CPU is used."
+        wrong r##"(machine: "m.ron", workloads: [HostDma(name: "a", device: "ssd0", direction: Read, sizes: ["4KiB"], cpu: 4)])"##
+        right r##"(machine: "m.ron", workloads: [HostDma(name: "a", device: "ssd0", direction: Read, sizes: ["4KiB"], cpu: 0)])"##;
+    WRONG_TIME "S0114" "The time is out of range"
+        "Simulated time is counted in picoseconds and a run starts at 0; a flow that starts later than 1000 s is \
+         a mistake in the unit."
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB", start: "5000s")])"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB", start: "5us")])"##;
+    MACHINE_MISSING "S0201" "The machine file cannot be read"
+        "A machine is named by the path of its file, seen from where the program runs or from the scenario file, or \
+         is a synthetic form such as `2rc:2sw:4gpu@gen5x16`."
+        wrong r##"(machine: "absent.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
+    MACHINE_BROKEN "S0202" "The machine has problems"
+        "The scenario's machine could be read, but not used. Its own problems are reported beside this one."
+        wrong r##"(machine: "broken.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
+    CONDITION_SYNTAX "S0301" "The condition is not understood"
+        "A condition compares two values, `flow.NAME.throughput >= 24GB/s`, with ==, !=, <, <=, >, >=, contains, or \
+         `a ~ b within 5%`. A number may stand before a value, `0.9 * flow.NAME.throughput`. One side at least is \
+         measured by the run."
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.a.throughput => 1GB/s"])"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.a.throughput >= 1GB/s"])"##;
+    CONDITION_VALUE "S0302" "No such value is measured"
+        "Flows have throughput, latency.p50, latency.p99, bytes, delivered, refused, duration, start, end, map_type, \
+         distance, dma_kind, refusal, staged, limited_by and path; matrices have min, max and mean of their flows' \
+         throughputs; kinds of errors have count and bytes, and `errors` counts them all."
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.a.speed >= 1GB/s"])"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.a.throughput >= 1GB/s"])"##;
+    CONDITION_KINDS "S0303" "These values cannot be compared"
+        "Both sides must be of the same kind: rates with rates, times with times, sizes with sizes. Texts are equal, \
+         unequal, or contain another; lists contain a text."
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.a.throughput >= 24"])"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.a.throughput >= 24GB/s"])"##;
+    CONDITION_NAME "S0304" "The scenario makes no such flow"
+        "A copy makes a flow of its name; PairMatrix and AllToAll make `NAME.FROM.TO`, HostDma `NAME.SIZE`, with \
+         `.read` and `.write` behind it for ReadWrite. A variant stands in front, `VARIANT/NAME`; without it, all \
+         variants are meant. `*` stands for any characters. A kind of error must be one that runs report."
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.b.refused == 0B"])"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.a.refused == 0B"])"##;
+    CONDITION_PAIRS "S0305" "The sides of the condition do not fit each other"
+        "Where both sides name several flows, those are compared whose `*` stand for the same, and those without a \
+         variant in the same variant. Each side must have as many `*`, and every flow a counterpart."
+        wrong r##"(machine: "m.ron", workloads: [PairMatrix(name: "a", devices: ["gpu*"], bytes: "1MiB")], expect: ["flow.a.*.*.bytes == flow.a.*.bytes"])"##
+        right r##"(machine: "m.ron", workloads: [PairMatrix(name: "a", devices: ["gpu*"], bytes: "1MiB")], expect: ["flow.a.*.bytes == flow.a.*.delivered"])"##;
+}

@@ -1,0 +1,280 @@
+//! From the text of a scenario to what runs: machines, workloads per variant, conditions.
+//!
+//! [`load`] reports everything that is wrong, in the scenario and in its machines, each with its place. What it
+//! returns without errors can be run: names are distinct, devices exist and conditions speak of flows that are made.
+
+mod context;
+mod fit;
+mod literal;
+mod machines;
+mod workload;
+
+use std::sync::Arc;
+
+use peerbus_fabric::LinkLayer;
+use peerbus_machine::diagnostic::{Diagnostic, any_error, sort};
+use peerbus_machine::file::Leaf;
+use peerbus_machine::load::read;
+use peerbus_machine::{Catalogue, Machine};
+use peerbus_system::expand;
+use peerbus_system::kernel::KernelSettings;
+use peerbus_system::run::RunInput;
+use peerbus_system::workload::Workload;
+
+use crate::expect::{self, Condition, Names};
+use crate::run::CellInput;
+use crate::{codes, file};
+use context::{Context, Place};
+use literal::offset_in;
+use machines::Machines;
+pub use machines::Provider;
+use workload::Placed;
+
+/// A scenario, ready to run.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// Path of the scenario file as given.
+    pub file: String,
+    /// First comment lines of the file: what it shows.
+    pub description: String,
+    /// Machine as the file names it; several, separated by commas, where variants name others.
+    pub machine: String,
+    /// Seed.
+    pub seed: u64,
+    /// One per variant, in the order of the file; one with an empty name in a scenario without variants.
+    pub cells: Vec<CellInput>,
+    /// Conditions, in the order of the file.
+    pub expectations: Vec<Condition>,
+}
+
+/// Reads a scenario, RON or JSON (by the extension of `file_name`, or else by its first character), and the machines
+/// it names. `provider` reads files: a machine's path is tried as it is and then beside the scenario file. All
+/// problems are returned, the scenario's and the machines'; without errors, so is the scenario.
+pub fn load(
+    text: &str,
+    file_name: &str,
+    provider: &Provider<'_>,
+    catalogue: &Catalogue,
+) -> (Option<Loaded>, Vec<Diagnostic>) {
+    let reading = read::<file::Scenario>(text, file_name);
+    let mut context = Context { source: &reading.source, diagnostics: reading.diagnostics };
+    let mut machines = Machines::new(provider, catalogue, file_name);
+    let loaded = reading.value.map(|scenario| lower(&mut context, &scenario, &mut machines));
+    let mut diagnostics = context.diagnostics;
+    sort(&mut diagnostics);
+    let described = |loaded| Loaded { description: description(text), file: file_name.to_owned(), ..loaded };
+    (loaded.filter(|_| !any_error(&diagnostics)).map(described), diagnostics)
+}
+
+/// The comment lines at the beginning of `text`, without their marks.
+fn description(text: &str) -> String {
+    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    let comments = lines.skip_while(|line| line.is_empty()).map_while(|line| line.strip_prefix("//"));
+    let words: Vec<&str> = comments.map(str::trim).collect();
+    words.join("\n").trim().to_owned()
+}
+
+/// What the file says for all variants.
+struct Common {
+    machine: Option<(String, Place)>,
+    kernel: KernelSettings,
+    link_layer: LinkLayer,
+    workloads: Vec<Placed>,
+    seed: u64,
+}
+
+fn lower(context: &mut Context<'_>, scenario: &file::Scenario, machines: &mut Machines<'_>) -> Loaded {
+    let top = Place::default();
+    let common = Common {
+        machine: machine_name(context, &scenario.machine, &top),
+        kernel: context.kernel(&scenario.kernel, &top, KernelSettings::default()),
+        link_layer: context.link_layer(&scenario.link_layer, &top, LinkLayer::ByRule),
+        workloads: context.workloads(&scenario.workloads, &top),
+        seed: context.take(&scenario.seed, &top, "seed", "a whole number").unwrap_or_default(),
+    };
+    context.completeness(scenario);
+    let cells = if scenario.variants.is_empty() {
+        let machine = common.machine.as_ref().and_then(|(name, place)| machines.get(context, name, place));
+        let name = common.machine.as_ref().map(|(name, _)| name.clone()).unwrap_or_default();
+        vec![cell(context, String::new(), name, machine, &common, common.workloads.clone())]
+    } else {
+        variants(context, &scenario.variants, &common, machines)
+    };
+    let expectations = context.expectations(&scenario.expect, &cells);
+    let cells: Vec<CellInput> = cells.into_iter().flatten().collect();
+    Loaded {
+        file: String::new(),
+        description: String::new(),
+        machine: machine_names(&cells),
+        seed: common.seed,
+        cells,
+        expectations,
+    }
+}
+
+fn machine_name(context: &mut Context<'_>, leaf: &Option<Leaf<String>>, place: &Place) -> Option<(String, Place)> {
+    let name = context.take(leaf, place, "machine", "the path of a machine file")?;
+    Some((name, place.field("machine")))
+}
+
+fn machine_names(cells: &[CellInput]) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for cell in cells {
+        if !names.contains(&cell.machine_name.as_str()) {
+            names.push(&cell.machine_name);
+        }
+    }
+    names.join(", ")
+}
+
+fn variants(
+    context: &mut Context<'_>,
+    given: &[file::Variant],
+    common: &Common,
+    machines: &mut Machines<'_>,
+) -> Vec<Option<CellInput>> {
+    let names: Vec<_> = given.iter().map(|variant| variant.name.as_ref()).collect();
+    context.distinct(&names, "variant", |index| Place::default().element("variants", index).field("name"));
+    let mut cells = Vec::new();
+    for (index, variant) in given.iter().enumerate() {
+        let place = Place::default().element("variants", index);
+        let name = context.name(&variant.name, &place);
+        let machine_name = machine_name(context, &variant.machine, &place).or_else(|| common.machine.clone());
+        let own = Common {
+            kernel: context.kernel(&variant.kernel, &place, common.kernel),
+            link_layer: context.link_layer(&variant.link_layer, &place, common.link_layer),
+            workloads: Vec::new(),
+            seed: common.seed,
+            machine: None,
+        };
+        let workloads = match &variant.workloads {
+            Some(workloads) => context.workloads(workloads, &place),
+            None => common.workloads.clone(),
+        };
+        let machine = machine_name.as_ref().and_then(|(name, place)| machines.get(context, name, place));
+        let machine_name = machine_name.map(|(name, _)| name).unwrap_or_default();
+        cells.push(name.and_then(|name| cell(context, name, machine_name, machine, &own, workloads)));
+    }
+    cells
+}
+
+/// One run; `None` when its machine cannot be used.
+fn cell(
+    context: &mut Context<'_>,
+    variant: String,
+    machine_name: String,
+    machine: Option<Arc<Machine>>,
+    settings: &Common,
+    workloads: Vec<Placed>,
+) -> Option<CellInput> {
+    let machine = machine?;
+    for placed in &workloads {
+        context.fit(placed, &machine);
+    }
+    let input = RunInput {
+        kernel: settings.kernel,
+        link_layer: settings.link_layer,
+        workloads: workloads.into_iter().map(|placed| placed.workload).collect(),
+        seed: settings.seed,
+        scaling: Vec::new(),
+    };
+    Some(CellInput { variant, machine_name, machine, input })
+}
+
+impl Context<'_> {
+    /// Every run has a machine and something to do.
+    fn completeness(&mut self, scenario: &file::Scenario) {
+        let top = Place::default();
+        let all_have = |has: fn(&file::Variant) -> bool| !scenario.variants.is_empty() && scenario.variants.iter().all(has);
+        if self.hole_below(&top) {
+            return;
+        }
+        if scenario.machine.is_none() && !all_have(|variant| variant.machine.is_some()) {
+            self.missing(&top, "machine", "the path of a machine file");
+        }
+        if scenario.workloads.is_empty() && !all_have(|variant| variant.workloads.is_some()) {
+            let help = "add `workloads:` with a list of Copy, PairMatrix, AllToAll or HostDma";
+            self.error(codes::NO_WORKLOADS, &top, "the scenario runs nothing".to_owned(), help);
+        }
+        for (index, variant) in scenario.variants.iter().enumerate() {
+            if variant.workloads.as_ref().is_some_and(Vec::is_empty) {
+                let place = top.element("variants", index).field("workloads");
+                let help = "list workloads, or drop the field to run those of the file";
+                self.error(codes::NO_WORKLOADS, &place, "this variant runs nothing".to_owned(), help);
+            }
+        }
+    }
+
+    /// The settings at `kernel` of `place`; what is not named stays as in `base`.
+    fn kernel(&mut self, given: &Option<file::Kernel>, place: &Place, base: KernelSettings) -> KernelSettings {
+        let Some(given) = given else { return base };
+        let place = place.field("kernel");
+        KernelSettings {
+            profile: self.take(&given.profile, &place, "profile", "the name of a kernel").unwrap_or(base.profile),
+            acs: self.take(&given.acs, &place, "acs", "FirmwareDefault, Off or On").unwrap_or(base.acs),
+        }
+    }
+
+    fn link_layer(&mut self, given: &Option<Leaf<file::LinkLayer>>, place: &Place, base: LinkLayer) -> LinkLayer {
+        match self.take(given, place, "link_layer", "ByRule or Flat(share_ppm: 918526)") {
+            None => base,
+            Some(file::LinkLayer::ByRule) => LinkLayer::ByRule,
+            Some(file::LinkLayer::Flat { share_ppm }) => {
+                if !(1..=1_000_000).contains(&share_ppm) {
+                    let message = format!("a share of {share_ppm} parts per million is out of range");
+                    self.error(codes::WRONG_COUNT, &place.field("link_layer"), message, "write 1 to 1000000");
+                }
+                LinkLayer::Flat { share_ppm }
+            }
+        }
+    }
+
+    /// The conditions. Their names are checked when all `cells` are known; else names may be missing for other
+    /// reasons.
+    fn expectations(&mut self, given: &[Leaf<String>], cells: &[Option<CellInput>]) -> Vec<Condition> {
+        let complete = !any_error(&self.diagnostics) && cells.iter().all(Option::is_some);
+        let names: Vec<Names> = cells.iter().flatten().map(names).collect();
+        let mut conditions = Vec::new();
+        for (index, leaf) in given.iter().enumerate() {
+            let place = Place::default().element("expect", index);
+            let Some(text) = self.read(leaf, &place, "a condition, such as \"flow.peer.throughput >= 24GB/s\"") else {
+                continue;
+            };
+            let problems = match expect::parse(&text) {
+                Ok(condition) => {
+                    let problems = if complete { expect::check(&condition, &names) } else { Vec::new() };
+                    conditions.push(condition);
+                    problems
+                }
+                Err(problem) => vec![problem],
+            };
+            for problem in problems {
+                let span = self.inside(leaf, &problem.span);
+                self.error_in(problem.code, span, &place, problem.message, problem.help);
+            }
+        }
+        conditions
+    }
+
+    /// Where bytes of a string's content stand in the parsed text.
+    fn inside(&self, leaf: &Leaf<String>, content: &std::ops::Range<usize>) -> Option<std::ops::Range<usize>> {
+        let (start, literal) = (self.source.leaf(leaf)?.start, self.source.literal(leaf)?);
+        let (from, to) = (offset_in(literal, content.start), offset_in(literal, content.end));
+        Some(start + from..start + to.max(from))
+    }
+}
+
+/// The flows and matrices that a run makes.
+fn names(cell: &CellInput) -> Names {
+    let matrix = |workload: &Workload| match workload {
+        Workload::PairMatrix(matrix) => Some(matrix.name.clone()),
+        Workload::AllToAll(exchange) => Some(exchange.name.clone()),
+        Workload::Copy(_) | Workload::HostDma(_) => None,
+    };
+    let flows = expand::flows(&cell.machine, &cell.input.workloads);
+    Names {
+        variant: cell.variant.clone(),
+        flows: flows.into_iter().map(|flow| flow.name).collect(),
+        matrices: cell.input.workloads.iter().filter_map(matrix).collect(),
+    }
+}

@@ -1,0 +1,273 @@
+//! Workloads as written → [`peerbus_system::workload`], with every value checked that needs no machine.
+
+use std::ops::RangeInclusive;
+
+use peerbus_machine::file::Leaf;
+use peerbus_system::workload::{AllToAll, Copy, HostDma, PairMatrix, Workload};
+use peerbus_units::{Bytes, Picos};
+
+use super::context::{Context, Place};
+use crate::{codes, file};
+
+const PIB: u64 = 1 << 50;
+const LARGEST_CHUNK: u64 = 1 << 30;
+const LARGEST_TRANSFER: u64 = 4 << 20;
+const MOST_OUTSTANDING: u32 = 4096;
+/// 1000 s.
+const LATEST_START: Picos = Picos(1_000_000_000_000_000);
+const DEFAULT_CHUNK: Bytes = Bytes::mib(2);
+const DEFAULT_TRANSFERS: u64 = 10_000;
+const DEFAULT_OUTSTANDING: u32 = 64;
+
+/// A workload and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Placed {
+    pub workload: Workload,
+    pub place: Place,
+}
+
+impl Context<'_> {
+    /// The workloads of the list at `workloads` of `holder`; those that are wrong are missing.
+    pub fn workloads(&mut self, given: &[file::Workload], holder: &Place) -> Vec<Placed> {
+        let mut placed = Vec::new();
+        for (index, item) in given.iter().enumerate() {
+            let place = holder.element("workloads", index);
+            let workload = match item {
+                file::Workload::Copy(copy) => self.copy(copy, &place).map(Workload::Copy),
+                file::Workload::PairMatrix(matrix) => self.pair_matrix(matrix, &place).map(Workload::PairMatrix),
+                file::Workload::AllToAll(exchange) => self.all_to_all(exchange, &place).map(Workload::AllToAll),
+                file::Workload::HostDma(dma) => self.host_dma(dma, &place).map(Workload::HostDma),
+            };
+            placed.extend(workload.map(|workload| Placed { workload, place }));
+        }
+        let names: Vec<_> = given.iter().map(file::Workload::name).collect();
+        self.distinct(&names, "workload", |index| holder.element("workloads", index).field("name"));
+        placed
+    }
+
+    /// Reports names that were given before.
+    pub fn distinct(&mut self, names: &[Option<&Leaf<String>>], what: &str, place: impl Fn(usize) -> Place) {
+        for (index, name) in names.iter().enumerate() {
+            let Some(name) = name.and_then(Leaf::get) else { continue };
+            let before = names[..index].iter().flatten().any(|other| other.get() == Some(name));
+            if before {
+                let message = format!("there are two {what}s called `{name}`");
+                self.error(codes::DUPLICATE_NAME, &place(index), message, "give each its own name");
+            }
+        }
+    }
+
+    /// The name of what stands at `place`.
+    pub fn name(&mut self, leaf: &Option<Leaf<String>>, place: &Place) -> Option<String> {
+        let name = self.require(leaf, place, "name", "a name, such as \"peer\"")?;
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if !name.is_empty() && name.chars().all(fits) {
+            return Some(name);
+        }
+        let message = format!("`{name}` cannot be a name");
+        self.error(codes::WRONG_NAME, &place.field("name"), message, "use letters, digits, `-` and `_`");
+        None
+    }
+
+    fn copy(&mut self, given: &file::Copy, place: &Place) -> Option<Copy> {
+        let name = self.name(&given.name, place);
+        let from = self.require(&given.from, place, "from", "a device, such as \"gpu0\"");
+        let to = self.require(&given.to, place, "to", "a device, such as \"gpu1\"");
+        let bytes = self.bytes(&given.bytes, place);
+        let chunk = self.chunk(&given.chunk, place);
+        let engine = self.choice(&given.engine, place, "engine");
+        let refused = self.choice(&given.refused, place, "refused");
+        let start = match &given.start {
+            None => Some(Picos::ZERO),
+            given => self.take(given, place, "start", "a time such as \"5us\"").filter(|start| self.start(*start, place)),
+        };
+        let dma_shift = match &given.dma_shift {
+            None => Some(Bytes::ZERO),
+            given => self.size(given, place, "dma_shift", 0..=PIB),
+        };
+        Some(Copy {
+            name: name?,
+            from: from?,
+            to: to?,
+            bytes: bytes?,
+            chunk: chunk?,
+            engine: engine?,
+            refused: refused?,
+            start: start?,
+            dma_shift: dma_shift?,
+        })
+    }
+
+    fn pair_matrix(&mut self, given: &file::PairMatrix, place: &Place) -> Option<PairMatrix> {
+        let name = self.name(&given.name, place);
+        let devices = self.devices(&given.devices, place);
+        let bytes = self.bytes(&given.bytes, place);
+        let chunk = self.chunk(&given.chunk, place);
+        let engine = self.choice(&given.engine, place, "engine");
+        let refused = self.choice(&given.refused, place, "refused");
+        let concurrency = self.choice(&given.concurrency, place, "concurrency");
+        Some(PairMatrix {
+            name: name?,
+            devices: devices?,
+            bytes: bytes?,
+            chunk: chunk?,
+            engine: engine?,
+            refused: refused?,
+            concurrency: concurrency?,
+        })
+    }
+
+    fn all_to_all(&mut self, given: &file::AllToAll, place: &Place) -> Option<AllToAll> {
+        let name = self.name(&given.name, place);
+        let devices = self.devices(&given.devices, place);
+        let bytes = self.bytes(&given.bytes, place);
+        let chunk = self.chunk(&given.chunk, place);
+        let engine = self.choice(&given.engine, place, "engine");
+        let refused = self.choice(&given.refused, place, "refused");
+        Some(AllToAll {
+            name: name?,
+            devices: devices?,
+            bytes: bytes?,
+            chunk: chunk?,
+            engine: engine?,
+            refused: refused?,
+        })
+    }
+
+    fn host_dma(&mut self, given: &file::HostDma, place: &Place) -> Option<HostDma> {
+        let name = self.name(&given.name, place);
+        let device = self.require(&given.device, place, "device", "a device, such as \"nic0\"");
+        let direction = self.require(&given.direction, place, "direction", "Read, Write or ReadWrite");
+        let sizes = self.sizes(&given.sizes, place);
+        let transfers = self.count(&given.transfers, place, "transfers", 1..=u64::MAX, DEFAULT_TRANSFERS);
+        let outstanding =
+            self.count(&given.outstanding, place, "outstanding", 1..=MOST_OUTSTANDING, DEFAULT_OUTSTANDING);
+        let cpu = match &given.cpu {
+            None => Some(None),
+            given => self.take(given, place, "cpu", "the index of a CPU, from 0").map(Some),
+        };
+        let (sizes, transfers) = (sizes?, transfers?);
+        if let Some(size) = sizes.iter().find(|size| size.0.saturating_mul(transfers) > PIB) {
+            let message = format!("{transfers} transfers of {size} are more than 1PiB");
+            self.error(codes::WRONG_COUNT, &place.field("transfers"), message, "make fewer transfers");
+            return None;
+        }
+        Some(HostDma {
+            name: name?,
+            device: device?,
+            direction: direction?,
+            sizes,
+            transfers,
+            outstanding: outstanding?,
+            cpu: cpu?,
+        })
+    }
+
+    fn devices(&mut self, given: &[Leaf<String>], place: &Place) -> Option<Vec<String>> {
+        let read = |(index, leaf)| self.read(leaf, &place.element("devices", index), "a device, such as \"gpu*\"");
+        let devices: Vec<Option<String>> = given.iter().enumerate().map(read).collect();
+        if devices.is_empty() && !self.hole_below(place) {
+            self.missing(place, "devices", "a list of devices, such as [\"gpu*\"]");
+        }
+        if devices.is_empty() { None } else { devices.into_iter().collect() }
+    }
+
+    fn sizes(&mut self, given: &[Leaf<Bytes>], place: &Place) -> Option<Vec<Bytes>> {
+        if given.is_empty() {
+            if !self.hole_below(place) {
+                self.missing(place, "sizes", "a list of sizes, such as [\"64B\", \"4KiB\"]");
+            }
+            return None;
+        }
+        let mut sizes = Vec::new();
+        for (index, leaf) in given.iter().enumerate() {
+            let at = place.element("sizes", index);
+            let size = self.read(leaf, &at, "a size such as \"4KiB\"");
+            let size = size.filter(|size| self.size_fits(*size, &at, "a transfer", &(1..=LARGEST_TRANSFER)));
+            let Some(size) = size else { continue };
+            if sizes.contains(&size) {
+                let message = format!("the size {size} is given twice");
+                self.error(codes::DUPLICATE_NAME, &at, message, "flows are named by their size: drop one");
+            }
+            sizes.push(size);
+        }
+        (sizes.len() == given.len()).then_some(sizes)
+    }
+
+    fn bytes(&mut self, given: &Option<Leaf<Bytes>>, place: &Place) -> Option<Bytes> {
+        if given.is_none() && !self.hole_below(place) {
+            self.missing(place, "bytes", "a size such as \"1GiB\"");
+        }
+        self.size(given, place, "bytes", 1..=PIB)
+    }
+
+    fn chunk(&mut self, given: &Option<Leaf<Bytes>>, place: &Place) -> Option<Bytes> {
+        match given {
+            None => Some(DEFAULT_CHUNK),
+            given => self.size(given, place, "chunk", 1..=LARGEST_CHUNK),
+        }
+    }
+
+    fn size(
+        &mut self,
+        given: &Option<Leaf<Bytes>>,
+        place: &Place,
+        name: &'static str,
+        range: RangeInclusive<u64>,
+    ) -> Option<Bytes> {
+        let size = self.take(given, place, name, "a size such as \"2MiB\"")?;
+        self.size_fits(size, &place.field(name), &format!("`{name}`"), &range).then_some(size)
+    }
+
+    fn size_fits(&mut self, size: Bytes, place: &Place, what: &str, range: &RangeInclusive<u64>) -> bool {
+        let fits = range.contains(&size.0);
+        if !fits {
+            let help = format!("write {} to {}", Bytes(*range.start()), Bytes(*range.end()));
+            self.error(codes::WRONG_SIZE, place, format!("{what} of {size} is out of range"), help);
+        }
+        fits
+    }
+
+    fn start(&mut self, start: Picos, place: &Place) -> bool {
+        let fits = start <= LATEST_START;
+        if !fits {
+            let message = format!("a start at {start} is out of range");
+            self.error(codes::WRONG_TIME, &place.field("start"), message, format!("write 0s to {LATEST_START}"));
+        }
+        fits
+    }
+
+    fn count<T>(
+        &mut self,
+        given: &Option<Leaf<T>>,
+        place: &Place,
+        name: &'static str,
+        range: RangeInclusive<T>,
+        default: T,
+    ) -> Option<T>
+    where
+        T: std::marker::Copy + PartialOrd + std::fmt::Display + serde::de::DeserializeOwned,
+    {
+        if given.is_none() {
+            return Some(default);
+        }
+        let count = self.take(given, place, name, "a whole number")?;
+        if range.contains(&count) {
+            return Some(count);
+        }
+        let message = format!("`{name}` of {count} is out of range");
+        let help = format!("write {} to {}", range.start(), range.end());
+        self.error(codes::WRONG_COUNT, &place.field(name), message, help);
+        None
+    }
+
+    fn choice<T>(&mut self, given: &Option<Leaf<T>>, place: &Place, name: &'static str) -> Option<T>
+    where
+        T: Default + Clone + serde::de::DeserializeOwned,
+    {
+        match given {
+            None => Some(T::default()),
+            given => self.take(given, place, name, "one of its choices"),
+        }
+    }
+}
