@@ -96,7 +96,9 @@ impl Catalogue {
 
     /// All private interconnects.
     pub fn interconnects(&self) -> impl Iterator<Item = &InterconnectPart> {
-        self.parts.iter().filter_map(|part| if let Part::Interconnect(part) = part { Some(part) } else { None })
+        self.parts
+            .iter()
+            .filter_map(|part| if let Part::Interconnect(part) = part { Some(part) } else { None })
     }
 
     /// The CPU with that id.
@@ -162,7 +164,8 @@ impl Catalogue {
 
     /// True when [`Catalogue::cpu_by_identity`] knows exactly this model.
     pub fn knows_cpu(&self, vendor: &str, family: u32, model: u32) -> bool {
-        let knows = |part: &CpuPart| part.vendor == vendor && part.family == family && part.models.contains(&model);
+        let knows =
+            |part: &CpuPart| part.vendor == vendor && part.family == family && part.models.contains(&model);
         self.cpus().any(knows)
     }
 

@@ -8,6 +8,7 @@ pub mod catalogue;
 pub mod codes;
 pub mod diagnostic;
 pub mod file;
+mod firmware;
 pub mod import;
 pub mod load;
 pub mod lower;

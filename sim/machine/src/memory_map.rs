@@ -34,11 +34,12 @@ pub(crate) fn stack_memory(
     windows: &[Range<CpuAddr>],
     everywhere: bool,
 ) -> (Vec<(usize, Range<CpuAddr>)>, bool) {
-    let mut free: Vec<Range<CpuAddr>> =
-        [(0, LOW - 1), (HIGH, u64::MAX)].into_iter().filter_map(|(a, b)| Range::new(CpuAddr(a), CpuAddr(b))).collect();
-    let in_the_way = |window: &&Range<CpuAddr>| {
-        window.last().0 >= LEGACY_END && (everywhere || window.first().0 < HIGH)
-    };
+    let mut free: Vec<Range<CpuAddr>> = [(0, LOW - 1), (HIGH, u64::MAX)]
+        .into_iter()
+        .filter_map(|(a, b)| Range::new(CpuAddr(a), CpuAddr(b)))
+        .collect();
+    let in_the_way =
+        |window: &&Range<CpuAddr>| window.last().0 >= LEGACY_END && (everywhere || window.first().0 < HIGH);
     for window in windows.iter().filter(in_the_way) {
         free = free.into_iter().flat_map(|range| <[_; 2]>::from(range.without(*window))).flatten().collect();
     }
@@ -67,7 +68,8 @@ mod tests {
         let range = |(a, b): &(u64, u64)| Range::new(CpuAddr(*a), CpuAddr(*b)).unwrap();
         let windows: Vec<_> = windows.iter().map(range).collect();
         let (found, complete) = stack_memory(&memory, &windows, true);
-        let found: Vec<_> = found.iter().map(|(cpu, range)| (*cpu, range.first().0, range.last().0)).collect();
+        let found: Vec<_> =
+            found.iter().map(|(cpu, range)| (*cpu, range.first().0, range.last().0)).collect();
         assert_eq!((found.as_slice(), complete), (expected, true));
     }
 
@@ -77,7 +79,11 @@ mod tests {
         check(&[1], &[], &[(0, 0, G - 1)]);
         check(&[1, 4], &[], &[(0, 0, G - 1), (1, G, 2 * G - 1), (1, 4 * G, 7 * G - 1)]);
         check(&[3], &[(0xa_0000, 0xb_ffff), (G, 2 * G - 1)], &[(0, 0, G - 1), (0, 4 * G, 6 * G - 1)]);
-        check(&[8], &[(5 * G, 6 * G - 1)], &[(0, 0, 2 * G - 1), (0, 4 * G, 5 * G - 1), (0, 6 * G, 11 * G - 1)]);
+        check(
+            &[8],
+            &[(5 * G, 6 * G - 1)],
+            &[(0, 0, 2 * G - 1), (0, 4 * G, 5 * G - 1), (0, 6 * G, 11 * G - 1)],
+        );
         check(&[0, 1], &[], &[(1, 0, G - 1)]);
     }
 

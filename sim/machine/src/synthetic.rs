@@ -11,8 +11,10 @@
 //! ```
 //!
 //! The first level is `rc`: host bridges, all of one CPU. Each following level hangs below every element of the one
-//! before: `sw` are switches, the last level are devices. Every element has a port of its own, and every link is
-//! that of `@`, by default `gen5x16`. Parts are the generic ones unless `/kind=ID` names others.
+//! before: `sw` are switches, the last level are devices. Every element has a port of its own. Links are those of
+//! `@`, except that drives keep their own width when it is more than the four lanes that drives have; without `@`
+//! each is the fastest and widest that both ends support, `gen5x16` with the generic parts of switches, GPUs and NICs.
+//! Parts are the generic ones unless `/kind=ID` names others.
 //!
 //! `1rc:1sw:2sw:4gpu+1nic@gen4x16/gpu=a100-sxm4-80g` is a root complex with a switch, below which are two switches
 //! with four GPUs and a NIC each.
@@ -24,6 +26,8 @@ use crate::load::{list_words, nearest};
 
 /// Counts of one level beyond this are a mistake: no domain has that many buses.
 const MOST: usize = 256;
+/// Lanes of an NVMe drive's connector (U.2, M.2, E1.S).
+const DRIVE_LANES: u8 = 4;
 /// Devices beyond this are a mistake: several levels multiply.
 const MOST_DEVICES: usize = 4096;
 
@@ -64,23 +68,21 @@ struct Shape {
     /// Switches per element of the level above, from the root down.
     switches: Vec<usize>,
     devices: Vec<(usize, Word)>,
-    generation: u8,
-    lanes: u8,
+    /// Generation and lanes.
+    link: Option<(u8, u8)>,
     parts: Parts,
 }
 
 /// True for texts that mean a synthetic machine and not a file: they begin with a number and `rc`.
 pub fn is_synthetic(text: &str) -> bool {
-    text.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with("rc") && text.starts_with(|c: char| c.is_ascii_digit())
+    text.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with("rc")
+        && text.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// The machine file that `text` stands for. Its diagnostics are about `text` as a file called `<synthetic>`.
 pub fn synthetic(text: &str) -> Result<Machine, Diagnostic> {
     let shape = Reader { text }.shape()?;
-    let bridge = HostBridge {
-        ports: below(&shape, &shape.switches),
-        ..HostBridge::default()
-    };
+    let bridge = HostBridge { ports: below(&shape, &shape.switches), ..HostBridge::default() };
     Ok(Machine {
         name: Some(Leaf::new(text.to_owned())),
         source: Some(Leaf::new("synthetic".to_owned())),
@@ -93,22 +95,25 @@ pub fn synthetic(text: &str) -> Result<Machine, Diagnostic> {
 /// The ports with what is below a root complex or switch, above `switches` and the devices.
 fn below(shape: &Shape, switches: &[usize]) -> Vec<Port> {
     let port = |below: Below| Port {
-        link: Some(Link { generation: Some(Leaf::new(shape.generation)), lanes: Some(Leaf::new(shape.lanes)) }),
+        link: Some(Link {
+            generation: Some(Leaf::new(shape.generation)),
+            lanes: Some(Leaf::new(shape.lanes)),
+        }),
         below: Some(Box::new(below)),
         ..Port::default()
     };
     if let Some((count, rest)) = switches.split_first() {
         let part = Some(Leaf::new(shape.parts.switch.clone()));
         let switch = Switch { part, ports: below(shape, rest), ..Switch::default() };
-        return vec![port(Below::Switch(switch)); *count];
+        return vec![port(Below::Switch(switch), u8::MAX); *count];
     }
     let device = |word: &Word| {
-        let part = match word {
-            Word::Nic => &shape.parts.nic,
-            Word::Ssd => &shape.parts.ssd,
-            _ => &shape.parts.gpu,
+        let (part, most) = match word {
+            Word::Nic => (&shape.parts.nic, u8::MAX),
+            Word::Ssd => (&shape.parts.ssd, DRIVE_LANES),
+            _ => (&shape.parts.gpu, u8::MAX),
         };
-        port(Below::Device(Device { part: Some(Leaf::new(part.clone())), ..Device::default() }))
+        port(Below::Device(Device { part: Some(Leaf::new(part.clone())), ..Device::default() }), most)
     };
     shape.devices.iter().flat_map(|(count, word)| vec![device(word); *count]).collect()
 }
@@ -120,7 +125,8 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// A diagnostic about `piece`, a slice of the text.
     fn error(&self, piece: &str, message: String) -> Diagnostic {
-        let start = (piece.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize).min(self.text.len());
+        let start =
+            (piece.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize).min(self.text.len());
         let end = (start + piece.len()).min(self.text.len());
         Diagnostic::error(codes::SYNTHETIC, "<synthetic>", message).at(self.text, start..end).help(HELP)
     }
@@ -129,13 +135,12 @@ impl<'a> Reader<'a> {
         let mut pieces = self.text.split('/');
         let main = pieces.next().unwrap_or_default();
         let (levels, link) = main.split_once('@').map_or((main, None), |(levels, link)| (levels, Some(link)));
-        let (generation, lanes) = link.map_or(Ok((5, 16)), |link| self.link(link))?;
+        let link = link.map(|link| self.link(link)).transpose()?;
         let mut shape = Shape {
             root_complexes: 0,
             switches: Vec::new(),
             devices: Vec::new(),
-            generation,
-            lanes,
+            link,
             parts: Parts {
                 cpu: "generic-cpu".to_owned(),
                 switch: "generic-switch".to_owned(),
@@ -169,7 +174,11 @@ impl<'a> Reader<'a> {
         let items = level.split('+').map(|item| self.item(item)).collect::<Result<Vec<_>, _>>()?;
         match (position, items.as_slice()) {
             (0, [(count, Word::RootComplex)]) => shape.root_complexes = *count,
-            (0, _) => return Err(self.error(level, "the first level must be root complexes, such as `2rc`".to_owned())),
+            (0, _) => {
+                return Err(
+                    self.error(level, "the first level must be root complexes, such as `2rc`".to_owned())
+                );
+            }
             (_, [(count, Word::Switch)]) => shape.switches.push(*count),
             (_, items) => {
                 if items.iter().any(|(_, word)| matches!(word, Word::RootComplex | Word::Switch)) {
@@ -188,8 +197,10 @@ impl<'a> Reader<'a> {
         let found = WORDS.iter().find(|(name, _)| *name == word);
         let Some((_, kind)) = found else {
             let names = WORDS.map(|(name, _)| name);
-            let near = nearest(word, names).map(|near| format!(": did you mean `{near}`?")).unwrap_or_default();
-            return Err(self.error(item, format!("`{item}` is not a count and one of {}{near}", list_words(&names, 9))));
+            let near =
+                nearest(word, names).map(|near| format!(": did you mean `{near}`?")).unwrap_or_default();
+            return Err(self
+                .error(item, format!("`{item}` is not a count and one of {}{near}", list_words(&names, 9))));
         };
         match count.parse::<usize>() {
             Ok(count) if (1..=MOST).contains(&count) => Ok((count, *kind)),
@@ -199,7 +210,8 @@ impl<'a> Reader<'a> {
 
     fn link(&self, link: &'a str) -> Result<(u8, u8), Diagnostic> {
         let numbers = link.strip_prefix("gen").and_then(|rest| rest.split_once('x'));
-        let parsed = numbers.and_then(|(generation, lanes)| Some((generation.parse().ok()?, lanes.parse().ok()?)));
+        let parsed =
+            numbers.and_then(|(generation, lanes)| Some((generation.parse().ok()?, lanes.parse().ok()?)));
         parsed.ok_or_else(|| self.error(link, format!("`{link}` is not a link such as `gen5x16`")))
     }
 
@@ -233,14 +245,19 @@ mod tests {
         for (line, bridges, switches, devices, links) in [
             ("2rc:4gpu", 2, 0, 8, 8),
             ("2rc:2sw:4gpu@gen5x16", 2, 4, 16, 20),
-            ("1rc:1sw:4gpu+2nic+1ssd", 1, 1, 7, 8),
+            ("1rc:1sw:4gpu+2nic+1ssd@gen5x16", 1, 1, 7, 8),
+            ("1rc:4gpu/gpu=a100-pcie-80g", 1, 0, 4, 4),
             ("1rc:1sw:2sw:4gpu@gen4x8/gpu=a100-sxm4-80g/cpu=amd-rome/sw=pex88096", 1, 3, 8, 11),
         ] {
             let (machine, found) = synthetic(line).map(|file| lower(&file, "", line, &catalogue)).unwrap();
             assert_eq!(found, [], "{line}");
             let machine = machine.unwrap();
-            let counts =
-                (machine.host_bridges.len(), machine.switches.len(), machine.devices.len(), machine.links.len());
+            let counts = (
+                machine.host_bridges.len(),
+                machine.switches.len(),
+                machine.devices.len(),
+                machine.links.len(),
+            );
             assert_eq!(counts, (bridges, switches, devices, links), "{line}");
             assert!(is_synthetic(line));
         }
@@ -262,7 +279,11 @@ mod tests {
             ("", 1, "`` is not a count and one of rc, sw, gpu, nic or ssd"),
             ("2rc", 1, "the last level must be devices"),
             ("2sw:4gpu", 1, "the first level must be root complexes, such as `2rc`"),
-            ("2rc:2swi:4gpu", 5, "`2swi` is not a count and one of rc, sw, gpu, nic or ssd: did you mean `sw`?"),
+            (
+                "2rc:2swi:4gpu",
+                5,
+                "`2swi` is not a count and one of rc, sw, gpu, nic or ssd: did you mean `sw`?",
+            ),
             ("2rc:4gpu:2sw", 10, "nothing can be below devices"),
             ("2rc:4gpu+1sw", 5, "a level is either switches or devices, and `rc` is the first"),
             ("2rc:0gpu", 5, "`0gpu` needs a count from 1 to 256 before `gpu`"),

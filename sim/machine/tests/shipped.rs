@@ -44,7 +44,11 @@ fn json_comes_out_as_ron_does() {
         let json = serde_json::to_string_pretty(&file).expect("what was read can be written");
         let (from_json, found) = load_machine(&json, "machine.json", &catalogue);
         let sources = [("machine.json".to_owned(), json)].into();
-        assert!(from_json.is_some() && found.is_empty(), "{name}: {}", diagnostic::render(&found, &sources, false));
+        assert!(
+            from_json.is_some() && found.is_empty(),
+            "{name}: {}",
+            diagnostic::render(&found, &sources, false)
+        );
         let (direct, found) = lower(&file, "", &name, &catalogue);
         assert_eq!(found, [], "{name}");
         assert_eq!(format!("{from_json:?}"), format!("{direct:?}"), "{name}");

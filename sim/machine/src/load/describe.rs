@@ -62,8 +62,12 @@ pub(super) fn broken(text: &str, problem: &Broken) -> Problem {
         }
         Broken::Mismatch(at, Some(open)) => {
             let close = char::from(closing(text.as_bytes()[*open]));
-            let message =
-                format!("`{}` closes nothing: `{}` of line {} is still open", byte(*at), byte(*open), line(*open));
+            let message = format!(
+                "`{}` closes nothing: `{}` of line {} is still open",
+                byte(*at),
+                byte(*open),
+                line(*open)
+            );
             Problem::syntax(*at..*at + 1, message, "", format!("write `{close}` before it, or drop it"))
         }
         Broken::Mismatch(at, None) => {
@@ -95,7 +99,10 @@ pub(super) fn syntax(text: &str, offset: usize, error: &Error) -> Problem {
         Error::UnexpectedChar(c) => {
             (format!("a value is missing before `{c}`"), "write a value, or drop the field".to_owned())
         }
-        other => (lower_first(&other.to_string()), "see `peerbus explain M0001` for how files are written".to_owned()),
+        other => (
+            lower_first(&other.to_string()),
+            "see `peerbus explain M0001` for how files are written".to_owned(),
+        ),
     };
     Problem::syntax(at..at + length, message, "", help)
 }
@@ -180,7 +187,9 @@ fn wrong_value(text: &str, item: &Item, error: &Error, notation: Notation) -> Pr
             Some((problem, expected)) => {
                 (codes::WRONG_VALUE, format!("{found}: {problem}"), format!("write {expected}"))
             }
-            None => (codes::WRONG_VALUE, format!("{found}: {message}"), "write a value of that kind".to_owned()),
+            None => {
+                (codes::WRONG_VALUE, format!("{found}: {message}"), "write a value of that kind".to_owned())
+            }
         },
         (None, other) => (
             codes::WRONG_SHAPE,
@@ -193,13 +202,18 @@ fn wrong_value(text: &str, item: &Item, error: &Error, notation: Notation) -> Pr
 
 fn wanted(error: &Error, notation: Notation) -> Option<String> {
     let ron = notation == Notation::Ron;
-    let fields = if ron { "fields in brackets, `(name: value, …)`" } else { "an object, `{\"name\": value, …}`" };
-    let name = if ron { "one of its choices, such as `Name(…)`" } else { "one of its choices, such as `{\"Name\": …}`" };
+    let fields =
+        if ron { "fields in brackets, `(name: value, …)`" } else { "an object, `{\"name\": value, …}`" };
+    let name = if ron {
+        "one of its choices, such as `Name(…)`"
+    } else {
+        "one of its choices, such as `{\"Name\": …}`"
+    };
     let wanted = match error {
         Error::ExpectedArray => "a list, `[…]`",
-        Error::ExpectedStructLike | Error::ExpectedNamedStructLike(_) | Error::ExpectedDifferentStructName { .. } => {
-            fields
-        }
+        Error::ExpectedStructLike
+        | Error::ExpectedNamedStructLike(_)
+        | Error::ExpectedDifferentStructName { .. } => fields,
         Error::ExpectedBoolean => "`true` or `false`",
         Error::ExpectedMap => "a map, `{\"name\": value, …}`",
         Error::ExpectedString => "a string, `\"…\"`",

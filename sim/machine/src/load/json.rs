@@ -40,7 +40,9 @@ impl Places {
             json.start
         };
         let end = match to.checked_sub(1).and_then(|last| self.pieces.get(last)) {
-            Some((ron, json)) if ron.len() == json.len() && span.end <= ron.end => json.end - (ron.end - span.end),
+            Some((ron, json)) if ron.len() == json.len() && span.end <= ron.end => {
+                json.end - (ron.end - span.end)
+            }
             Some((_, json)) => json.end,
             None => start,
         };
@@ -72,7 +74,12 @@ fn syntax(text: &str, error: &serde_json::Error) -> Problem {
     let length = text[offset..].chars().next().map_or(0, char::len_utf8);
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or_default().to_owned();
-    Problem::syntax(offset..offset + length, message, "", "the file is read as JSON; mend its notation".to_owned())
+    Problem::syntax(
+        offset..offset + length,
+        message,
+        "",
+        "the file is read as JSON; mend its notation".to_owned(),
+    )
 }
 
 struct Writer<'a> {
@@ -180,12 +187,15 @@ impl<'a> Writer<'a> {
     }
 
     fn object(&mut self, schema: Option<&'a Value>) {
-        let values = schema.and_then(|schema| schema.get("additionalProperties")).filter(|values| !values.is_boolean());
+        let values = schema
+            .and_then(|schema| schema.get("additionalProperties"))
+            .filter(|values| !values.is_boolean());
         let is_map = schema.is_some_and(|schema| schema.get("properties").is_none()) && values.is_some();
         self.swap(if is_map { "{" } else { "(" });
         while self.byte() != b'}' {
             let (key, place) = self.string_token();
-            let property = if is_map { values } else { schema.and_then(|schema| schema["properties"].get(&key)) };
+            let property =
+                if is_map { values } else { schema.and_then(|schema| schema["properties"].get(&key)) };
             if is_map {
                 self.emit(&quoted(&key), place);
             } else if is_name(&key) {
@@ -236,7 +246,8 @@ impl<'a> Writer<'a> {
         let (key, place) = self.string_token();
         let one = {
             let after = self.at;
-            let mut probe = Writer { text: self.text, at: after, root: self.root, out: Translated::scratch() };
+            let mut probe =
+                Writer { text: self.text, at: after, root: self.root, out: Translated::scratch() };
             probe.skip_blank();
             probe.at += 1;
             probe.value(None);
@@ -257,7 +268,8 @@ impl<'a> Writer<'a> {
 
     fn variant_value(&mut self, inner: Option<&'a Value>) {
         let byte = self.byte();
-        let structure = inner.is_none_or(|inner| inner.get("properties").is_some() || inner["type"] == "object");
+        let structure =
+            inner.is_none_or(|inner| inner.get("properties").is_some() || inner["type"] == "object");
         let map = inner.is_some_and(|inner| inner.get("additionalProperties").is_some_and(Value::is_object));
         let tuple = inner.is_some_and(|inner| inner.get("prefixItems").is_some());
         if (byte == b'{' && structure && !map) || (byte == b'[' && tuple) {
@@ -274,7 +286,8 @@ impl<'a> Writer<'a> {
         let mut schema = schema;
         // Definitions do not nest deeper than this; a cycle of references would be a broken schema.
         for _ in 0..16 {
-            let target = schema.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix('#'));
+            let target =
+                schema.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix('#'));
             if let Some(target) = target.and_then(|target| self.root.pointer(target)) {
                 schema = target;
                 continue;
@@ -291,7 +304,9 @@ impl<'a> Writer<'a> {
     fn is_choice(&self, schema: &'a Value) -> bool {
         schema.get("enum").is_some()
             || alternatives(schema).any(|member| {
-                member.get("const").is_some() || member.get("enum").is_some() || member.get("properties").is_some()
+                member.get("const").is_some()
+                    || member.get("enum").is_some()
+                    || member.get("properties").is_some()
             })
     }
 

@@ -229,7 +229,8 @@ impl Item {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "Machine( // (\n  cpus: [(part: \"a,b\"), (part: \"c\")],\n  x: Some(Switch(ports: [1, 2])), )";
+    const TEXT: &str =
+        "Machine( // (\n  cpus: [(part: \"a,b\"), (part: \"c\")],\n  x: Some(Switch(ports: [1, 2])), )";
 
     #[test]
     fn items_are_found_by_place_and_by_path() {
@@ -239,7 +240,10 @@ mod tests {
         assert_eq!(&TEXT[top.find(TEXT, &path).value.clone()], "\"c\"");
         let ports = [Step::Field("x"), Step::Field("ports"), Step::Index(1)];
         assert_eq!(&TEXT[top.find(TEXT, &ports).value.clone()], "2");
-        assert_eq!(&TEXT[top.find(TEXT, &path[..1]).find(TEXT, &[Step::Index(9)]).key.clone().unwrap()], "cpus");
+        assert_eq!(
+            &TEXT[top.find(TEXT, &path[..1]).find(TEXT, &[Step::Index(9)]).key.clone().unwrap()],
+            "cpus"
+        );
         let inner = top.innermost(TEXT.find("a,b").unwrap()).unwrap();
         assert_eq!(&TEXT[inner.span.clone()], "part: \"a,b\"");
         assert_eq!(Path(&ports).to_string(), "x.ports[1]");

@@ -76,7 +76,9 @@ fn attempt<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
     let mut reader = ron::Deserializer::from_str_with_options(text, &ron_options())
         .map_err(|error| fail(String::new(), error))?;
     match serde_path_to_error::deserialize(&mut reader) {
-        Ok(value) => reader.end().map(|()| value).map_err(|error| fail(String::new(), reader.span_error(error))),
+        Ok(value) => {
+            reader.end().map(|()| value).map_err(|error| fail(String::new(), reader.span_error(error)))
+        }
         Err(error) => {
             let path = error.path().to_string();
             Err(fail(path, reader.span_error(error.into_inner())))
@@ -93,7 +95,9 @@ fn syntax_problem(text: &str, failure: &Failure) -> Option<Problem> {
         return Some(Problem::empty_text());
     }
     match ron_options().from_str::<&ron::value::RawValue>(text) {
-        Ok(_) if failure.error == Error::TrailingCharacters => Some(syntax(text, failure.offset, &failure.error)),
+        Ok(_) if failure.error == Error::TrailingCharacters => {
+            Some(syntax(text, failure.offset, &failure.error))
+        }
         Ok(_) => None,
         Err(error) => {
             let offset = offset_of(text, error.span.end.line, error.span.end.col);
@@ -139,6 +143,7 @@ fn culprit<'a>(top: &'a Item, text: &str, failure: &Failure) -> Option<&'a Item>
 
 /// Overwrites bytes with spaces; line breaks stay.
 fn blank(text: &mut String, range: Range<usize>) {
-    let spaces: String = text[range.clone()].bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect();
+    let spaces: String =
+        text[range.clone()].bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect();
     text.replace_range(range, &spaces);
 }

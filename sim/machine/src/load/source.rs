@@ -90,7 +90,12 @@ impl<'t> Source<'t> {
     }
 
     /// A diagnostic at `span` of the parsed text.
-    pub fn diagnostic(&self, code: Code, span: Option<Range<usize>>, message: impl Into<String>) -> Diagnostic {
+    pub fn diagnostic(
+        &self,
+        code: Code,
+        span: Option<Range<usize>>,
+        message: impl Into<String>,
+    ) -> Diagnostic {
         let found = Diagnostic::error(code, &self.file, message);
         match span {
             Some(span) => {
@@ -134,12 +139,16 @@ impl<'t> Source<'t> {
     /// A source for lowering a value that was read from exactly this `text`, at this address, by RON.
     pub(crate) fn borrowed(text: &'t str, file_name: &str) -> Source<'t> {
         let mut source = Source::new(text, file_name, Cow::Borrowed(text), None);
-        source.outline = outline(text).ok();
+        source.outline = outline(text).ok().filter(|_| !text.trim().is_empty());
         source
     }
 
     /// Everything wrong with a leaf that was not understood, and what of it could be read.
-    pub fn explain<T: DeserializeOwned>(&self, leaf: &Leaf<T>, path: &[Step]) -> (Option<T>, Vec<Diagnostic>) {
+    pub fn explain<T: DeserializeOwned>(
+        &self,
+        leaf: &Leaf<T>,
+        path: &[Step],
+    ) -> (Option<T>, Vec<Diagnostic>) {
         let Some(span) = self.leaf(leaf) else {
             let message = leaf.value.as_ref().err().cloned().unwrap_or_default();
             return (None, vec![self.diagnostic_at(crate::codes::WRONG_VALUE, path, message)]);

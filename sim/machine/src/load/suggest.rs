@@ -33,7 +33,8 @@ pub fn nearest<'a>(found: &str, words: impl IntoIterator<Item = &'a str>) -> Opt
         let lower = word.to_lowercase();
         let steps = distance(&wanted, &lower);
         let allowed = (lower.chars().count().max(wanted.chars().count()) / 3).max(1);
-        let contained = wanted.len() >= 3 && lower.len() >= 3 && (lower.contains(&wanted) || wanted.contains(&lower));
+        let contained =
+            wanted.len() >= 3 && lower.len() >= 3 && (lower.contains(&wanted) || wanted.contains(&lower));
         let rank = if steps <= allowed { steps } else { 100 + steps };
         if (steps <= allowed || contained) && best.is_none_or(|(other, _)| rank < other) {
             best = Some((rank, word));

@@ -176,7 +176,8 @@ impl Lexer<'_> {
         let (prefix, hashes) = self.raw_hashes().unwrap_or((0, 0));
         self.at += prefix + hashes + 1;
         while self.at < self.bytes.len() {
-            let closing = self.bytes[self.at + 1..].iter().take(hashes).take_while(|byte| **byte == b'#').count();
+            let closing =
+                self.bytes[self.at + 1..].iter().take(hashes).take_while(|byte| **byte == b'#').count();
             if self.byte(0) == b'"' && closing == hashes {
                 self.at += 1 + hashes;
                 return Ok(Kind::Text);
@@ -214,7 +215,10 @@ mod tests {
     fn brackets_inside_strings_and_comments_do_not_count() {
         check(r#"(a: "x)\"", b: 'c')"#, &["(", "a", ":", r#""x)\"""#, ",", "b", ":", "'c'", ")"]);
         check("(a /* ) /* */ ] */: 1, // ,\n b: '\\'')", &["(", "a", ":", "1", ",", "b", ":", "'\\''", ")"]);
-        check(r####"[r#"a"]"#, br"x", b"y"]"####, &["[", r##"r#"a"]"#"##, ",", "br\"x\"", ",", "b\"y\"", "]"]);
+        check(
+            r####"[r#"a"]"#, br"x", b"y"]"####,
+            &["[", r##"r#"a"]"#"##, ",", "br\"x\"", ",", "b\"y\"", "]"],
+        );
         check("#![enable(implicit_some)]\nMachine()", &["Machine", "(", ")"]);
         check("(r#type: 'µ', b: 0x1_0)", &["(", "r#type", ":", "'µ'", ",", "b", ":", "0x1_0", ")"]);
     }

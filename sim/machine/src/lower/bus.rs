@@ -119,7 +119,8 @@ fn check_device_zero(ctx: &mut Context, draft: &Draft, bus: &Bus) {
     let Some(first) = bus.functions.first().filter(|_| bus.is_link) else { return };
     let Some(id) = draft.functions[*first].id.filter(|id| id.device() != 0) else { return };
     let right = FunctionId::new(id.domain, id.bus, 0, id.function());
-    let message = format!("{id} is device {:#x}, but at the end of a link there is only device 0", id.device());
+    let message =
+        format!("{id} is device {:#x}, but at the end of a link there is only device 0", id.device());
     ctx.error(codes::DEVICE_NOT_ZERO, &id_place(draft, *first), message, format!("write \"{right}\""));
 }
 
@@ -152,7 +153,8 @@ pub(super) fn check_ids(ctx: &mut Context, draft: &Draft) {
             continue;
         }
         last = Some(zero);
-        let message = format!("{id} has no function 0 beside it: {zero} is missing, so no system looks for it");
+        let message =
+            format!("{id} has no function 0 beside it: {zero} is missing, so no system looks for it");
         let help = format!("add {zero}, or renumber");
         ctx.warning(codes::NO_FUNCTION_ZERO, &id_place(draft, *function), message, help);
     }
@@ -181,15 +183,28 @@ pub(super) fn check_nesting(ctx: &mut Context, draft: &Draft, buses: &[Bus], roo
         let Some(number) = bus.fixed else { continue };
         let place = bus.functions.first().map_or_else(Place::default, |first| id_place(draft, *first));
         if number < root || number > last {
-            let message = format!("bus {number:02x} is not among the buses of its host bridge, {root:02x} to {last:02x}");
+            let message = format!(
+                "bus {number:02x} is not among the buses of its host bridge, {root:02x} to {last:02x}"
+            );
             let help = "write another bus number, or change `bus` and `bus_last` of the host bridge";
             ctx.error(codes::BUS_OUTSIDE_BRIDGE, &place, message, help);
         } else if seen.insert(number, index).is_some() {
             let message = format!("bus {number:02x} is used for another bus already");
-            ctx.error(codes::BUS_TAKEN, &place, message, "every link and every switch needs a bus number of its own");
+            ctx.error(
+                codes::BUS_TAKEN,
+                &place,
+                message,
+                "every link and every switch needs a bus number of its own",
+            );
         } else if let Some(above) = nearest_fixed(buses, bus, root).filter(|above| number <= *above) {
-            let message = format!("bus {number:02x} lies below bus {above:02x}, but its number is not higher");
-            ctx.error(codes::BUS_NOT_NESTED, &place, message, format!("write a bus number above {above:02x}"));
+            let message =
+                format!("bus {number:02x} lies below bus {above:02x}, but its number is not higher");
+            ctx.error(
+                codes::BUS_NOT_NESTED,
+                &place,
+                message,
+                format!("write a bus number above {above:02x}"),
+            );
         }
     }
     let clean = ctx.diagnostics.len() == before;
@@ -228,8 +243,11 @@ pub(super) fn hulls(buses: &[Bus]) -> Vec<Option<(u8, u8)>> {
 fn check_siblings(ctx: &mut Context, draft: &Draft, buses: &[Bus]) {
     let hulls = hulls(buses);
     for bus in buses {
-        let mut below: Vec<(u8, u8, usize)> =
-            bus.children.iter().filter_map(|child| hulls[*child].map(|(low, high)| (low, high, *child))).collect();
+        let mut below: Vec<(u8, u8, usize)> = bus
+            .children
+            .iter()
+            .filter_map(|child| hulls[*child].map(|(low, high)| (low, high, *child)))
+            .collect();
         below.sort_unstable();
         for pair in below.windows(2) {
             let ((low, high, _), (next, top, other)) = (pair[0], pair[1]);
@@ -237,8 +255,9 @@ fn check_siblings(ctx: &mut Context, draft: &Draft, buses: &[Bus]) {
                 continue;
             }
             let place = first_id_below(draft, buses, other);
-            let message =
-                format!("buses {next:02x} to {top:02x} below this port lie among {low:02x} to {high:02x} of another port");
+            let message = format!(
+                "buses {next:02x} to {top:02x} below this port lie among {low:02x} to {high:02x} of another port"
+            );
             let help = "number the buses below each port without a gap that another port's buses fill";
             ctx.error(codes::BUS_NOT_NESTED, &place, message, help);
         }

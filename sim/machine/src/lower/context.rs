@@ -101,7 +101,12 @@ impl Context<'_> {
     }
 
     /// The value of a leaf at `place`. Reports a value that was not understood; `expected` says what is.
-    pub fn read<T: DeserializeOwned + Clone>(&mut self, leaf: &Leaf<T>, place: &Place, expected: &str) -> Option<T> {
+    pub fn read<T: DeserializeOwned + Clone>(
+        &mut self,
+        leaf: &Leaf<T>,
+        place: &Place,
+        expected: &str,
+    ) -> Option<T> {
         if let Ok(value) = &leaf.value {
             return Some(value.clone());
         }
@@ -140,7 +145,9 @@ impl Context<'_> {
         if leaf.is_none() && !self.hole_below(place) {
             let message = format!("field `{name}` is missing");
             let found = self.source.diagnostic_at(codes::MISSING_FIELD, &place.0, message);
-            let found = found.label(format!("`{name}` is missing here")).help(format!("add `{name}:` with {expected}"));
+            let found = found
+                .label(format!("`{name}` is missing here"))
+                .help(format!("add `{name}:` with {expected}"));
             self.diagnostics.push(found);
         }
         leaf.as_ref()
@@ -188,7 +195,8 @@ impl Context<'_> {
     }
 
     fn part_help<P: Lookup>(&self, id: &str) -> String {
-        let ids: Vec<&str> = self.catalogue.parts().iter().filter(|part| P::of(part).is_some()).map(Part::id).collect();
+        let ids: Vec<&str> =
+            self.catalogue.parts().iter().filter(|part| P::of(part).is_some()).map(Part::id).collect();
         let list = format!("{} parts: {}", P::KIND, list_words(&ids, 30).replace(" or ", ", "));
         match nearest(id, ids.iter().copied()) {
             Some(near) => format!("did you mean `{near}`? {list}"),

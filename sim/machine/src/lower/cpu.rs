@@ -32,7 +32,12 @@ fn cpu(ctx: &mut Context, given: &file::Cpu, place: &Place) -> DraftCpu {
         facts.extend(timing(&part.sources));
         facts.extend(assumed(&part.sources, &["peer_to_peer", "models"]));
     }
-    DraftCpu { part, memory: memory.unwrap_or(DEFAULT_MEMORY), memory_given: memory.is_some(), assumed: facts }
+    DraftCpu {
+        part,
+        memory: memory.unwrap_or(DEFAULT_MEMORY),
+        memory_given: memory.is_some(),
+        assumed: facts,
+    }
 }
 
 /// Reports an index of a CPU that does not exist.
@@ -65,7 +70,12 @@ pub(super) fn links(ctx: &mut Context, given: &[file::CpuLink], cpus: usize) -> 
             ctx.error(codes::LINK_TO_ITSELF, &place, message, "write the index of another CPU");
         } else if let Some(first) = pairs.get(&(from.min(to), from.max(to))) {
             let message = format!("CPUs {from} and {to} are linked already, by `cpu_links[{first}]`");
-            ctx.error(codes::LINKED_TWICE, &place, message, "keep one entry, with a part that has the rate of all links");
+            ctx.error(
+                codes::LINKED_TWICE,
+                &place,
+                message,
+                "keep one entry, with a part that has the rate of all links",
+            );
         } else {
             pairs.insert((from.min(to), from.max(to)), index);
             found.extend(part.map(|part| CpuLink { from, to, part }));
@@ -87,7 +97,12 @@ fn end(
 }
 
 /// Warns when some CPU cannot be reached from CPU 0.
-fn warn_of_islands(ctx: &mut Context, given: &[file::CpuLink], pairs: &BTreeMap<(usize, usize), usize>, cpus: usize) {
+fn warn_of_islands(
+    ctx: &mut Context,
+    given: &[file::CpuLink],
+    pairs: &BTreeMap<(usize, usize), usize>,
+    cpus: usize,
+) {
     if given.len() != pairs.len() || ctx.hole_below(&Place::default()) {
         return;
     }

@@ -17,9 +17,22 @@ fn fact_of(field: &str) -> Option<Fact> {
         "root_bus_head" | "host_bridges" => Fact::HostBridge,
         "vendor" | "family" | "models" | "peer_to_peer" => Fact::Cpu,
         "pci" | "class" | "root_port" | "ports" => Fact::Part,
-        "root_port_latency" | "network_latency" | "memory_latency" | "latency" | "request_latency"
-        | "completer_latency" | "host_bridge_rate" | "memory_rate" | "root_port_rate" | "write_rate"
-        | "read_rate" | "rate" | "tags" | "buffers" | "max_payload" | "max_read_request"
+        "root_port_latency"
+        | "network_latency"
+        | "memory_latency"
+        | "latency"
+        | "request_latency"
+        | "completer_latency"
+        | "host_bridge_rate"
+        | "memory_rate"
+        | "root_port_rate"
+        | "write_rate"
+        | "read_rate"
+        | "rate"
+        | "tags"
+        | "buffers"
+        | "max_payload"
+        | "max_read_request"
         | "read_completion_boundary" => Fact::Timing,
         _ => return None,
     })

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::draft::{Draft, DraftDevice};
-use crate::model::{
-    CpuLink, Facts, FunctionIndex, HostBridge, Interconnect, Machine, Role, Switch,
-};
+use crate::model::{CpuLink, Facts, FunctionIndex, HostBridge, Interconnect, Machine, Role, Switch};
 
 /// What needs no finishing.
 pub(super) struct Rest {
@@ -98,7 +96,9 @@ fn name_functions(draft: &mut Draft) {
 fn own_name(draft: &Draft, function: FunctionIndex, ports: usize) -> String {
     match draft.functions[function].role {
         Role::RootBusHead => match draft.functions[function].id {
-            Some(id) if draft.functions[function].inserted => format!("head{:02x}.{}", id.device(), id.function()),
+            Some(id) if draft.functions[function].inserted => {
+                format!("head{:02x}.{}", id.device(), id.function())
+            }
             _ => "head".to_owned(),
         },
         Role::RootPort => format!("rp{ports}"),

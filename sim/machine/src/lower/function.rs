@@ -34,13 +34,16 @@ pub(super) fn acs(
         return (part.map(|capability| Acs { capability, control: 0 }), true);
     };
     let place = place.field("acs");
-    let stated = ctx.take(&given.capability, &place, "capability", "a 16-bit ACS capability word such as 0x005f");
+    let stated =
+        ctx.take(&given.capability, &place, "capability", "a 16-bit ACS capability word such as 0x005f");
     let control = ctx.take(&given.control, &place, "control", "a 16-bit ACS control word such as 0x001d");
     let capability = stated.or(part).unwrap_or(0);
     let control = control.unwrap_or(0);
     let beyond = control & !acs_controls(capability);
     if beyond != 0 && (stated.is_some() || given.capability.is_none()) {
-        let message = format!("ACS control {control:#06x} sets bits {beyond:#06x}, which capability {capability:#06x} lacks");
+        let message = format!(
+            "ACS control {control:#06x} sets bits {beyond:#06x}, which capability {capability:#06x} lacks"
+        );
         let help = format!("write `control: {:#06x}`, or a capability that has the bits", control & !beyond);
         ctx.error(codes::ACS_BEYOND_CAPABILITY, &place.field("control"), message, help);
     }
@@ -68,7 +71,8 @@ pub(super) fn bars(ctx: &mut Context, bars: &[file::Bar], place: &Place) -> Vec<
             Some(other) => {
                 let range = registers(other);
                 let wide = if range.len() == 2 { ", whose upper half is there" } else { "" };
-                let message = format!("register {} is used by the BAR at index {}{wide}", bar.index, other.index);
+                let message =
+                    format!("register {} is used by the BAR at index {}{wide}", bar.index, other.index);
                 let help = "give every BAR a register of its own, and a 64-bit one the next register too";
                 ctx.error(codes::BAR_REGISTER_TAKEN, &place.field("index"), message, help);
             }
@@ -131,7 +135,12 @@ fn size_fits(ctx: &mut Context, size: Bytes, kind: Option<ResourceKind>, place: 
     let fits = (smallest..=largest).contains(&size);
     if !fits {
         let message = format!("a BAR of kind {kind:?} cannot have {size}");
-        ctx.error(codes::BAR_SIZE_RANGE, &place, message, format!("write a size from \"{smallest}\" to \"{largest}\""));
+        ctx.error(
+            codes::BAR_SIZE_RANGE,
+            &place,
+            message,
+            format!("write a size from \"{smallest}\" to \"{largest}\""),
+        );
     }
     fits
 }
@@ -151,7 +160,12 @@ fn check_address(ctx: &mut Context, bar: &Bar, place: &Place) {
     };
     if address.0.checked_add(bar.size.0 - 1).is_none_or(|last| last > limit) {
         let message = format!("a BAR of kind {:?} with {} does not fit at {address}", bar.kind, bar.size);
-        ctx.error(codes::BAR_ADDRESS, &place, message, format!("write an address so that its last byte is at most {limit:#x}"));
+        ctx.error(
+            codes::BAR_ADDRESS,
+            &place,
+            message,
+            format!("write an address so that its last byte is at most {limit:#x}"),
+        );
     }
 }
 

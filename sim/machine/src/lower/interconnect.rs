@@ -42,8 +42,11 @@ pub(super) fn interconnects(
     given: &[file::Interconnect],
     devices: &[DraftDevice],
 ) -> Vec<Interconnect> {
-    let names: BTreeMap<&str, usize> =
-        devices.iter().enumerate().filter_map(|(index, device)| Some((device.name.as_deref()?, index))).collect();
+    let names: BTreeMap<&str, usize> = devices
+        .iter()
+        .enumerate()
+        .filter_map(|(index, device)| Some((device.name.as_deref()?, index)))
+        .collect();
     let mut taken = BTreeSet::new();
     let mut found = Vec::new();
     for (index, interconnect) in given.iter().enumerate() {
@@ -76,15 +79,25 @@ impl Reader<'_, '_> {
         let empty = if switched { given.members.len() < 2 } else { given.pairs.is_empty() };
         if part.is_some() && (wrong_form || empty) && !self.ctx.hole_below(self.place) {
             let id = part.map_or("", |part| &part.id);
-            let (is, needs) = if switched { ("switched", "`members`, at least two") } else { ("direct", "`pairs`") };
+            let (is, needs) =
+                if switched { ("switched", "`members`, at least two") } else { ("direct", "`pairs`") };
             let place = match (wrong_form, switched) {
                 (true, true) => self.place.field("pairs"),
                 (true, false) => self.place.field("members"),
                 _ => self.place.clone(),
             };
             let message = format!("interconnect part `{id}` is {is}: it connects {needs}");
-            let form = if switched { "members: [\"gpu0\", \"gpu1\"]" } else { "pairs: [(from: \"gpu0\", to: \"gpu1\")]" };
-            self.ctx.error(codes::INTERCONNECT_FORM, &place, message, format!("write `{form}`, or another part"));
+            let form = if switched {
+                "members: [\"gpu0\", \"gpu1\"]"
+            } else {
+                "pairs: [(from: \"gpu0\", to: \"gpu1\")]"
+            };
+            self.ctx.error(
+                codes::INTERCONNECT_FORM,
+                &place,
+                message,
+                format!("write `{form}`, or another part"),
+            );
         }
         let members = self.members(given);
         let pairs = self.pairs(&given.pairs);
@@ -99,13 +112,19 @@ impl Reader<'_, '_> {
             let Some((device, name)) = self.device(leaf, &place) else { continue };
             if members.contains(&device) {
                 let message = format!("`{name}` is listed twice");
-                self.ctx.error(codes::MEMBER_TWICE, &place, message, "list each member once; `links` counts its links");
+                self.ctx.error(
+                    codes::MEMBER_TWICE,
+                    &place,
+                    message,
+                    "list each member once; `links` counts its links",
+                );
             } else {
                 members.push(device);
             }
         }
         members.sort_unstable();
-        let pairs = members.iter().enumerate().flat_map(|(i, a)| members[i + 1..].iter().map(|b| (*a, *b, links)));
+        let pairs =
+            members.iter().enumerate().flat_map(|(i, a)| members[i + 1..].iter().map(|b| (*a, *b, links)));
         pairs.collect()
     }
 
@@ -125,7 +144,12 @@ impl Reader<'_, '_> {
                 self.ctx.error(codes::LINK_TO_ITSELF, &place, message, "write the name of another device");
             } else if edges.iter().any(|(a, b, _)| (*a, *b) == (low, high)) {
                 let message = format!("`{name}` and `{other}` are linked already");
-                self.ctx.error(codes::LINKED_TWICE, &place, message, "keep one entry, and count its links with `links`");
+                self.ctx.error(
+                    codes::LINKED_TWICE,
+                    &place,
+                    message,
+                    "keep one entry, and count its links with `links`",
+                );
             } else {
                 edges.push((low, high, links));
             }
@@ -134,10 +158,16 @@ impl Reader<'_, '_> {
     }
 
     fn links(&mut self, leaf: &Option<Leaf<u32>>, place: &Place) -> u32 {
-        let links = self.ctx.take(leaf, place, "links", "a number of parallel links, at least 1").unwrap_or(1);
+        let links =
+            self.ctx.take(leaf, place, "links", "a number of parallel links, at least 1").unwrap_or(1);
         if links == 0 {
             let message = "no links at all".to_owned();
-            self.ctx.error(codes::ZERO_LINKS, &place.field("links"), message, "write at least 1, or drop the entry");
+            self.ctx.error(
+                codes::ZERO_LINKS,
+                &place.field("links"),
+                message,
+                "write at least 1, or drop the entry",
+            );
         }
         links
     }

@@ -48,8 +48,16 @@ pub(crate) fn part_problems(part: &Part) -> Vec<(&'static str, String)> {
         Part::Cpu(cpu) => {
             check((32..=57).contains(&cpu.physical_bits), "physical_bits", "is not between 32 and 57");
             check(cpu.host_bridges > 0, "host_bridges", "is zero");
-            check(cpu.root_bus_head.is_none_or(|head| is_class(head.class)), "root_bus_head", "has a class beyond 24 bits");
-            check([64, 128].contains(&cpu.read_completion_boundary.0), "read_completion_boundary", "is not 64B or 128B");
+            check(
+                cpu.root_bus_head.is_none_or(|head| is_class(head.class)),
+                "root_bus_head",
+                "has a class beyond 24 bits",
+            );
+            check(
+                [64, 128].contains(&cpu.read_completion_boundary.0),
+                "read_completion_boundary",
+                "is not 64B or 128B",
+            );
             link_end(&mut check, cpu.generation, cpu.lanes, cpu.max_payload);
         }
         Part::Switch(switch) => {
@@ -59,7 +67,11 @@ pub(crate) fn part_problems(part: &Part) -> Vec<(&'static str, String)> {
         }
         Part::Device(device) => {
             check(is_class(device.class), "class", "is beyond 24 bits");
-            check(is_transfer_size(device.max_read_request), "max_read_request", "is not a power of two from 128B to 4KiB");
+            check(
+                is_transfer_size(device.max_read_request),
+                "max_read_request",
+                "is not a power of two from 128B to 4KiB",
+            );
             check(device.tags > 0, "tags", "is zero");
             check(bars_fit(&device.bars), "bars", "holds a BAR that cannot exist");
             link_end(&mut check, device.generation, device.lanes, device.max_payload);

@@ -51,7 +51,12 @@ pub(super) struct Resolved {
 
 /// Generation and lanes of the link that `link` at `place` describes, between two ends, of which those are
 /// `None` whose part was not found.
-pub(super) fn resolve(ctx: &mut Context, link: Option<&file::Link>, place: &Place, ends: &[Option<End>]) -> Resolved {
+pub(super) fn resolve(
+    ctx: &mut Context,
+    link: Option<&file::Link>,
+    place: &Place,
+    ends: &[Option<End>],
+) -> Resolved {
     let ends: Vec<&End> = ends.iter().flatten().collect();
     let none = file::Link::default();
     let given = link.unwrap_or(&none);
@@ -80,7 +85,10 @@ fn generation(ctx: &mut Context, link: &file::Link, place: &Place, ends: &[&End]
     }
     if let Some(end) = ends.iter().min_by_key(|end| end.generation).filter(|end| given > end.generation) {
         let message = format!("generation {given} is faster than {} supports: {}", end.part, end.generation);
-        let help = format!("write `gen: {}`, or leave it out for the fastest that both ends support", end.generation);
+        let help = format!(
+            "write `gen: {}`, or leave it out for the fastest that both ends support",
+            end.generation
+        );
         ctx.error(codes::LINK_TOO_FAST, &place, message, help);
     }
     Some(given)
@@ -97,7 +105,8 @@ fn lanes(ctx: &mut Context, link: &file::Link, place: &Place, ends: &[&End]) -> 
     }
     if let Some(end) = ends.iter().min_by_key(|end| end.lanes).filter(|end| given > end.lanes) {
         let message = format!("{given} lanes are more than {} has: {}", end.part, end.lanes);
-        let help = format!("write `lanes: {}`, or leave it out for the widest that both ends have", end.lanes);
+        let help =
+            format!("write `lanes: {}`, or leave it out for the widest that both ends have", end.lanes);
         ctx.error(codes::LINK_TOO_WIDE, &place, message, help);
     }
     Some(given)

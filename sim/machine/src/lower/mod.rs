@@ -27,6 +27,7 @@ use crate::catalogue::Catalogue;
 use crate::codes;
 use crate::diagnostic::{self, Diagnostic, any_error};
 use crate::file;
+use crate::firmware;
 use crate::load::{self, Source};
 use crate::model::{Facts, Machine};
 use crate::part::Part;
@@ -36,7 +37,11 @@ pub(crate) use limits::part_problems;
 use tree::Builder;
 
 /// Reads and lowers a machine file, RON or JSON. All problems are returned, in order of place.
-pub fn load_machine(text: &str, file_name: &str, catalogue: &Catalogue) -> (Option<Machine>, Vec<Diagnostic>) {
+pub fn load_machine(
+    text: &str,
+    file_name: &str,
+    catalogue: &Catalogue,
+) -> (Option<Machine>, Vec<Diagnostic>) {
     let reading = load::read::<file::Machine>(text, file_name);
     let Some(machine) = &reading.value else { return (None, reading.diagnostics) };
     let (machine, mut diagnostics) = lower_source(machine, &reading.source, catalogue);
@@ -58,7 +63,11 @@ pub fn lower(
     (machine, diagnostics)
 }
 
-fn lower_source(file: &file::Machine, source: &Source, catalogue: &Catalogue) -> (Option<Machine>, Vec<Diagnostic>) {
+fn lower_source(
+    file: &file::Machine,
+    source: &Source,
+    catalogue: &Catalogue,
+) -> (Option<Machine>, Vec<Diagnostic>) {
     let mut ctx = Context { source, catalogue: catalogue.clone(), diagnostics: Vec::new() };
     let machine = steps(&mut ctx, file);
     let machine = machine.filter(|_| !any_error(&ctx.diagnostics));
@@ -87,7 +96,10 @@ fn steps(ctx: &mut Context, file: &file::Machine) -> Option<Machine> {
         return None;
     }
     placed::open_bridges(&mut draft);
-    finish::finish(draft, finish::Rest { name, source: origin, cpu_links, interconnects, assumed })
+    let mut machine =
+        finish::finish(draft, finish::Rest { name, source: origin, cpu_links, interconnects, assumed })?;
+    firmware::run(&mut machine);
+    Some(machine)
 }
 
 /// Adds the parts of the file to the catalogue.
@@ -102,7 +114,12 @@ fn parts(ctx: &mut Context, file: &file::Machine) {
         let id = part.id().to_owned();
         if !ctx.catalogue.add(part) {
             let message = format!("part id `{id}` is taken");
-            ctx.error(codes::DUPLICATE_PART, &place, message, "write another id, and use it where the part is meant");
+            ctx.error(
+                codes::DUPLICATE_PART,
+                &place,
+                message,
+                "write another id, and use it where the part is meant",
+            );
         }
     }
 }

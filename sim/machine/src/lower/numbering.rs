@@ -21,8 +21,8 @@ use peerbus_units::FunctionId;
 use super::bus::{self, Bus, check_nesting, fix, hulls};
 use super::context::Context;
 use super::draft::Draft;
-use crate::codes;
 use super::tree::{CLASS_HOST_BRIDGE, NO_ID, plain_function};
+use crate::codes;
 use crate::model::{BridgeFirmware, Fact, Facts, Function, FunctionIndex, Role};
 
 /// Buses of a domain.
@@ -76,7 +76,8 @@ fn host(ctx: &mut Context, draft: &mut Draft, index: usize) -> Host {
     let mut buses = bus::buses(draft, index);
     let all = || buses.iter().flat_map(|bus| &bus.functions);
     let first_id = all().find_map(|function| draft.functions[*function].id);
-    let addressed = all().any(|function| draft.functions[*function].bars.iter().any(|bar| bar.address.is_some()));
+    let addressed =
+        all().any(|function| draft.functions[*function].bars.iter().any(|bar| bar.address.is_some()));
     let firmware = first_id.is_some() || addressed;
     let domain = draft.bridges[index].domain.or(first_id.map(|id| id.domain)).unwrap_or(0);
     draft.bridges[index].domain = Some(domain);
@@ -113,8 +114,12 @@ fn spread(ctx: &mut Context, draft: &mut Draft, hosts: &mut [Host]) -> bool {
         };
         hosts[position].root = chosen.and_then(|root| u8::try_from(root).ok());
         if hosts[position].root.is_none() {
-            let message = format!("no {} bus numbers are left in domain {:04x}", needs[position], hosts[position].domain);
-            let help = "put host bridges into another `domain`, or give each a `bus` with room for those below it";
+            let message = format!(
+                "no {} bus numbers are left in domain {:04x}",
+                needs[position], hosts[position].domain
+            );
+            let help =
+                "put host bridges into another `domain`, or give each a `bus` with room for those below it";
             ctx.error(codes::NO_BUS_LEFT, &draft.bridges[hosts[position].index].place, message, help);
             return false;
         }
@@ -166,7 +171,8 @@ fn finish(ctx: &mut Context, draft: &mut Draft, host: &Host, next: Option<u8>) {
     let last = stated.or(before_next).unwrap_or(u8::MAX);
     if next.is_some_and(|next| next <= last) {
         let next = next.unwrap_or(0);
-        let message = format!("buses {root:02x} to {last:02x} reach into those of the host bridge with bus {next:02x}");
+        let message =
+            format!("buses {root:02x} to {last:02x} reach into those of the host bridge with bus {next:02x}");
         let help = if next > root {
             format!("write `bus_last: {:#04x}` at most", next - 1)
         } else {
@@ -187,8 +193,11 @@ fn finish(ctx: &mut Context, draft: &mut Draft, host: &Host, next: Option<u8>) {
     };
     let Some(numbers) = numbers else {
         let needed = host.buses.len();
-        let message = format!("{needed} buses do not fit into {root:02x} to {last:02x} around the numbers that are given");
-        let help = "give the host bridge a larger range with `bus` and `bus_last`, or leave larger gaps between ids";
+        let message = format!(
+            "{needed} buses do not fit into {root:02x} to {last:02x} around the numbers that are given"
+        );
+        let help =
+            "give the host bridge a larger range with `bus` and `bus_last`, or leave larger gaps between ids";
         ctx.error(codes::NO_BUS_LEFT, &place, message, help);
         return;
     };
@@ -215,8 +224,11 @@ fn insert_missing_zeros(draft: &mut Draft, host: &Host) {
         .filter_map(|function| Some((draft.functions[*function].id?, *function)))
         .collect();
     let zero = |id: &FunctionId| FunctionId { devfn: id.devfn & !7, ..*id };
-    let missing: BTreeMap<FunctionId, FunctionIndex> =
-        ids.iter().map(|(id, beside)| (zero(id), *beside)).filter(|(zero, _)| !ids.contains_key(zero)).collect();
+    let missing: BTreeMap<FunctionId, FunctionIndex> = ids
+        .iter()
+        .map(|(id, beside)| (zero(id), *beside))
+        .filter(|(zero, _)| !ids.contains_key(zero))
+        .collect();
     let cpu = draft.bridges[host.index].cpu.and_then(|cpu| draft.cpus[cpu].part.as_ref());
     let pci = cpu.map_or(NO_ID, |part| part.root_bus_head.map_or(part.root_port, |head| head.id));
     for (id, beside) in missing {
@@ -235,8 +247,11 @@ fn insert_missing_zeros(draft: &mut Draft, host: &Host) {
 
 /// Gives the functions of one bus the device and function numbers they lack.
 fn number_functions(ctx: &mut Context, draft: &mut Draft, bus: &Bus, domain: u32, number: u8) {
-    let mut taken: BTreeSet<u8> =
-        bus.functions.iter().filter_map(|function| draft.functions[*function].id.map(|id| id.devfn)).collect();
+    let mut taken: BTreeSet<u8> = bus
+        .functions
+        .iter()
+        .filter_map(|function| draft.functions[*function].id.map(|id| id.devfn))
+        .collect();
     for function in &bus.functions {
         if draft.functions[*function].id.is_some() {
             continue;
@@ -359,7 +374,14 @@ mod tests {
             if let Some(parent) = parent {
                 buses[parent].children.push(index);
             }
-            let bus = Bus { bridge: None, parent, functions: vec![], children: vec![], is_link: true, fixed: *fixed };
+            let bus = Bus {
+                bridge: None,
+                parent,
+                functions: vec![],
+                children: vec![],
+                is_link: true,
+                fixed: *fixed,
+            };
             buses.push(bus);
         }
         buses

@@ -46,11 +46,13 @@ pub(super) fn check(ctx: &mut Context, draft: &Draft) {
 /// windows where the host bridge lists some for it.
 fn in_a_window(draft: &Draft, bridge: usize, range: Range<BusAddr>, is_io: bool) -> bool {
     let bridge = &draft.bridges[bridge];
-    let mut windows = bridge.windows.iter().filter(|window| (window.kind == ResourceKind::Io) == is_io).peekable();
+    let mut windows =
+        bridge.windows.iter().filter(|window| (window.kind == ResourceKind::Io) == is_io).peekable();
     if !bridge.windows_given || (is_io && windows.peek().is_none()) {
         return true;
     }
-    windows.any(|window| Range::sized(window.bus, window.cpu.size()).is_some_and(|window| window.covers(range)))
+    windows
+        .any(|window| Range::sized(window.bus, window.cpu.size()).is_some_and(|window| window.covers(range)))
 }
 
 /// Which of a bridge's windows a BAR goes through.

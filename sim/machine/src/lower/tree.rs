@@ -167,7 +167,14 @@ impl Builder<'_, '_> {
     }
 
     /// Adds the function of a port: what the file says over what the part has.
-    fn port(&mut self, given: &file::Port, place: &Place, spot: Spot, role: Role, part: &PortPart) -> FunctionIndex {
+    fn port(
+        &mut self,
+        given: &file::Port,
+        place: &Place,
+        spot: Spot,
+        role: Role,
+        part: &PortPart,
+    ) -> FunctionIndex {
         let ctx = &mut *self.ctx;
         let id = ctx.take(&given.id, place, "id", ID);
         let pci = ctx.take(&given.pci, place, "pci", PCI).unwrap_or(part.pci);
@@ -215,7 +222,11 @@ impl Builder<'_, '_> {
         at: Place,
     ) -> (Option<&'f file::Link>, Place) {
         let (Some(port), Some(own)) = (of_port, device.link.as_ref()) else {
-            return if of_port.is_some() { (of_port, at) } else { (device.link.as_ref(), place.field("link")) };
+            return if of_port.is_some() {
+                (of_port, at)
+            } else {
+                (device.link.as_ref(), place.field("link"))
+            };
         };
         let differ = |a: Option<&u8>, b: Option<&u8>| a.is_some() && b.is_some() && a != b;
         let value = |leaf: &Option<file::Leaf<u8>>| leaf.as_ref().and_then(|leaf| leaf.get().copied());
@@ -223,12 +234,24 @@ impl Builder<'_, '_> {
             || differ(value(&port.lanes).as_ref(), value(&own.lanes).as_ref())
         {
             let message = "this differs from what the port above says about the same link".to_owned();
-            self.ctx.error(codes::LINK_STATED_TWICE, &place.field("link"), message, "drop `link` here; the port's counts");
+            self.ctx.error(
+                codes::LINK_STATED_TWICE,
+                &place.field("link"),
+                message,
+                "drop `link` here; the port's counts",
+            );
         }
         (Some(port), at)
     }
 
-    fn switch(&mut self, given: &file::Switch, place: &Place, upper: Upper, link: Option<&file::Link>, at: &Place) {
+    fn switch(
+        &mut self,
+        given: &file::Switch,
+        place: &Place,
+        upper: Upper,
+        link: Option<&file::Link>,
+        at: &Place,
+    ) {
         let part: Option<SwitchPart> = self.ctx.part(&given.part, place);
         let ends = [upper.end.clone(), part.as_ref().map(End::switch)];
         let resolved = link::resolve(self.ctx, link, at, &ends);
@@ -236,7 +259,8 @@ impl Builder<'_, '_> {
         let link_index = self.reserve_link();
         let mut facts = self.ctx.facts(&given.assumed, place);
         let role = Role::SwitchUpstream(index);
-        let pci = self.ctx.take(&given.pci, place, "pci", PCI).unwrap_or(PortPart::of_switch(part.as_ref()).pci);
+        let pci =
+            self.ctx.take(&given.pci, place, "pci", PCI).unwrap_or(PortPart::of_switch(part.as_ref()).pci);
         let function = Function {
             id: self.ctx.take(&given.id, place, "id", ID),
             max_payload: PortPart::of_switch(part.as_ref()).max_payload,
@@ -262,13 +286,21 @@ impl Builder<'_, '_> {
     }
 
     /// Adds what is below a switch: its ports, and devices behind ports that software cannot see.
-    fn downstream(&mut self, index: usize, given: &file::Switch, place: &Place, part: Option<&SwitchPart>, bridge: usize) {
+    fn downstream(
+        &mut self,
+        index: usize,
+        given: &file::Switch,
+        place: &Place,
+        part: Option<&SwitchPart>,
+        bridge: usize,
+    ) {
         let above = Some((self.draft.switches[index].upstream, Attachment::Internal));
         let spot = Spot { bridge, above };
         let end = part.map(End::switch);
         for (position, port) in given.ports.iter().enumerate() {
             let place = place.element("ports", position);
-            let function = self.port(port, &place, spot, Role::SwitchDownstream(index), &PortPart::of_switch(part));
+            let function =
+                self.port(port, &place, spot, Role::SwitchDownstream(index), &PortPart::of_switch(part));
             self.draft.switches[index].downstream.push(function);
             let first = self.draft.links.len();
             self.below(port, &place, Upper { bridge, function, end: end.clone() });
@@ -342,15 +374,19 @@ pub(super) fn check_switches(ctx: &mut Context, draft: &Draft) {
     for switch in &draft.switches {
         let Some(part) = &switch.part else { continue };
         if switch.ports > usize::from(part.ports) {
-            let message =
-                format!("{} ports, upstream included, are more than switch part `{}` has: {}", switch.ports, part.id, part.ports);
+            let message = format!(
+                "{} ports, upstream included, are more than switch part `{}` has: {}",
+                switch.ports, part.id, part.ports
+            );
             let help = "put some below another switch, or use a part with more ports";
             ctx.error(codes::TOO_MANY_PORTS, &switch.place, message, help);
         }
         let lanes: u32 = switch.links.iter().map(|link| u32::from(draft.links[*link].lanes)).sum();
         if lanes > u32::from(part.total_lanes) {
-            let message =
-                format!("its links have {lanes} lanes, more than switch part `{}` has: {}", part.id, part.total_lanes);
+            let message = format!(
+                "its links have {lanes} lanes, more than switch part `{}` has: {}",
+                part.id, part.total_lanes
+            );
             let help = "make links narrower with `link: (lanes: 8)`, or use a part with more lanes";
             ctx.error(codes::TOO_MANY_LANES, &switch.place, message, help);
         }

@@ -33,7 +33,11 @@ pub(super) fn given(ctx: &mut Context, windows: &[file::Window], place: &Place) 
         let is_io = |window: &Window| window.kind == ResourceKind::Io;
         let same = |other: &&Window| is_io(other) == is_io(&window) && bus(other).overlaps(bus(&window));
         if let Some(other) = found.iter().find(same) {
-            let message = format!("bus addresses {} are in the window {} of this host bridge too", bus(&window), bus(other));
+            let message = format!(
+                "bus addresses {} are in the window {} of this host bridge too",
+                bus(&window),
+                bus(other)
+            );
             let help = format!("write a `bus` address outside {}", bus(other));
             ctx.error(codes::WINDOWS_OVERLAP_BUS, &place, message, help);
         }
@@ -86,12 +90,15 @@ fn check_alignment(ctx: &mut Context, cpu: Range<CpuAddr>, bus: BusAddr, kind: R
     let misaligned = |unit: u64| !(first | size | bus.0).is_multiple_of(unit);
     let (from, to) = (first & !(GRANULE - 1), (first.saturating_add(size - 1) | (GRANULE - 1)));
     let size_text = Bytes((to - from).saturating_add(1));
-    let help = format!("write `cpu: {from:#x}, size: \"{size_text}\"`, and a `bus` that is a multiple of 1MiB");
+    let help =
+        format!("write `cpu: {from:#x}, size: \"{size_text}\"`, and a `bus` that is a multiple of 1MiB");
     if misaligned(PAGE) {
         let message = format!("window {cpu} does not begin and end at multiples of 4KiB");
         ctx.error(codes::WINDOW_NOT_ALIGNED, place, message, help);
     } else if misaligned(GRANULE) && cpu.first().0 >= LEGACY_END {
-        let message = format!("window {cpu} does not begin and end at multiples of 1MiB, which is what bridges below it pass on");
+        let message = format!(
+            "window {cpu} does not begin and end at multiples of 1MiB, which is what bridges below it pass on"
+        );
         ctx.warning(codes::WINDOW_NOT_ALIGNED, place, message, help);
     }
 }
@@ -114,7 +121,8 @@ fn check_apart(ctx: &mut Context, draft: &Draft) {
         for (index, window) in bridge.windows.iter().enumerate() {
             let place = bridge.place.element("windows", index);
             let io = |window: &Window| window.kind == ResourceKind::Io;
-            let clash = |(other, _): &&(Window, Place)| io(other) == io(window) && other.cpu.overlaps(window.cpu);
+            let clash =
+                |(other, _): &&(Window, Place)| io(other) == io(window) && other.cpu.overlaps(window.cpu);
             if let Some((other, first)) = seen.iter().find(clash) {
                 let message = format!("window {} overlaps {}, which is `{first}`", window.cpu, other.cpu);
                 let help = "every CPU address leads to one window: move or shorten one of the two";
@@ -131,7 +139,8 @@ fn check_reach(ctx: &mut Context, draft: &Draft, bits: u32) {
             if window.kind != ResourceKind::Io && window.cpu.last().0 >> bits != 0 {
                 let place = bridge.place.element("windows", index).field("cpu");
                 let message = format!("window {} lies beyond {bits} bits of physical address", window.cpu);
-                let help = format!("end it below {:#x}, or use a CPU part with more `physical_bits`", 1u64 << bits);
+                let help =
+                    format!("end it below {:#x}, or use a CPU part with more `physical_bits`", 1u64 << bits);
                 ctx.error(codes::WINDOW_BEYOND_CPU, &place, message, help);
             }
         }
@@ -141,7 +150,8 @@ fn check_reach(ctx: &mut Context, draft: &Draft, bits: u32) {
 /// Gives windows to the host bridges that have none.
 fn defaults(ctx: &mut Context, draft: &mut Draft, top: u64) {
     let all = draft.bridges.len() as u64;
-    let open: Vec<usize> = (0..draft.bridges.len()).filter(|index| !draft.bridges[*index].windows_given).collect();
+    let open: Vec<usize> =
+        (0..draft.bridges.len()).filter(|index| !draft.bridges[*index].windows_given).collect();
     let windows = draft.bridges.iter().flat_map(|bridge| &bridge.windows);
     let taken: Vec<Range<CpuAddr>> =
         windows.filter(|window| window.kind != ResourceKind::Io).map(|window| window.cpu).collect();
@@ -184,7 +194,9 @@ fn places(
         let mut found = Vec::new();
         for range in &free {
             let mut rest = Some(*range);
-            while let Some(fit) = rest.and_then(|rest| rest.fit_low(Bytes(size), align)).filter(|_| found.len() < count) {
+            while let Some(fit) =
+                rest.and_then(|rest| rest.fit_low(Bytes(size), align)).filter(|_| found.len() < count)
+            {
                 rest = rest.and_then(|rest| rest.without(fit).1);
                 found.push(fit);
             }
@@ -202,18 +214,29 @@ fn places(
 fn check_memory(ctx: &mut Context, draft: &Draft, top: u64) {
     let memory: Vec<Bytes> = draft.cpus.iter().map(|cpu| cpu.memory).collect();
     let windows = draft.bridges.iter().flat_map(|bridge| &bridge.windows);
-    let low: Vec<Range<CpuAddr>> = windows.filter(|window| window.kind != ResourceKind::Io).map(|window| window.cpu).collect();
+    let low: Vec<Range<CpuAddr>> =
+        windows.filter(|window| window.kind != ResourceKind::Io).map(|window| window.cpu).collect();
     // Memory that is our default makes room; memory that is given must have it.
     let (ranges, complete) = stack_memory(&memory, &low, false);
     if !complete || ranges.iter().any(|(_, range)| range.last().0 >= top) {
         let total: u128 = memory.iter().map(|memory| u128::from(memory.0)).sum();
         let place = Place::default().field("cpus");
-        let message = format!("{} of host memory reach beyond {top:#x}, the end of the physical address space", sum_text(total));
-        ctx.error(codes::MEMORY_BEYOND_CPU, &place, message, "write less `memory`, or use CPU parts with more `physical_bits`");
+        let message = format!(
+            "{} of host memory reach beyond {top:#x}, the end of the physical address space",
+            sum_text(total)
+        );
+        ctx.error(
+            codes::MEMORY_BEYOND_CPU,
+            &place,
+            message,
+            "write less `memory`, or use CPU parts with more `physical_bits`",
+        );
         return;
     }
     for (index, bridge) in draft.bridges.iter().enumerate().filter(|(_, bridge)| bridge.windows_given) {
-        for (number, window) in bridge.windows.iter().enumerate().filter(|(_, window)| window.kind != ResourceKind::Io) {
+        for (number, window) in
+            bridge.windows.iter().enumerate().filter(|(_, window)| window.kind != ResourceKind::Io)
+        {
             let clash = |(cpu, range): &&(usize, Range<CpuAddr>)| {
                 draft.cpus[*cpu].memory_given && range.overlaps(window.cpu)
             };
@@ -221,7 +244,12 @@ fn check_memory(ctx: &mut Context, draft: &Draft, top: u64) {
             let place = draft.bridges[index].place.element("windows", number).field("cpu");
             let message = format!("window {} lies in the memory of CPU {cpu}, {range}", window.cpu);
             let end = ranges.last().map_or(0, |(_, range)| range.last().0.saturating_add(1));
-            ctx.error(codes::MEMORY_IN_WINDOW, &place, message, format!("host memory ends at {end:#x}: put the window above"));
+            ctx.error(
+                codes::MEMORY_IN_WINDOW,
+                &place,
+                message,
+                format!("host memory ends at {end:#x}: put the window above"),
+            );
         }
     }
 }
@@ -243,13 +271,16 @@ mod tests {
         let mib = |n: u64| n << 20;
         let area = (mib(100), mib(200) - 1);
         let taken = [range(mib(100), mib(110) - 1), range(mib(150), mib(160) - 1)];
-        assert_eq!(places(area, mib(40), GRANULE, &taken, 2), Some(vec![
-            range(mib(110), mib(150) - 1),
-            range(mib(160), mib(200) - 1),
-        ]));
+        assert_eq!(
+            places(area, mib(40), GRANULE, &taken, 2),
+            Some(vec![range(mib(110), mib(150) - 1), range(mib(160), mib(200) - 1),])
+        );
         let halved = Some(vec![range(mib(110), mib(135) - 1), range(mib(160), mib(185) - 1)]);
         assert_eq!(places(area, mib(50), 1 << 25, &taken, 2).is_some(), true);
-        assert_eq!(places(area, mib(50), GRANULE, &taken, 2).map(|found| found.len()), halved.map(|found| found.len()));
+        assert_eq!(
+            places(area, mib(50), GRANULE, &taken, 2).map(|found| found.len()),
+            halved.map(|found| found.len())
+        );
         assert_eq!(places(area, mib(1), GRANULE, &[range(0, mib(300))], 1), None);
     }
 }

@@ -36,7 +36,9 @@ pub struct Bound {
 pub fn bind(measure: &Measure, variants: &[Names]) -> Vec<Bound> {
     let mut found = Vec::new();
     for (index, names) in variants.iter().enumerate() {
-        let Some(captured) = measure.variant.as_ref().map_or(Some(Vec::new()), |v| v.captures(&names.variant)) else {
+        let Some(captured) =
+            measure.variant.as_ref().map_or(Some(Vec::new()), |v| v.captures(&names.variant))
+        else {
             continue;
         };
         let all = measure.name.to_string();
@@ -80,7 +82,12 @@ pub fn pairs(condition: &Condition, variants: &[Names]) -> Result<Vec<Pair>, Bou
             let mut met = Vec::new();
             for one in left {
                 let before = met.len();
-                met.extend(right.iter().filter(|other| meet(&one, other)).map(|other| (Some(one.clone()), Some(other.clone()))));
+                met.extend(
+                    right
+                        .iter()
+                        .filter(|other| meet(&one, other))
+                        .map(|other| (Some(one.clone()), Some(other.clone()))),
+                );
                 if met.len() == before {
                     return Err(one);
                 }
@@ -114,14 +121,18 @@ fn unknown(measure: &Measure, variants: &[Names]) -> Option<Problem> {
     if !bind(measure, variants).is_empty() {
         return None;
     }
-    let in_variant = |names: &&Names| measure.variant.as_ref().is_none_or(|wanted| wanted.matches(&names.variant));
+    let in_variant =
+        |names: &&Names| measure.variant.as_ref().is_none_or(|wanted| wanted.matches(&names.variant));
     let reached: Vec<&Names> = variants.iter().filter(in_variant).collect();
     if let Some(wanted) = measure.variant.as_ref().filter(|_| reached.is_empty()) {
-        let names: Vec<&str> = variants.iter().map(|names| names.variant.as_str()).filter(|n| !n.is_empty()).collect();
+        let names: Vec<&str> =
+            variants.iter().map(|names| names.variant.as_str()).filter(|n| !n.is_empty()).collect();
         return Some(not_made(measure, "variant", &wanted.to_string(), &names));
     }
     let (sort, mut names): (_, Vec<&str>) = match measure.what {
-        What::Matrix(_) => ("matrix", reached.iter().flat_map(|names| &names.matrices).map(String::as_str).collect()),
+        What::Matrix(_) => {
+            ("matrix", reached.iter().flat_map(|names| &names.matrices).map(String::as_str).collect())
+        }
         _ => ("flow", reached.iter().flat_map(|names| &names.flows).map(String::as_str).collect()),
     };
     names.sort_unstable();
@@ -162,7 +173,8 @@ fn unpaired(condition: &Condition, left: &Measure, right: &Measure, variants: &[
     };
     let name = qualified(&variants[alone.variant].variant, &alone.name);
     let message = format!("`{name}` is compared with nothing: `{}` has no counterpart of it", other.name);
-    let help = "both sides must be made by the same variants, and their `*` must fit the same names".to_owned();
+    let help =
+        "both sides must be made by the same variants, and their `*` must fit the same names".to_owned();
     Some(Problem { code: codes::CONDITION_PAIRS, span: measure.span.clone(), message, help })
 }
 

@@ -1,7 +1,7 @@
 //! Whether a condition held.
 
-use peerbus_system::outcome::{FlowOutcome, MatrixOutcome, Outcome};
 use peerbus_system::expand::Pattern;
+use peerbus_system::outcome::{FlowOutcome, MatrixOutcome, Outcome};
 
 use super::bind::{Bound, Names, Pair, pairs, qualified};
 use super::condition::{Condition, ErrorValue, FlowValue, MatrixValue, Measure, Side, Term, Test, What};
@@ -64,7 +64,8 @@ fn compare(condition: &Condition, pair: &Pair, cells: &[Cell]) -> Comparison {
 }
 
 fn within(test: Test) -> String {
-    let percent = |share: Ratio| Value::Number(share.times(Ratio::whole(100)).unwrap_or(share), Dimension::Count);
+    let percent =
+        |share: Ratio| Value::Number(share.times(Ratio::whole(100)).unwrap_or(share), Dimension::Count);
     if let Test::Near(share) = test { format!(" within {}%", percent(share)) } else { String::new() }
 }
 

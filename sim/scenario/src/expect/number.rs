@@ -62,7 +62,10 @@ impl Ratio {
 
     /// Mean of whole numbers; `None` of none.
     pub fn mean(numbers: &[u64]) -> Option<Ratio> {
-        Ratio::new(numbers.iter().map(|number| u128::from(*number)).sum(), u128::try_from(numbers.len()).ok()?)
+        Ratio::new(
+            numbers.iter().map(|number| u128::from(*number)).sum(),
+            u128::try_from(numbers.len()).ok()?,
+        )
     }
 
     /// Rounded down to a whole number.

@@ -17,7 +17,9 @@ use std::ops::Range;
 use peerbus_machine::load::{list_words, nearest};
 use peerbus_system::expand::Pattern;
 
-use super::condition::{Condition, ErrorValue, FlowValue, MatrixValue, Measure, Problem, Side, Term, Test, What};
+use super::condition::{
+    Condition, ErrorValue, FlowValue, MatrixValue, Measure, Problem, Side, Term, Test, What,
+};
 use super::number::Ratio;
 use super::token::{Kind, Token, tokens};
 use super::value::{self, Dimension, Value, number_length, quantity, unit_scale};
@@ -31,7 +33,8 @@ const EXAMPLE: &str = "write it like `flow.NAME.throughput >= 24GB/s`";
 ///
 /// The first problem, with its place in `text`.
 pub fn parse(text: &str) -> Result<Condition, Problem> {
-    let tokens = tokens(text).map_err(|at| syntax(at..at + 1, "this quotation mark is not closed", "close it"))?;
+    let tokens =
+        tokens(text).map_err(|at| syntax(at..at + 1, "this quotation mark is not closed", "close it"))?;
     let mut reader = Reader { text, tokens: &tokens, at: 0 };
     let left = reader.side()?;
     let (test, sign) = reader.test()?;
@@ -39,7 +42,11 @@ pub fn parse(text: &str) -> Result<Condition, Problem> {
     let test = if test == Near { Test::Near(reader.within()?) } else { test.plain() };
     if let Some(extra) = reader.peek() {
         let span = extra.span.clone();
-        return Err(syntax(span, "the condition ends before this", "a condition is one comparison of two values"));
+        return Err(syntax(
+            span,
+            "the condition ends before this",
+            "a condition is one comparison of two values",
+        ));
     }
     let condition = Condition { text: text.to_owned(), left, test, right };
     check_kinds(&condition, sign)?;
@@ -139,7 +146,8 @@ impl<'a> Reader<'a> {
     /// A number, whose unit may be the next word.
     fn number(&mut self, token: &Token) -> Result<Term, Problem> {
         let mut span = token.span.clone();
-        let unit = self.peek().filter(|next| next.kind == Kind::Word && unit_scale(self.word(next)).is_some());
+        let unit =
+            self.peek().filter(|next| next.kind == Kind::Word && unit_scale(self.word(next)).is_some());
         if let Some(unit) = unit.filter(|_| number_length(self.word(token)) == span.len()) {
             self.at += 1;
             span.end = unit.span.end;
@@ -153,8 +161,15 @@ impl<'a> Reader<'a> {
         let Some(token) = self.peek() else {
             return Err(syntax(self.end(), "a comparison is missing at the end", help));
         };
-        let tests =
-            [Test::Equal, Test::NotEqual, Test::Less, Test::AtMost, Test::Greater, Test::AtLeast, Test::Contains];
+        let tests = [
+            Test::Equal,
+            Test::NotEqual,
+            Test::Less,
+            Test::AtMost,
+            Test::Greater,
+            Test::AtLeast,
+            Test::Contains,
+        ];
         let word = self.word(token);
         let sign = match tests.into_iter().find(|test| test.sign() == word) {
             _ if token.kind == Kind::Quoted => None,
@@ -191,7 +206,8 @@ impl<'a> Reader<'a> {
 
 /// Values multiplied: at most one that is more than a plain number.
 fn product(terms: Vec<Term>, span: Range<usize>) -> Result<Side, Problem> {
-    let wrong = |message: &str| syntax(span.clone(), message, "multiply one value with a plain number, `0.9 * …`");
+    let wrong =
+        |message: &str| syntax(span.clone(), message, "multiply one value with a plain number, `0.9 * …`");
     let mut factor: Option<Ratio> = None;
     let mut single: Option<Term> = None;
     for term in terms {
@@ -231,7 +247,12 @@ fn constant(side: Side) -> Option<Side> {
 fn name(word: &str, at: usize) -> Result<Term, Problem> {
     let span = at..at + word.len();
     let measure = |what, variant: Option<&str>, name: &str| {
-        Term::Measure(Measure { what, variant: variant.map(Pattern::new), name: Pattern::new(name), span: span.clone() })
+        Term::Measure(Measure {
+            what,
+            variant: variant.map(Pattern::new),
+            name: Pattern::new(name),
+            span: span.clone(),
+        })
     };
     if word == "errors" {
         return Ok(measure(What::Errors, None, ""));
@@ -263,10 +284,16 @@ fn unknown_family(family: &str, span: Range<usize>) -> Problem {
     let families = ["flow", "matrix", "error"];
     let known = match nearest(family, families) {
         Some(near) => format!("did you mean `{near}.…`?"),
-        None => "measured values are flow.…, matrix.…, errors and error.…; put texts in quotation marks".to_owned(),
+        None => "measured values are flow.…, matrix.…, errors and error.…; put texts in quotation marks"
+            .to_owned(),
     };
     let span = span.start..span.start + family.len();
-    Problem { code: codes::CONDITION_VALUE, span, message: format!("there are no values of `{family}`"), help: known }
+    Problem {
+        code: codes::CONDITION_VALUE,
+        span,
+        message: format!("there are no values of `{family}`"),
+        help: known,
+    }
 }
 
 /// Cuts the property off the end of `rest`; the remainder is the name it belongs to.

@@ -172,7 +172,10 @@ pub(super) fn unit_scale(unit: &str) -> Option<(Ratio, Dimension)> {
         return Some((Ratio::whole(time.0), Dimension::Time));
     }
     let rate = one.parse::<Rate>().ok()?;
-    Some((Ratio::new(u128::from(rate.bytes()) * 1_000_000_000_000, u128::from(rate.picos()))?, Dimension::Rate))
+    Some((
+        Ratio::new(u128::from(rate.bytes()) * 1_000_000_000_000, u128::from(rate.picos()))?,
+        Dimension::Rate,
+    ))
 }
 
 #[cfg(test)]

@@ -57,7 +57,12 @@ impl Context<'_> {
     }
 
     /// The value of a leaf at `place`. Reports a value that was not understood; `expected` says what is.
-    pub fn read<T: DeserializeOwned + Clone>(&mut self, leaf: &Leaf<T>, place: &Place, expected: &str) -> Option<T> {
+    pub fn read<T: DeserializeOwned + Clone>(
+        &mut self,
+        leaf: &Leaf<T>,
+        place: &Place,
+        expected: &str,
+    ) -> Option<T> {
         if let Ok(value) = &leaf.value {
             return Some(value.clone());
         }
@@ -97,7 +102,8 @@ impl Context<'_> {
 
     /// Reports that the field `name` of what stands at `place` is missing.
     pub fn missing(&mut self, place: &Place, name: &str, expected: &str) {
-        let found = self.source.diagnostic_at(codes::MISSING_FIELD, &place.0, format!("field `{name}` is missing"));
+        let found =
+            self.source.diagnostic_at(codes::MISSING_FIELD, &place.0, format!("field `{name}` is missing"));
         let help = format!("add `{name}:` with {expected}");
         self.diagnostics.push(found.label(format!("`{name}` is missing here")).help(help));
     }

@@ -17,7 +17,9 @@ impl Context<'_> {
         match &placed.workload {
             Workload::Copy(copy) => self.fit_copy(copy, place, machine),
             Workload::PairMatrix(matrix) => self.fit_pairs(&matrix.devices, matrix.refused, place, machine),
-            Workload::AllToAll(exchange) => self.fit_pairs(&exchange.devices, exchange.refused, place, machine),
+            Workload::AllToAll(exchange) => {
+                self.fit_pairs(&exchange.devices, exchange.refused, place, machine)
+            }
             Workload::HostDma(dma) => self.fit_host_dma(dma, place, machine),
         }
     }
@@ -88,9 +90,15 @@ impl Context<'_> {
             }
             [one] => Some(*one),
             several => {
-                let names: Vec<&str> = several.iter().map(|index| machine.devices[*index].name.as_str()).collect();
+                let names: Vec<&str> =
+                    several.iter().map(|index| machine.devices[*index].name.as_str()).collect();
                 let message = format!("`{name}` names {} devices, and one belongs here", names.len());
-                self.error(codes::SEVERAL_DEVICES, place, message, format!("write {}", list_words(&names, 6)));
+                self.error(
+                    codes::SEVERAL_DEVICES,
+                    place,
+                    message,
+                    format!("write {}", list_words(&names, 6)),
+                );
                 None
             }
         }

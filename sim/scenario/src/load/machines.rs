@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use peerbus_machine::diagnostic::any_error;
+use peerbus_machine::diagnostic::{Diagnostic, any_error};
+use peerbus_machine::file::Leaf;
+use peerbus_machine::load::list_words;
+use peerbus_machine::synthetic::{is_synthetic, synthetic};
 use peerbus_machine::{Catalogue, Machine, load_machine};
 
 use super::context::{Context, Place};
@@ -11,6 +14,14 @@ use crate::codes;
 
 /// Reads the text of a file, by a path as written in a scenario. The error says why it cannot.
 pub type Provider<'a> = dyn Fn(&str) -> Result<String, String> + 'a;
+
+/// A machine's name, where a scenario gives it.
+#[derive(Clone)]
+pub(super) struct Named<'f> {
+    pub name: String,
+    pub place: Place,
+    pub leaf: &'f Leaf<String>,
+}
 
 /// Machines by the name they have in the scenario; `None` for those that cannot be used.
 pub(super) struct Machines<'a> {
@@ -27,17 +38,49 @@ impl<'a> Machines<'a> {
         Machines { provider, catalogue, folder, known: BTreeMap::new() }
     }
 
-    /// The machine called `name` at `place`; what is wrong with it is reported where it is first named.
-    pub fn get(&mut self, context: &mut Context<'_>, name: &str, place: &Place) -> Option<Arc<Machine>> {
-        if let Some(known) = self.known.get(name) {
+    /// The machine that `named` names; what is wrong with it is reported where it is first named.
+    pub fn get(&mut self, context: &mut Context<'_>, named: &Named<'_>) -> Option<Arc<Machine>> {
+        if let Some(known) = self.known.get(&named.name) {
             return known.clone();
         }
-        let machine = self.read(context, name, place).map(Arc::new);
-        self.known.insert(name.to_owned(), machine.clone());
+        let machine = match is_synthetic(&named.name) {
+            true => self.synthetic(context, named),
+            false => self.read(context, named),
+        };
+        let machine = machine.map(Arc::new);
+        self.known.insert(named.name.clone(), machine.clone());
         machine
     }
 
-    fn read(&self, context: &mut Context<'_>, name: &str, place: &Place) -> Option<Machine> {
+    /// A machine of one line. Its problems are about a text that stands in the scenario, so they are told there.
+    fn synthetic(&self, context: &mut Context<'_>, named: &Named<'_>) -> Option<Machine> {
+        let file = match synthetic(&named.name) {
+            Ok(file) => file,
+            Err(problem) => {
+                let span = problem.span.and_then(|span| context.inside(named.leaf, &span));
+                context.error_in(
+                    problem.code,
+                    span,
+                    &named.place,
+                    problem.message,
+                    problem.help.unwrap_or_default(),
+                );
+                return None;
+            }
+        };
+        let (machine, problems) = peerbus_machine::lower(&file, "", &named.name, self.catalogue);
+        for problem in &problems {
+            let before = context.diagnostics.len();
+            let help = problem.help.clone().unwrap_or_default();
+            context.error(problem.code, &named.place, problem.message.clone(), help);
+            let found = &mut context.diagnostics[before..];
+            found.iter_mut().for_each(|found| found.severity = problem.severity);
+        }
+        machine.filter(|_| !any_error(&problems))
+    }
+
+    fn read(&self, context: &mut Context<'_>, named: &Named<'_>) -> Option<Machine> {
+        let (name, place) = (&named.name, &named.place);
         let (path, text) = match self.text(name) {
             Ok(found) => found,
             Err(reason) => {
@@ -47,14 +90,17 @@ impl<'a> Machines<'a> {
             }
         };
         let (machine, diagnostics) = load_machine(&text, &path, self.catalogue);
-        let broken = machine.is_none() || any_error(&diagnostics);
-        if broken {
-            let errors = diagnostics.iter().filter(|found| found.is_error()).count();
-            let message = format!("`{name}` cannot be used: it has {errors} {}", if errors == 1 { "error" } else { "errors" });
-            context.error(codes::MACHINE_BROKEN, place, message, format!("mend {path}; `peerbus check` shows it"));
+        if machine.is_none() {
+            let message = format!("`{name}` cannot be used: {}", summary(&diagnostics));
+            context.error(
+                codes::MACHINE_BROKEN,
+                place,
+                message,
+                format!("mend {path}; `peerbus check` shows it"),
+            );
         }
         context.diagnostics.extend(diagnostics);
-        machine.filter(|_| !broken)
+        machine
     }
 
     /// The path that could be read, and its text.
@@ -73,4 +119,15 @@ impl<'a> Machines<'a> {
             Err(_) => Err(reason),
         }
     }
+}
+
+/// `3 errors (M0002 and M0301)`.
+fn summary(diagnostics: &[Diagnostic]) -> String {
+    let mut codes: Vec<&str> =
+        diagnostics.iter().filter(|found| found.is_error()).map(|found| found.code.0).collect();
+    let count = codes.len();
+    codes.sort_unstable();
+    codes.dedup();
+    let codes = list_words(&codes, 4).replace(" or ", " and ");
+    format!("{count} {} ({codes})", if count == 1 { "error" } else { "errors" })
 }

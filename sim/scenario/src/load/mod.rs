@@ -9,13 +9,11 @@ mod literal;
 mod machines;
 mod workload;
 
-use std::sync::Arc;
-
 use peerbus_fabric::LinkLayer;
+use peerbus_machine::Catalogue;
 use peerbus_machine::diagnostic::{Diagnostic, any_error, sort};
 use peerbus_machine::file::Leaf;
 use peerbus_machine::load::read;
-use peerbus_machine::{Catalogue, Machine};
 use peerbus_system::expand;
 use peerbus_system::kernel::KernelSettings;
 use peerbus_system::run::RunInput;
@@ -26,8 +24,8 @@ use crate::run::CellInput;
 use crate::{codes, file};
 use context::{Context, Place};
 use literal::offset_in;
-use machines::Machines;
 pub use machines::Provider;
+use machines::{Machines, Named};
 use workload::Placed;
 
 /// A scenario, ready to run.
@@ -74,9 +72,10 @@ fn description(text: &str) -> String {
     words.join("\n").trim().to_owned()
 }
 
-/// What the file says for all variants.
-struct Common {
-    machine: Option<(String, Place)>,
+/// What a run is made from: of the file, or of a variant with what it changes.
+#[derive(Clone)]
+struct Settings<'f> {
+    machine: Option<Named<'f>>,
     kernel: KernelSettings,
     link_layer: LinkLayer,
     workloads: Vec<Placed>,
@@ -85,7 +84,7 @@ struct Common {
 
 fn lower(context: &mut Context<'_>, scenario: &file::Scenario, machines: &mut Machines<'_>) -> Loaded {
     let top = Place::default();
-    let common = Common {
+    let common = Settings {
         machine: machine_name(context, &scenario.machine, &top),
         kernel: context.kernel(&scenario.kernel, &top, KernelSettings::default()),
         link_layer: context.link_layer(&scenario.link_layer, &top, LinkLayer::ByRule),
@@ -94,9 +93,7 @@ fn lower(context: &mut Context<'_>, scenario: &file::Scenario, machines: &mut Ma
     };
     context.completeness(scenario);
     let cells = if scenario.variants.is_empty() {
-        let machine = common.machine.as_ref().and_then(|(name, place)| machines.get(context, name, place));
-        let name = common.machine.as_ref().map(|(name, _)| name.clone()).unwrap_or_default();
-        vec![cell(context, String::new(), name, machine, &common, common.workloads.clone())]
+        vec![cell(context, machines, String::new(), common.clone())]
     } else {
         variants(context, &scenario.variants, &common, machines)
     };
@@ -112,9 +109,13 @@ fn lower(context: &mut Context<'_>, scenario: &file::Scenario, machines: &mut Ma
     }
 }
 
-fn machine_name(context: &mut Context<'_>, leaf: &Option<Leaf<String>>, place: &Place) -> Option<(String, Place)> {
+fn machine_name<'f>(
+    context: &mut Context<'_>,
+    leaf: &'f Option<Leaf<String>>,
+    place: &Place,
+) -> Option<Named<'f>> {
     let name = context.take(leaf, place, "machine", "the path of a machine file")?;
-    Some((name, place.field("machine")))
+    leaf.as_ref().map(|leaf| Named { name, place: place.field("machine"), leaf })
 }
 
 fn machine_names(cells: &[CellInput]) -> String {
@@ -130,7 +131,7 @@ fn machine_names(cells: &[CellInput]) -> String {
 fn variants(
     context: &mut Context<'_>,
     given: &[file::Variant],
-    common: &Common,
+    common: &Settings<'_>,
     machines: &mut Machines<'_>,
 ) -> Vec<Option<CellInput>> {
     let names: Vec<_> = given.iter().map(|variant| variant.name.as_ref()).collect();
@@ -139,21 +140,19 @@ fn variants(
     for (index, variant) in given.iter().enumerate() {
         let place = Place::default().element("variants", index);
         let name = context.name(&variant.name, &place);
-        let machine_name = machine_name(context, &variant.machine, &place).or_else(|| common.machine.clone());
-        let own = Common {
+        let settings = Settings {
+            machine: machine_name(context, &variant.machine, &place).or_else(|| common.machine.clone()),
             kernel: context.kernel(&variant.kernel, &place, common.kernel),
             link_layer: context.link_layer(&variant.link_layer, &place, common.link_layer),
-            workloads: Vec::new(),
+            workloads: match &variant.workloads {
+                Some(workloads) => context.workloads(workloads, &place),
+                None => common.workloads.clone(),
+            },
             seed: common.seed,
-            machine: None,
         };
-        let workloads = match &variant.workloads {
-            Some(workloads) => context.workloads(workloads, &place),
-            None => common.workloads.clone(),
-        };
-        let machine = machine_name.as_ref().and_then(|(name, place)| machines.get(context, name, place));
-        let machine_name = machine_name.map(|(name, _)| name).unwrap_or_default();
-        cells.push(name.and_then(|name| cell(context, name, machine_name, machine, &own, workloads)));
+        // Even without a name, so that everything else wrong with it is found.
+        let cell = cell(context, machines, name.clone().unwrap_or_default(), settings);
+        cells.push(cell.filter(|_| name.is_some()));
     }
     cells
 }
@@ -161,31 +160,32 @@ fn variants(
 /// One run; `None` when its machine cannot be used.
 fn cell(
     context: &mut Context<'_>,
+    machines: &mut Machines<'_>,
     variant: String,
-    machine_name: String,
-    machine: Option<Arc<Machine>>,
-    settings: &Common,
-    workloads: Vec<Placed>,
+    settings: Settings<'_>,
 ) -> Option<CellInput> {
-    let machine = machine?;
-    for placed in &workloads {
+    let named = settings.machine?;
+    let machine = machines.get(context, &named)?;
+    for placed in &settings.workloads {
         context.fit(placed, &machine);
     }
     let input = RunInput {
         kernel: settings.kernel,
         link_layer: settings.link_layer,
-        workloads: workloads.into_iter().map(|placed| placed.workload).collect(),
+        workloads: settings.workloads.into_iter().map(|placed| placed.workload).collect(),
         seed: settings.seed,
         scaling: Vec::new(),
     };
-    Some(CellInput { variant, machine_name, machine, input })
+    Some(CellInput { variant, machine_name: named.name, machine, input })
 }
 
 impl Context<'_> {
     /// Every run has a machine and something to do.
     fn completeness(&mut self, scenario: &file::Scenario) {
         let top = Place::default();
-        let all_have = |has: fn(&file::Variant) -> bool| !scenario.variants.is_empty() && scenario.variants.iter().all(has);
+        let all_have = |has: fn(&file::Variant) -> bool| {
+            !scenario.variants.is_empty() && scenario.variants.iter().all(has)
+        };
         if self.hole_below(&top) {
             return;
         }
@@ -206,16 +206,28 @@ impl Context<'_> {
     }
 
     /// The settings at `kernel` of `place`; what is not named stays as in `base`.
-    fn kernel(&mut self, given: &Option<file::Kernel>, place: &Place, base: KernelSettings) -> KernelSettings {
+    fn kernel(
+        &mut self,
+        given: &Option<file::Kernel>,
+        place: &Place,
+        base: KernelSettings,
+    ) -> KernelSettings {
         let Some(given) = given else { return base };
         let place = place.field("kernel");
         KernelSettings {
-            profile: self.take(&given.profile, &place, "profile", "the name of a kernel").unwrap_or(base.profile),
+            profile: self
+                .take(&given.profile, &place, "profile", "the name of a kernel")
+                .unwrap_or(base.profile),
             acs: self.take(&given.acs, &place, "acs", "FirmwareDefault, Off or On").unwrap_or(base.acs),
         }
     }
 
-    fn link_layer(&mut self, given: &Option<Leaf<file::LinkLayer>>, place: &Place, base: LinkLayer) -> LinkLayer {
+    fn link_layer(
+        &mut self,
+        given: &Option<Leaf<file::LinkLayer>>,
+        place: &Place,
+        base: LinkLayer,
+    ) -> LinkLayer {
         match self.take(given, place, "link_layer", "ByRule or Flat(share_ppm: 918526)") {
             None => base,
             Some(file::LinkLayer::ByRule) => LinkLayer::ByRule,
@@ -237,7 +249,9 @@ impl Context<'_> {
         let mut conditions = Vec::new();
         for (index, leaf) in given.iter().enumerate() {
             let place = Place::default().element("expect", index);
-            let Some(text) = self.read(leaf, &place, "a condition, such as \"flow.peer.throughput >= 24GB/s\"") else {
+            let Some(text) =
+                self.read(leaf, &place, "a condition, such as \"flow.peer.throughput >= 24GB/s\"")
+            else {
                 continue;
             };
             let problems = match expect::parse(&text) {
@@ -257,7 +271,11 @@ impl Context<'_> {
     }
 
     /// Where bytes of a string's content stand in the parsed text.
-    fn inside(&self, leaf: &Leaf<String>, content: &std::ops::Range<usize>) -> Option<std::ops::Range<usize>> {
+    fn inside(
+        &self,
+        leaf: &Leaf<String>,
+        content: &std::ops::Range<usize>,
+    ) -> Option<std::ops::Range<usize>> {
         let (start, literal) = (self.source.leaf(leaf)?.start, self.source.literal(leaf)?);
         let (from, to) = (offset_in(literal, content.start), offset_in(literal, content.end));
         Some(start + from..start + to.max(from))

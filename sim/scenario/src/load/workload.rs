@@ -34,8 +34,12 @@ impl Context<'_> {
             let place = holder.element("workloads", index);
             let workload = match item {
                 file::Workload::Copy(copy) => self.copy(copy, &place).map(Workload::Copy),
-                file::Workload::PairMatrix(matrix) => self.pair_matrix(matrix, &place).map(Workload::PairMatrix),
-                file::Workload::AllToAll(exchange) => self.all_to_all(exchange, &place).map(Workload::AllToAll),
+                file::Workload::PairMatrix(matrix) => {
+                    self.pair_matrix(matrix, &place).map(Workload::PairMatrix)
+                }
+                file::Workload::AllToAll(exchange) => {
+                    self.all_to_all(exchange, &place).map(Workload::AllToAll)
+                }
                 file::Workload::HostDma(dma) => self.host_dma(dma, &place).map(Workload::HostDma),
             };
             placed.extend(workload.map(|workload| Placed { workload, place }));
@@ -79,7 +83,9 @@ impl Context<'_> {
         let refused = self.choice(&given.refused, place, "refused");
         let start = match &given.start {
             None => Some(Picos::ZERO),
-            given => self.take(given, place, "start", "a time such as \"5us\"").filter(|start| self.start(*start, place)),
+            given => self
+                .take(given, place, "start", "a time such as \"5us\"")
+                .filter(|start| self.start(*start, place)),
         };
         let dma_shift = match &given.dma_shift {
             None => Some(Bytes::ZERO),
@@ -164,7 +170,8 @@ impl Context<'_> {
     }
 
     fn devices(&mut self, given: &[Leaf<String>], place: &Place) -> Option<Vec<String>> {
-        let read = |(index, leaf)| self.read(leaf, &place.element("devices", index), "a device, such as \"gpu*\"");
+        let read =
+            |(index, leaf)| self.read(leaf, &place.element("devices", index), "a device, such as \"gpu*\"");
         let devices: Vec<Option<String>> = given.iter().enumerate().map(read).collect();
         if devices.is_empty() && !self.hole_below(place) {
             self.missing(place, "devices", "a list of devices, such as [\"gpu*\"]");
@@ -232,7 +239,12 @@ impl Context<'_> {
         let fits = start <= LATEST_START;
         if !fits {
             let message = format!("a start at {start} is out of range");
-            self.error(codes::WRONG_TIME, &place.field("start"), message, format!("write 0s to {LATEST_START}"));
+            self.error(
+                codes::WRONG_TIME,
+                &place.field("start"),
+                message,
+                format!("write 0s to {LATEST_START}"),
+            );
         }
         fits
     }

@@ -57,14 +57,38 @@ pub fn gigabytes(outcome: &Outcome, flow: usize) -> f64 {
 #[test]
 fn every_shipped_machine_runs_a_pair_matrix() {
     for (name, machine) in topologies() {
-        if machine.devices.iter().filter(|device| device.name.starts_with("gpu")).count() < 2 { println!("{name}: no pairs"); continue; }
+        if machine.devices.iter().filter(|device| device.name.starts_with("gpu")).count() < 2 {
+            println!("{name}: no pairs");
+            continue;
+        }
         let outcome = run(&machine, &input(vec![matrix(Bytes::mib(2), Concurrency::Alone)])).unwrap();
-        println!("== {name} hops {} errors {:?}", outcome.tlp_hops, outcome.errors.iter().map(|e| (&e.kind, &e.text, e.count)).collect::<Vec<_>>());
+        println!(
+            "== {name} hops {} errors {:?}",
+            outcome.tlp_hops,
+            outcome.errors.iter().map(|e| (&e.kind, &e.text, e.count)).collect::<Vec<_>>()
+        );
         for row in &outcome.matrices[0].cells {
-            println!("{}", row.iter().map(|cell| cell.map_or("    -".into(), |flow| format!("{:5.1}{}", gigabytes(&outcome, flow), if outcome.flows[flow].staged {"s"} else {" "}))).collect::<Vec<_>>().join(" "));
+            println!(
+                "{}",
+                row.iter()
+                    .map(|cell| cell.map_or("    -".into(), |flow| format!(
+                        "{:5.1}{}",
+                        gigabytes(&outcome, flow),
+                        if outcome.flows[flow].staged { "s" } else { " " }
+                    )))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            );
         }
         let f = &outcome.flows[outcome.flows.len() - 2];
-        println!("{} {:?} {:?} {:?} {:?}", f.name, f.limited_by, f.path, f.map_type, f.latency_p50.to_string());
+        println!(
+            "{} {:?} {:?} {:?} {:?}",
+            f.name,
+            f.limited_by,
+            f.path,
+            f.map_type,
+            f.latency_p50.to_string()
+        );
     }
     let _ = Picos::ZERO;
 }

@@ -66,10 +66,3 @@ fn stated_ids_are_kept() {
         }
     }
 }
-#[test]
-fn zz_show() {
-    for (name, machine) in &shipped() {
-        let booted = boot(machine, &KernelSettings::default(), &BootOptions::default());
-        println!("##### {name}\n{}\n{}", render_plan(&plan(machine, &booted)), render_matrix(&matrix(machine, &booted)));
-    }
-}
