@@ -79,7 +79,7 @@ impl Diagnostic {
             span: None,
             line: None,
             column: None,
-            message: message.into(),
+            message: one_line(message.into()),
             label: String::new(),
             help: None,
         }
@@ -108,7 +108,7 @@ impl Diagnostic {
 
     /// The same with advice.
     pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
-        self.help = Some(help.into());
+        self.help = Some(one_line(help.into()));
         self
     }
 
@@ -116,6 +116,15 @@ impl Diagnostic {
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
+}
+
+/// `text` with control characters, which may come from a quoted piece of the input, written as escapes.
+fn one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect()
 }
 
 /// True when any of `diagnostics` is an error.

@@ -94,13 +94,12 @@ pub fn synthetic(text: &str) -> Result<Machine, Diagnostic> {
 
 /// The ports with what is below a root complex or switch, above `switches` and the devices.
 fn below(shape: &Shape, switches: &[usize]) -> Vec<Port> {
-    let port = |below: Below| Port {
-        link: Some(Link {
-            generation: Some(Leaf::new(shape.generation)),
-            lanes: Some(Leaf::new(shape.lanes)),
-        }),
-        below: Some(Box::new(below)),
-        ..Port::default()
+    let port = |below: Below, most: u8| {
+        let link = shape.link.map(|(generation, lanes)| Link {
+            generation: Some(Leaf::new(generation)),
+            lanes: Some(lanes).filter(|lanes| *lanes <= most).map(Leaf::new),
+        });
+        Port { link, below: Some(Box::new(below)), ..Port::default() }
     };
     if let Some((count, rest)) = switches.split_first() {
         let part = Some(Leaf::new(shape.parts.switch.clone()));

@@ -19,7 +19,12 @@ pub fn render(result: &ScenarioResult) -> String {
 
 /// The document as a baseline: without series, one line per list entry.
 pub fn baseline(result: &ScenarioResult) -> String {
-    let document = RunDocument::new(result).without_series();
+    baseline_of(RunDocument::new(result))
+}
+
+/// [`baseline`] of a result that exists as a document only.
+pub fn baseline_of(document: RunDocument) -> String {
+    let document = document.without_series();
     let mut entries: Vec<String> = vec![
         entry("schema", &document.schema),
         entry("tool_version", &document.tool_version),

@@ -151,8 +151,35 @@ pub(super) fn describe(text: &str, item: &Item, failure: &Failure, notation: Not
             label: format!("`{field}` is missing here"),
             help: format!("add `{field}: …`"),
         },
-        error => wrong_value(text, item, error, notation),
+        error => {
+            misplaced(text, item, error, notation).unwrap_or_else(|| wrong_value(text, item, error, notation))
+        }
     }
+}
+
+/// The problem when a structure's name, fields or brackets are not where they belong.
+fn misplaced(text: &str, item: &Item, error: &Error, notation: Notation) -> Option<Problem> {
+    let (message, help) = match error {
+        Error::ExpectedDifferentStructName { expected, found } => (
+            format!("expected `{expected}(…)`, found `{found}`"),
+            format!("write `{expected}(…)`, or the brackets alone"),
+        ),
+        Error::ExpectedIdentifier | Error::SuggestRawIdentifier(_)
+            if item.within == b'(' && item.key.is_none() =>
+        {
+            (
+                format!("expected a field, `name: value`, found {}", found(text, item, notation)),
+                "write the field's name before it; brackets around all fields stand once".to_owned(),
+            )
+        }
+        Error::ExpectedStructLike if item.open == 0 && item.name.is_some() => {
+            let name = &text[item.value.clone()];
+            (format!("`{name}` lacks its fields"), format!("write `{name}(name: value, …)`"))
+        }
+        _ => return None,
+    };
+    let (code, span) = (codes::WRONG_SHAPE, item.value.clone());
+    Some(Problem { code, span, message, label: String::new(), help })
 }
 
 fn choice(found: &str, expected: &[&str], intro: &str, none: &str) -> String {
@@ -211,9 +238,7 @@ fn wanted(error: &Error, notation: Notation) -> Option<String> {
     };
     let wanted = match error {
         Error::ExpectedArray => "a list, `[…]`",
-        Error::ExpectedStructLike
-        | Error::ExpectedNamedStructLike(_)
-        | Error::ExpectedDifferentStructName { .. } => fields,
+        Error::ExpectedStructLike | Error::ExpectedNamedStructLike(_) => fields,
         Error::ExpectedBoolean => "`true` or `false`",
         Error::ExpectedMap => "a map, `{\"name\": value, …}`",
         Error::ExpectedString => "a string, `\"…\"`",

@@ -28,6 +28,8 @@ pub(crate) struct Item {
     pub name: Option<Range<usize>>,
     /// The bracket that opens the value, or 0 for a scalar.
     pub open: u8,
+    /// The bracket this item stands in, or 0 at the top.
+    pub within: u8,
     /// Items inside the value's brackets.
     pub items: Vec<Item>,
 }
@@ -160,7 +162,7 @@ impl Reader<'_> {
                         item.value.start = token.span.start;
                     }
                     self.at += 1;
-                    let items = self.group();
+                    let items = self.group(bracket);
                     if item.open == 0 {
                         item.open = bracket;
                         item.items = items;
@@ -181,14 +183,14 @@ impl Reader<'_> {
     }
 
     /// The items up to the closing bracket, which is consumed.
-    fn group(&mut self) -> Vec<Item> {
+    fn group(&mut self, within: u8) -> Vec<Item> {
         let mut items = Vec::new();
         while let Some(kind) = self.kind() {
             if matches!(kind, Kind::Close(_)) {
                 self.at += 1;
                 break;
             }
-            items.push(self.item());
+            items.push(Item { within, ..self.item() });
         }
         items
     }
@@ -201,19 +203,19 @@ impl Item {
         Some(inside.innermost(offset).unwrap_or(inside))
     }
 
-    /// The item at `path` below this one, or as near to it as the text goes.
-    pub(crate) fn find(&self, text: &str, path: &[Step]) -> &Item {
+    /// The item at `path` below this one, or as near to it as the text goes; and the steps that are left.
+    pub(crate) fn find<'p>(&self, text: &str, path: &'p [Step]) -> (&Item, &'p [Step]) {
         // `Some(…)` and `(…)` around a value are not steps.
         let wraps = self.items.len() == 1 && self.items[0].key.is_none() && self.open == b'(';
         if wraps && !path.is_empty() {
             return self.items[0].find(text, path);
         }
-        let Some((step, rest)) = path.split_first() else { return self };
+        let Some((step, rest)) = path.split_first() else { return (self, path) };
         let next = match step {
             Step::Index(index) => self.items.get(*index),
             Step::Field(name) => self.field(text, name),
         };
-        next.map_or(self, |item| item.find(text, rest))
+        next.map_or((self, path), |item| item.find(text, rest))
     }
 
     /// The field called `name`.
@@ -236,14 +238,13 @@ mod tests {
     fn items_are_found_by_place_and_by_path() {
         let top = outline(TEXT).unwrap();
         let path = [Step::Field("cpus"), Step::Index(1), Step::Field("part")];
-        assert_eq!(&TEXT[top.find(TEXT, &path).span.clone()], "part: \"c\"");
-        assert_eq!(&TEXT[top.find(TEXT, &path).value.clone()], "\"c\"");
+        assert_eq!(&TEXT[top.find(TEXT, &path).0.span.clone()], "part: \"c\"");
+        assert_eq!(&TEXT[top.find(TEXT, &path).0.value.clone()], "\"c\"");
         let ports = [Step::Field("x"), Step::Field("ports"), Step::Index(1)];
-        assert_eq!(&TEXT[top.find(TEXT, &ports).value.clone()], "2");
-        assert_eq!(
-            &TEXT[top.find(TEXT, &path[..1]).find(TEXT, &[Step::Index(9)]).key.clone().unwrap()],
-            "cpus"
-        );
+        assert_eq!(&TEXT[top.find(TEXT, &ports).0.value.clone()], "2");
+        let beyond = [Step::Field("cpus"), Step::Index(9)];
+        let (nearest, left) = top.find(TEXT, &beyond);
+        assert_eq!((&TEXT[nearest.key.clone().unwrap()], left), ("cpus", &beyond[1..]));
         let inner = top.innermost(TEXT.find("a,b").unwrap()).unwrap();
         assert_eq!(&TEXT[inner.span.clone()], "part: \"a,b\"");
         assert_eq!(Path(&ports).to_string(), "x.ports[1]");

@@ -27,7 +27,17 @@ pub(crate) struct Recovered<T> {
     /// The text with the items left out that were wrong.
     pub text: String,
     /// What was left out.
-    pub holes: Vec<Range<usize>>,
+    pub holes: Vec<Hole>,
+}
+
+/// An item that was left out.
+#[derive(Clone, Debug)]
+pub(crate) struct Hole {
+    pub span: Range<usize>,
+    /// Its name, for a field.
+    pub key: Option<String>,
+    /// What it said.
+    pub text: String,
 }
 
 /// Why one attempt failed.
@@ -113,13 +123,15 @@ fn step<T>(state: &mut Recovered<T>, top: &Item, failure: &Failure, notation: No
     // A field is missing because it was left out above: no news.
     let around = item.map_or(0..state.text.len(), |item| item.span.clone());
     let consequence = matches!(failure.error, Error::MissingStructField { .. })
-        && state.holes.iter().any(|hole| around.start <= hole.start && hole.end <= around.end);
+        && state.holes.iter().any(|hole| around.start <= hole.span.start && hole.span.end <= around.end);
     if !consequence {
         state.problems.push(problem);
     }
     let Some(item) = item else { return false };
+    let key = item.key.clone().map(|key| state.text[key].to_owned());
+    let text = state.text[item.span.clone()].to_owned();
     blank(&mut state.text, item.span.start..item.end);
-    state.holes.push(item.span.clone());
+    state.holes.push(Hole { span: item.span.clone(), key, text });
     true
 }
 

@@ -9,7 +9,8 @@ use super::Notation;
 use super::describe::Problem;
 use super::json::Places;
 use super::outline::{Item, Path, Step, outline};
-use super::recover::recover;
+use super::recover::{Hole, recover};
+use super::suggest::nearest;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::file::Leaf;
 
@@ -22,7 +23,7 @@ pub struct Source<'t> {
     /// What was parsed, with the items left out that were wrong.
     parsed: Cow<'t, str>,
     places: Option<Places>,
-    holes: Vec<Range<usize>>,
+    holes: Vec<Hole>,
     /// Outline of `parsed`; `None` for a text that has none, such as the empty text of a machine that was not
     /// read from a file.
     outline: Option<Item>,
@@ -72,21 +73,43 @@ impl<'t> Source<'t> {
         self.parsed.get(self.leaf(leaf)?)
     }
 
-    /// True when something was left out of the text because it was not understood.
-    pub fn has_holes(&self) -> bool {
-        !self.holes.is_empty()
+    /// True when what was left out of the text may have defined `name`: it holds that word, or a whole thing
+    /// made of a part, which may have had a generated name.
+    pub(crate) fn may_have_defined(&self, name: &str) -> bool {
+        self.holes.iter().any(|hole| hole.text.contains(name) || hole.text.contains("part"))
     }
 
-    /// True when something was left out directly or deeper below `path`.
-    pub fn hole_below(&self, path: &[Step]) -> bool {
-        let Some(span) = self.place(path) else { return self.has_holes() };
-        self.holes.iter().any(|hole| span.start <= hole.start && hole.end <= span.end)
+    /// True when the field `name` of what stands at `path` may be missing because it was left out, under this
+    /// name or a misspelt one.
+    pub fn left_out(&self, path: &[Step], name: &str) -> bool {
+        let Some(top) = &self.outline else { return false };
+        let (item, rest) = top.find(&self.parsed, path);
+        rest.is_empty() && self.field_left_out(item, name)
+    }
+
+    fn field_left_out(&self, item: &Item, name: &str) -> bool {
+        let direct = |hole: &&Hole| {
+            holds(&item.value, hole) && !item.items.iter().any(|child| holds(&child.value, hole))
+        };
+        // Without a name it could have been any field.
+        let named = |hole: &Hole| hole.key.as_deref().is_none_or(|key| nearest(key, [name]).is_some());
+        self.holes.iter().filter(direct).any(named)
+    }
+
+    /// True when anything was left out at or below `path`.
+    pub fn incomplete(&self, path: &[Step]) -> bool {
+        let Some(top) = &self.outline else { return false };
+        match top.find(&self.parsed, path) {
+            (item, []) => self.holes.iter().any(|hole| holds(&item.value, hole)),
+            (item, [Step::Field(name), ..]) => self.field_left_out(item, name),
+            (_, _) => false,
+        }
     }
 
     /// Where the value at `path` stands.
-    pub fn place(&self, path: &[Step]) -> Option<Range<usize>> {
+    pub(crate) fn place(&self, path: &[Step]) -> Option<Range<usize>> {
         let top = self.outline.as_ref()?;
-        Some(top.find(&self.parsed, path).value.clone())
+        Some(top.find(&self.parsed, path).0.value.clone())
     }
 
     /// A diagnostic at `span` of the parsed text.
@@ -160,6 +183,10 @@ impl<'t> Source<'t> {
         });
         (recovered.value, moved.collect())
     }
+}
+
+fn holds(outer: &Range<usize>, hole: &Hole) -> bool {
+    outer.start <= hole.span.start && hole.span.end <= outer.end
 }
 
 /// The first line of a value: enough to mark it.

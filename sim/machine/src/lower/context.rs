@@ -90,14 +90,14 @@ impl Context<'_> {
         self.diagnostics.push(found);
     }
 
-    /// True when something below `place` was left out while reading, so that its absence proves nothing.
-    pub fn hole_below(&self, place: &Place) -> bool {
-        self.source.hole_below(&place.0)
+    /// True when something at or below `place` was left out while reading, so that its absence proves nothing.
+    pub fn incomplete(&self, place: &Place) -> bool {
+        self.source.incomplete(&place.0)
     }
 
-    /// True when anything at all was not understood, so that a name may be defined in what is missing.
-    pub fn incomplete(&self) -> bool {
-        self.source.has_holes() || self.diagnostics.iter().any(|d| d.code == codes::WRONG_VALUE)
+    /// True when the field `name` of what stands at `place` was left out while reading.
+    pub fn left_out(&self, place: &Place, name: &str) -> bool {
+        self.source.left_out(&place.0, name)
     }
 
     /// The value of a leaf at `place`. Reports a value that was not understood; `expected` says what is.
@@ -142,7 +142,7 @@ impl Context<'_> {
         name: &'static str,
         expected: &str,
     ) -> Option<&'f Leaf<T>> {
-        if leaf.is_none() && !self.hole_below(place) {
+        if leaf.is_none() && !self.left_out(place, name) {
             let message = format!("field `{name}` is missing");
             let found = self.source.diagnostic_at(codes::MISSING_FIELD, &place.0, message);
             let found = found
@@ -180,11 +180,18 @@ impl Context<'_> {
             Some((Some(part), _)) => return Some(part),
             Some((None, kind)) => {
                 let message = format!("`{id}` is a {kind} part, not a {} part", P::KIND);
-                let help = self.part_help::<P>(&id);
+                let below = ["switch", "device"].contains(&P::KIND);
+                let help = match kind {
+                    "switch" if below => {
+                        "a switch stands below a port: `below: Switch(part: …, ports: […])`".to_owned()
+                    }
+                    "device" if below => "a device stands below a port: `below: Device(part: …)`".to_owned(),
+                    _ => self.part_help::<P>(&id),
+                };
                 self.error(codes::WRONG_PART_KIND, &place.field("part"), message, help);
             }
             // The part may be among those that were not understood.
-            None if self.hole_below(&Place::default().field("parts")) => {}
+            None if self.incomplete(&Place::default().field("parts")) => {}
             None => {
                 let message = format!("there is no part `{id}`");
                 let help = self.part_help::<P>(&id);

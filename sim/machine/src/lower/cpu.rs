@@ -43,7 +43,7 @@ fn cpu(ctx: &mut Context, given: &file::Cpu, place: &Place) -> DraftCpu {
 /// Reports an index of a CPU that does not exist.
 pub(super) fn exists(ctx: &mut Context, cpu: usize, cpus: usize, place: &Place) -> bool {
     // Without any CPU, or with some left out, the index proves nothing.
-    if cpu < cpus || cpus == 0 || ctx.hole_below(&Place::default().field("cpus")) {
+    if cpu < cpus || cpus == 0 || ctx.incomplete(&Place::default().field("cpus")) {
         return cpu < cpus;
     }
     let message = format!("there is no CPU {cpu}");
@@ -103,7 +103,8 @@ fn warn_of_islands(
     pairs: &BTreeMap<(usize, usize), usize>,
     cpus: usize,
 ) {
-    if given.len() != pairs.len() || ctx.hole_below(&Place::default()) {
+    let unread = ["cpus", "cpu_links"].iter().any(|name| ctx.incomplete(&Place::default().field(name)));
+    if given.len() != pairs.len() || unread {
         return;
     }
     let mut reached = vec![false; cpus];

@@ -30,11 +30,13 @@ impl Builder<'_, '_> {
         let facts = self.ctx.facts(&given.assumed, place);
         let index = self.draft.devices.len();
         let name = self.ctx.take(&given.name, place, "name", "a name such as \"gpu0\"");
+        let name = name.filter(|name| self.name_is_usable(name, &place.field("name")));
         let memory = self.ctx.take(&given.memory, place, "memory", "a size such as \"80GiB\"");
         let max_read_request = self.read_request(given, part.as_ref(), place);
         let mut device = DraftDevice {
             place: place.clone(),
-            name: name.filter(|name| self.name_is_usable(name, &place.field("name"))),
+            name_lost: given.name.is_some() && name.is_none(),
+            name,
             functions: Vec::new(),
             memory: memory.or(part.as_ref().and_then(|part| part.memory)),
             link: link.as_ref().map(|(index, ..)| *index),

@@ -59,6 +59,8 @@ pub(super) struct DraftDevice {
     pub place: Place,
     pub part: Option<DevicePart>,
     pub name: Option<String>,
+    /// True when the file gives a name that cannot be used.
+    pub name_lost: bool,
     pub functions: Vec<FunctionIndex>,
     pub memory: Option<Bytes>,
     pub link: Option<usize>,

@@ -47,6 +47,7 @@ pub(super) fn interconnects(
         .enumerate()
         .filter_map(|(index, device)| Some((device.name.as_deref()?, index)))
         .collect();
+    let uncertain = devices.iter().any(|device| device.part.is_none() || device.name_lost);
     let mut taken = BTreeSet::new();
     let mut found = Vec::new();
     for (index, interconnect) in given.iter().enumerate() {
@@ -58,7 +59,8 @@ pub(super) fn interconnects(
             ctx.error(codes::DUPLICATE_NAME, &place.field("name"), message, "write another name");
         }
         let part: Option<InterconnectPart> = ctx.part(&interconnect.part, &place);
-        let edges = Reader { ctx, names: &names, place: &place }.edges(interconnect, part.as_ref());
+        let edges =
+            Reader { ctx, names: &names, place: &place, uncertain }.edges(interconnect, part.as_ref());
         found.extend(part.map(|part| Interconnect { name, part, edges }));
     }
     found
@@ -70,6 +72,8 @@ struct Reader<'r, 'a> {
     ctx: &'r mut Context<'a>,
     names: &'r BTreeMap<&'r str, usize>,
     place: &'r Place,
+    /// True when some device has lost its name, so that one that is not found proves nothing.
+    uncertain: bool,
 }
 
 impl Reader<'_, '_> {
@@ -77,7 +81,7 @@ impl Reader<'_, '_> {
         let switched = part.map_or(given.pairs.is_empty(), |part| part.switched);
         let wrong_form = if switched { !given.pairs.is_empty() } else { !given.members.is_empty() };
         let empty = if switched { given.members.len() < 2 } else { given.pairs.is_empty() };
-        if part.is_some() && (wrong_form || empty) && !self.ctx.hole_below(self.place) {
+        if part.is_some() && (wrong_form || empty) && !self.ctx.incomplete(self.place) {
             let id = part.map_or("", |part| &part.id);
             let (is, needs) =
                 if switched { ("switched", "`members`, at least two") } else { ("direct", "`pairs`") };
@@ -178,7 +182,7 @@ impl Reader<'_, '_> {
         if let Some(device) = self.names.get(name.as_str()) {
             return Some((*device, name));
         }
-        if !self.ctx.incomplete() {
+        if !self.uncertain && !self.ctx.source.may_have_defined(&name) {
             let names: Vec<&str> = self.names.keys().copied().collect();
             let list = format!("devices: {}", list_words(&names, 30).replace(" or ", ", "));
             let help = match nearest(&name, names.iter().copied()) {

@@ -37,7 +37,7 @@ pub(super) fn acs_controls(capability: u16) -> u16 {
 }
 
 /// What is impossible about a part: field and problem.
-pub(crate) fn part_problems(part: &Part) -> Vec<(&'static str, String)> {
+pub fn part_problems(part: &Part) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     let mut check = |good: bool, field: &'static str, problem: &str| {
         if !good {

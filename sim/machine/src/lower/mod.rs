@@ -33,7 +33,7 @@ use crate::model::{Facts, Machine};
 use crate::part::Part;
 use context::{Context, Place};
 use draft::Draft;
-pub(crate) use limits::part_problems;
+pub use limits::part_problems;
 use tree::Builder;
 
 /// Reads and lowers a machine file, RON or JSON. All problems are returned, in order of place.
@@ -126,14 +126,11 @@ fn parts(ctx: &mut Context, file: &file::Machine) {
 
 fn check_not_empty(ctx: &mut Context, file: &file::Machine) {
     let top = Place::default();
-    if ctx.hole_below(&top) {
-        return;
-    }
-    if file.cpus.is_empty() {
+    if file.cpus.is_empty() && !ctx.incomplete(&top.field("cpus")) {
         let help = "add `cpus: [(part: \"generic-cpu\")]`, or the part of a product";
         ctx.error(codes::NO_CPUS, &top, "the machine has no CPU".to_owned(), help);
     }
-    if file.host_bridges.is_empty() {
+    if file.host_bridges.is_empty() && !ctx.incomplete(&top.field("host_bridges")) {
         let help = "add `host_bridges: [(ports: [(below: Device(part: …))])]`";
         ctx.error(codes::NO_HOST_BRIDGES, &top, "the machine has no host bridge".to_owned(), help);
     }

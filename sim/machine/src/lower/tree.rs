@@ -111,7 +111,7 @@ impl Builder<'_, '_> {
             bus: ctx.take(&given.bus, place, "bus", "a bus number from 0x00 to 0xff"),
             bus_last: ctx.take(&given.bus_last, place, "bus_last", "a bus number from 0x00 to 0xff"),
             windows: super::windows::given(ctx, &given.windows, place),
-            windows_given: !given.windows.is_empty(),
+            windows_given: !given.windows.is_empty() || ctx.left_out(place, "windows"),
             functions: Vec::new(),
             assumed: ctx.facts(&given.assumed, place),
         };
@@ -196,7 +196,7 @@ impl Builder<'_, '_> {
         let at = place.field("link");
         match given.below.as_deref() {
             None => {
-                if let Some(link) = link.filter(|_| !self.ctx.hole_below(place)) {
+                if let Some(link) = link.filter(|_| !self.ctx.left_out(place, "below")) {
                     link::dangling(self.ctx, link, &at, upper.end);
                 }
             }

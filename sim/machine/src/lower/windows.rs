@@ -3,7 +3,8 @@
 //! A host bridge without windows gets two, bus addresses equal to CPU addresses: an equal share, in whole MiB, of
 //! the 32-bit area 0x8000_0000 to 0xfebf_ffff (above it are interrupt controllers and firmware), and of the upper
 //! quarter of the physical address space that the CPUs share, as a power of two for 64-bit prefetchable memory.
-//! Both count all host bridges of the machine and lie around the windows that are given.
+//! Both count all host bridges of the machine and lie around the windows that are given. Where 4 KiB each can be had,
+//! a third one is an equal share of the I/O ports 0x1000 to 0xffff: below lie the ports of PC devices.
 
 use peerbus_units::{Address, BusAddr, Bytes, CpuAddr, Range};
 
@@ -17,6 +18,8 @@ use crate::part::ResourceKind;
 
 /// Where 32-bit windows go: from 2 GiB to below the I/O APIC.
 const AREA32: (u64, u64) = (0x8000_0000, 0xfebf_ffff);
+/// I/O ports below belong to devices of the board.
+const IO_FIRST: u64 = 0x1000;
 /// Bridges forward memory in units of this.
 const GRANULE: u64 = 1 << 20;
 /// Host bridges claim memory in units of a page.
@@ -167,12 +170,24 @@ fn defaults(ctx: &mut Context, draft: &mut Draft, top: u64) {
         ctx.error(codes::NO_ROOM_FOR_WINDOWS, &draft.bridges[first].place, message, help);
         return;
     };
+    let ports = io_ports(draft, all);
     for ((index, low), high) in open.into_iter().zip(low).zip(high) {
         let window = |cpu: Range<CpuAddr>, kind| Window { cpu, bus: BusAddr(cpu.first().raw()), kind };
         let bridge = &mut draft.bridges[index];
         bridge.windows = vec![window(low, ResourceKind::Mem32), window(high, ResourceKind::Mem64Prefetch)];
+        let own_ports =
+            ports.and_then(|share| Range::sized(CpuAddr(IO_FIRST + share * index as u64), Bytes(share)));
+        bridge.windows.extend(own_ports.map(|range| window(range, ResourceKind::Io)));
         bridge.assumed.insert(Fact::Windows);
     }
+}
+
+/// Each host bridge's share of the I/O ports, in units of a bridge's window; `None` when there are too many host
+/// bridges, or when some description states ports itself.
+fn io_ports(draft: &Draft, bridges: u64) -> Option<u64> {
+    let mut given = draft.bridges.iter().flat_map(|bridge| &bridge.windows);
+    let share = (0x1_0000 - IO_FIRST) / bridges / PAGE * PAGE;
+    (share > 0 && !given.any(|window| window.kind == ResourceKind::Io)).then_some(share)
 }
 
 /// `count` free places in an area, lowest first, of `size` or, where those do not fit, of half, a quarter, …

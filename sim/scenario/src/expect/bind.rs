@@ -115,7 +115,14 @@ fn unknown(measure: &Measure, variants: &[Names]) -> Option<Problem> {
     if let What::Error(_) = measure.what {
         let kinds = peerbus_system::outcome::ERROR_KINDS;
         if !kinds.iter().any(|kind| measure.name.matches(kind)) {
-            return Some(not_made(measure, "kind of error", &measure.name.to_string(), &kinds));
+            let wanted = measure.name.to_string();
+            let list = list_words(&kinds, kinds.len()).replace(" or ", " and ");
+            let help = match nearest(&wanted, kinds) {
+                Some(near) => format!("did you mean `{near}`? runs report {list}"),
+                None => format!("runs report {list}"),
+            };
+            let message = format!("no run reports errors of the kind `{wanted}`");
+            return Some(Problem { code: codes::CONDITION_NAME, span: measure.span.clone(), message, help });
         }
     }
     if !bind(measure, variants).is_empty() {
@@ -145,11 +152,11 @@ fn not_made(measure: &Measure, sort: &str, wanted: &str, names: &[&str]) -> Prob
         true => format!("`{wanted}` fits no {sort} of this scenario"),
         false => format!("this scenario has no {sort} `{wanted}`"),
     };
-    let shown = list_words(names, 6);
+    let shown = list_words(names, 6).replace(" or ", " and ");
     let help = match (nearest(wanted, names.iter().copied()), names.is_empty()) {
         (_, true) => format!("it has no {sort} at all"),
-        (Some(near), false) => format!("did you mean `{near}`? there is {shown}"),
-        (None, false) => format!("there is {shown}"),
+        (Some(near), false) => format!("did you mean `{near}`? it has {shown}"),
+        (None, false) => format!("it has {shown}"),
     };
     Problem { code: codes::CONDITION_NAME, span: measure.span.clone(), message, help }
 }
@@ -158,7 +165,7 @@ fn not_made(measure: &Measure, sort: &str, wanted: &str, names: &[&str]) -> Prob
 fn unpaired(condition: &Condition, left: &Measure, right: &Measure, variants: &[Names]) -> Option<Problem> {
     let (a, b) = (left.wildcards(), right.wildcards());
     if a != b && a > 0 && b > 0 {
-        let message = format!("`*` stands {a} times on the left and {b} times on the right");
+        let message = format!("the left side has `*` {a}×, the right side {b}×");
         let help = "with `*` on both sides, equal ones are compared: write as many on each side".to_owned();
         return Some(Problem { code: codes::CONDITION_PAIRS, span: 0..condition.text.len(), message, help });
     }

@@ -313,6 +313,7 @@ fn property<'a, T: Copy>(
     let start = at + rest.len() - found.len();
     let list = list_words(&words, words.len());
     let help = match nearest(found, words.iter().copied()) {
+        _ if found.contains('*') => "put blanks around `*` to multiply".to_owned(),
         Some(near) => format!("did you mean `{near}`? values are {list}"),
         None => format!("values are {list}"),
     };

@@ -133,12 +133,13 @@ fn number_text(f: &mut fmt::Formatter<'_>, number: Ratio, dimension: Dimension) 
     }
 }
 
-/// Three decimals, the rest cut off.
+/// At most three decimals, the rest cut off.
 fn decimal_text(f: &mut fmt::Formatter<'_>, number: Ratio) -> fmt::Result {
-    match number.times(Ratio::whole(1000)) {
-        Some(scaled) => write!(f, "{}.{:03}", scaled.floor() / 1000, scaled.floor() % 1000),
-        None => write!(f, "{}", number.floor()),
-    }
+    let Some(scaled) = number.times(Ratio::whole(1000)).map(Ratio::floor) else {
+        return write!(f, "{}", number.floor());
+    };
+    let text = format!("{}.{:03}", scaled / 1000, scaled % 1000);
+    f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// Length of the digits, dots and underscores at the start of `text`.
@@ -195,7 +196,8 @@ mod tests {
             ("1.5us", "1500ns"),
             ("3µs", "3us"),
             ("7", "7"),
-            ("1.5", "1.500"),
+            ("1.5", "1.5"),
+            ("0.0001", "0"),
         ] {
             assert_eq!(quantity(text).map(|value| value.to_string()).as_deref(), Ok(expected), "{text}");
         }

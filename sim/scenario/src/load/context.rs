@@ -51,9 +51,10 @@ impl Context<'_> {
         }
     }
 
-    /// True when something below `place` was left out while reading, so that its absence proves nothing.
-    pub fn hole_below(&self, place: &Place) -> bool {
-        self.source.hole_below(&place.0)
+    /// True when the field `name` of what stands at `place`, or something in it, was left out while reading, so
+    /// that its absence proves nothing.
+    pub fn left_out(&self, place: &Place, name: &'static str) -> bool {
+        self.source.left_out(&place.0, name) || self.source.incomplete(&place.field(name).0)
     }
 
     /// The value of a leaf at `place`. Reports a value that was not understood; `expected` says what is.
@@ -94,17 +95,28 @@ impl Context<'_> {
         name: &'static str,
         expected: &str,
     ) -> Option<T> {
-        if leaf.is_none() && !self.hole_below(place) {
+        if leaf.is_none() {
             self.missing(place, name, expected);
         }
         self.take(leaf, place, name, expected)
     }
 
-    /// Reports that the field `name` of what stands at `place` is missing.
-    pub fn missing(&mut self, place: &Place, name: &str, expected: &str) {
+    /// Reports that the field `name` of what stands at `place` is missing, unless it was left out.
+    pub fn missing(&mut self, place: &Place, name: &'static str, expected: &str) {
+        if self.left_out(place, name) {
+            return;
+        }
         let found =
             self.source.diagnostic_at(codes::MISSING_FIELD, &place.0, format!("field `{name}` is missing"));
         let help = format!("add `{name}:` with {expected}");
         self.diagnostics.push(found.label(format!("`{name}` is missing here")).help(help));
+    }
+
+    /// Reports that the list `name` of what stands at `place` is missing or empty, unless something was left out.
+    pub fn none_given(&mut self, place: &Place, name: &'static str, expected: &str) {
+        if !self.left_out(place, name) {
+            let message = format!("no `{name}` are given");
+            self.error(codes::MISSING_FIELD, place, message, format!("write `{name}:` with {expected}"));
+        }
     }
 }

@@ -77,7 +77,10 @@ impl Context<'_> {
         }
         if let Some(cpu) = dma.cpu.filter(|cpu| *cpu >= machine.cpus.len()) {
             let message = format!("{} has no cpu {cpu}", machine.name);
-            let help = format!("write 0 to {}", machine.cpus.len().saturating_sub(1));
+            let help = match machine.cpus.len() {
+                0 | 1 => "it has only cpu 0".to_owned(),
+                count => format!("write 0 to {}", count - 1),
+            };
             self.error(codes::UNKNOWN_CPU, &place.field("cpu"), message, help);
         }
     }
@@ -110,11 +113,11 @@ impl Context<'_> {
             true => format!("`{name}` fits no device of {}", machine.name),
             false => format!("{} has no device `{name}`", machine.name),
         };
-        let shown = list_words(&names, 12);
+        let shown = list_words(&names, 12).replace(" or ", " and ");
         let help = match nearest(device_part(name), names.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`? there is {shown}"),
+            Some(near) => format!("did you mean `{near}`? it has {shown}"),
             None if names.is_empty() => "it has no devices".to_owned(),
-            None => format!("there is {shown}"),
+            None => format!("it has {shown}"),
         };
         self.error(codes::UNKNOWN_DEVICE, place, message, help);
     }

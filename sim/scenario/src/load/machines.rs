@@ -72,7 +72,7 @@ impl<'a> Machines<'a> {
         for problem in &problems {
             let before = context.diagnostics.len();
             let help = problem.help.clone().unwrap_or_default();
-            context.error(problem.code, &named.place, problem.message.clone(), help);
+            context.error(problem.code, &named.place, without_path(&problem.message).to_owned(), help);
             let found = &mut context.diagnostics[before..];
             found.iter_mut().for_each(|found| found.severity = problem.severity);
         }
@@ -130,4 +130,9 @@ fn summary(diagnostics: &[Diagnostic]) -> String {
     codes.dedup();
     let codes = list_words(&codes, 4).replace(" or ", " and ");
     format!("{count} {} ({codes})", if count == 1 { "error" } else { "errors" })
+}
+
+/// A message without the path in front that says where in a file it is: a machine of one line has no such places.
+fn without_path(message: &str) -> &str {
+    message.split_once(": ").filter(|(path, _)| !path.contains(' ')).map_or(message, |(_, rest)| rest)
 }

@@ -89,7 +89,7 @@ fn lower(context: &mut Context<'_>, scenario: &file::Scenario, machines: &mut Ma
         kernel: context.kernel(&scenario.kernel, &top, KernelSettings::default()),
         link_layer: context.link_layer(&scenario.link_layer, &top, LinkLayer::ByRule),
         workloads: context.workloads(&scenario.workloads, &top),
-        seed: context.take(&scenario.seed, &top, "seed", "a whole number").unwrap_or_default(),
+        seed: context.take(&scenario.seed, &top, "seed", "a whole number from 0").unwrap_or_default(),
     };
     context.completeness(scenario);
     let cells = if scenario.variants.is_empty() {
@@ -183,22 +183,24 @@ impl Context<'_> {
     /// Every run has a machine and something to do.
     fn completeness(&mut self, scenario: &file::Scenario) {
         let top = Place::default();
+        // Variants that were left out may have had their own.
+        let unsure = self.left_out(&top, "variants");
         let all_have = |has: fn(&file::Variant) -> bool| {
-            !scenario.variants.is_empty() && scenario.variants.iter().all(has)
+            unsure || !scenario.variants.is_empty() && scenario.variants.iter().all(has)
         };
-        if self.hole_below(&top) {
-            return;
-        }
         if scenario.machine.is_none() && !all_have(|variant| variant.machine.is_some()) {
             self.missing(&top, "machine", "the path of a machine file");
         }
-        if scenario.workloads.is_empty() && !all_have(|variant| variant.workloads.is_some()) {
+        let idle = scenario.workloads.is_empty() && !all_have(|variant| variant.workloads.is_some());
+        if idle && !self.left_out(&top, "workloads") {
             let help = "add `workloads:` with a list of Copy, PairMatrix, AllToAll or HostDma";
             self.error(codes::NO_WORKLOADS, &top, "the scenario runs nothing".to_owned(), help);
         }
         for (index, variant) in scenario.variants.iter().enumerate() {
-            if variant.workloads.as_ref().is_some_and(Vec::is_empty) {
-                let place = top.element("variants", index).field("workloads");
+            let place = top.element("variants", index);
+            let idle = variant.workloads.as_ref().is_some_and(Vec::is_empty);
+            if idle && !self.left_out(&place, "workloads") {
+                let place = place.field("workloads");
                 let help = "list workloads, or drop the field to run those of the file";
                 self.error(codes::NO_WORKLOADS, &place, "this variant runs nothing".to_owned(), help);
             }

@@ -12,6 +12,7 @@ use crate::{codes, file};
 const PIB: u64 = 1 << 50;
 const LARGEST_CHUNK: u64 = 1 << 30;
 const LARGEST_TRANSFER: u64 = 4 << 20;
+const MOST_TRANSFERS: u64 = 1_000_000_000_000;
 const MOST_OUTSTANDING: u32 = 4096;
 /// 1000 s.
 const LATEST_START: Picos = Picos(1_000_000_000_000_000);
@@ -145,7 +146,8 @@ impl Context<'_> {
         let device = self.require(&given.device, place, "device", "a device, such as \"nic0\"");
         let direction = self.require(&given.direction, place, "direction", "Read, Write or ReadWrite");
         let sizes = self.sizes(&given.sizes, place);
-        let transfers = self.count(&given.transfers, place, "transfers", 1..=u64::MAX, DEFAULT_TRANSFERS);
+        let transfers =
+            self.count(&given.transfers, place, "transfers", 1..=MOST_TRANSFERS, DEFAULT_TRANSFERS);
         let outstanding =
             self.count(&given.outstanding, place, "outstanding", 1..=MOST_OUTSTANDING, DEFAULT_OUTSTANDING);
         let cpu = match &given.cpu {
@@ -173,17 +175,15 @@ impl Context<'_> {
         let read =
             |(index, leaf)| self.read(leaf, &place.element("devices", index), "a device, such as \"gpu*\"");
         let devices: Vec<Option<String>> = given.iter().enumerate().map(read).collect();
-        if devices.is_empty() && !self.hole_below(place) {
-            self.missing(place, "devices", "a list of devices, such as [\"gpu*\"]");
+        if devices.is_empty() {
+            self.none_given(place, "devices", "a list of devices, such as [\"gpu*\"]");
         }
         if devices.is_empty() { None } else { devices.into_iter().collect() }
     }
 
     fn sizes(&mut self, given: &[Leaf<Bytes>], place: &Place) -> Option<Vec<Bytes>> {
         if given.is_empty() {
-            if !self.hole_below(place) {
-                self.missing(place, "sizes", "a list of sizes, such as [\"64B\", \"4KiB\"]");
-            }
+            self.none_given(place, "sizes", "a list of sizes, such as [\"64B\", \"4KiB\"]");
             return None;
         }
         let mut sizes = Vec::new();
@@ -202,7 +202,7 @@ impl Context<'_> {
     }
 
     fn bytes(&mut self, given: &Option<Leaf<Bytes>>, place: &Place) -> Option<Bytes> {
-        if given.is_none() && !self.hole_below(place) {
+        if given.is_none() {
             self.missing(place, "bytes", "a size such as \"1GiB\"");
         }
         self.size(given, place, "bytes", 1..=PIB)
@@ -263,7 +263,7 @@ impl Context<'_> {
         if given.is_none() {
             return Some(default);
         }
-        let count = self.take(given, place, name, "a whole number")?;
+        let count = self.take(given, place, name, "a whole number from 0")?;
         if range.contains(&count) {
             return Some(count);
         }

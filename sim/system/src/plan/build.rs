@@ -145,13 +145,15 @@ pub fn spaces(machine: &Machine, booted: &Booted) -> Vec<SpaceOutcome> {
     window_rows(machine, booted).into_iter().map(outcome).collect()
 }
 
-/// BARs that found no place: `gpu0's path BAR1`, the size asked for, and why.
+/// Memory BARs that found no place: `gpu0's path BAR1`, the size asked for, and why. I/O BARs are left out: no
+/// traffic uses them, and machines commonly have too few ports for all.
 pub fn unplaced(machine: &Machine, booted: &Booted) -> Vec<(String, Bytes, String)> {
     let tree = &booted.tree;
     let bars = tree
         .failures
         .iter()
-        .filter(|why| !is_window(why.resource.number) && !tree.resource(why.resource).is_assigned());
+        .filter(|why| !is_window(why.resource.number) && !why.flags.is_io())
+        .filter(|why| !tree.resource(why.resource).is_assigned());
     let describe = |why: &WhyNot| {
         let function = &machine.functions[booted.machine_function(why.resource.function)];
         (format!("{} {}", function.name, index_name(why.resource.number)), why.size, explain(tree, why))

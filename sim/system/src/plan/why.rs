@@ -28,7 +28,9 @@ fn reason(tree: &Tree, why: &WhyNot) -> String {
         }
         Cause::NoAlignment => "it asks for no alignment".to_string(),
         Cause::NoSpace(windows) if windows.is_empty() => {
-            "the bridge above has no window of its kind".to_string()
+            let above = tree.upstream(why.resource.function);
+            let whose = above.map_or("the host bridge".to_string(), |bridge| tree[bridge].id.to_string());
+            format!("{whose} has no window of its kind")
         }
         Cause::NoSpace(windows) => {
             let tried: Vec<String> = windows.iter().map(|window| tried(tree, window)).collect();

@@ -59,6 +59,8 @@ fn flow_outcomes(fabric: &Fabric, run: &FlowRun) -> Vec<(FlowOutcome, Vec<Resour
         (Program::Refused, _) => vec![(refused_outcome(plan, run.started.unwrap_or_default()), Vec::new())],
         (Program::Staged { .. }, [fill, drain]) => vec![staged_outcome(fabric, plan, fill, drain)],
         (Program::Transfers { legs, .. }, [_, _]) => {
+            // They proceed in step, hence last equally long: until the last byte of either.
+            let end = ledgers.iter().map(|ledger| Picos(ledger.last)).max().unwrap_or_default();
             let both = legs.iter().zip(&ledgers).map(|(leg, ledger)| {
                 let (way, from, to) = match leg.direction {
                     Direction::Read => ("read", &plan.to, &plan.from),
@@ -67,6 +69,7 @@ fn flow_outcomes(fabric: &Fabric, run: &FlowRun) -> Vec<(FlowOutcome, Vec<Resour
                 let (mut outcome, limits) = single_outcome(fabric, plan, ledger);
                 outcome.name = format!("{}.{way}", plan.name);
                 outcome.bytes = Bytes(ledger.asked);
+                outcome.end = end;
                 (outcome.from, outcome.to) = (from.clone(), to.clone());
                 (outcome, limits)
             });

@@ -4,7 +4,9 @@
 
 mod boot;
 mod build;
+mod closed_form;
 mod p2p;
 mod plan;
 mod run;
 mod shipped;
+mod wrx90;

@@ -12,7 +12,7 @@ use super::xml::Function;
 use crate::file::{self, Leaf};
 use crate::import::Note;
 use crate::model::Fact;
-use crate::part::{DevicePart, PciId};
+use crate::part::{DevicePart, PciId, SwitchPart};
 
 /// What one end of a link can do.
 #[derive(Clone, Copy)]
@@ -35,7 +35,7 @@ pub(super) struct Builder<'a, 'c> {
     pub notes: &'a mut Vec<Note>,
 }
 
-impl Builder<'_, '_> {
+impl<'c> Builder<'_, 'c> {
     fn note(&mut self, subject: impl fmt::Display, text: impl Into<String>) {
         self.notes.push(Note::new(subject, text));
     }
@@ -103,7 +103,7 @@ impl Builder<'_, '_> {
     fn switch(&mut self, switch: &Switch) -> (file::Switch, OwnedEnd) {
         let listed = switch.listed;
         let inserted = listed.is_pseudo();
-        let Choice { part, guess } = self.parts.switch(listed);
+        let Choice { part, guess } = self.switch_part(switch);
         let mut assumed = BTreeSet::new();
         if inserted {
             assumed.insert(Fact::Function);
@@ -138,6 +138,29 @@ impl Builder<'_, '_> {
             assumed: facts(&assumed),
         };
         (built, end)
+    }
+
+    /// The part the file names, unless more is connected to it than it has ports or lanes for.
+    fn switch_part(&self, switch: &Switch) -> Choice<'c, SwitchPart> {
+        let choice = self.parts.switch(switch.listed);
+        let part = choice.part;
+        let below = switch.ports.iter().map(|port| port.piece.listed());
+        let below: Vec<_> = below.chain(switch.devices.iter().map(|device| device.functions[0])).collect();
+        let lanes = |function: &Function| {
+            let end = if function.is_bridge() { part.lanes } else { self.parts.device(function).part.lanes };
+            u32::from(function.lanes.unwrap_or(end).min(end).min(part.lanes))
+        };
+        let ports = 1 + below.len();
+        let lanes: u32 = lanes(switch.listed) + below.iter().map(|function| lanes(function)).sum::<u32>();
+        if ports <= usize::from(part.ports) && lanes <= u32::from(part.total_lanes) {
+            return choice;
+        }
+        let generic = self.parts.generic_switch();
+        let guess = format!(
+            "{ports} ports with {lanes} lanes are more than {} has; taken as {}",
+            part.id, generic.id
+        );
+        Choice { part: generic, guess: Some(guess) }
     }
 
     fn device_with_link(&mut self, device: &Endpoint, above: End) -> file::Device {

@@ -97,6 +97,11 @@ impl<'c> Parts<'c> {
         }
     }
 
+    /// What stands for switches that are not known better; as large as a file needs.
+    pub fn generic_switch(self) -> &'c SwitchPart {
+        self.generic_switch
+    }
+
     /// The CPU part of a `<cpu>` element and its identity, if stated. NCCL writes the family as base plus sixteen
     /// times the extended family; some hand-written files give it as the kernel counts.
     pub fn cpu<'x>(self, cpu: &'x xml::Cpu) -> (Choice<'c, CpuPart>, Option<Identity<'x>>) {

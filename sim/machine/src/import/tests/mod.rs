@@ -3,6 +3,7 @@
 mod captures;
 mod mutation;
 mod numbering;
+mod parts;
 mod shapes;
 
 use super::{Import, nccl};

@@ -3,7 +3,9 @@
 
 use super::numbering::walk;
 use super::{catalogue, gpu, switch};
+use crate::diagnostic::any_error;
 use crate::import::{nccl, to_ron};
+use crate::lower;
 
 /// Pieces a mutation inserts: attribute values and tags that mean something.
 const SNIPPETS: [&str; 22] = [
@@ -111,6 +113,8 @@ fn mutated_topologies() {
                 accepted += 1;
                 assert_eq!(walk(&import.machine).problems, Vec::<String>::new(), "case {case}:\n{text}");
                 assert!(to_ron(&import.machine, "").ends_with(")\n"));
+                let (_, found) = lower(&import.machine, "", "mutated.xml", &catalogue);
+                assert!(!any_error(&found), "case {case}: {found:#?}\n{text}");
             }
             Err(diagnostics) => {
                 assert!(!diagnostics.is_empty(), "case {case} was refused without a reason:\n{text}")

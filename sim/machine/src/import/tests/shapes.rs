@@ -292,6 +292,23 @@ host 0000:60 cpu0
 }
 
 #[test]
+fn a_switch_that_is_too_small_for_what_hangs_below_it_is_another_one() {
+    let bridge = |id: &str, inside: &[String]| {
+        let tag =
+            format!(r#"<pci busid="{id}" class="0x060400" vendor="0x1022" device="0x14c7" link_width="16">"#);
+        format!("{tag}{}</pci>", inside.concat())
+    };
+    let body = bridge("0000:21:00.0", &[gpu("0000:23:00.0"), gpu("0000:24:00.0")]);
+    let note =
+        "0000:21:00.0: 3 ports with 48 lanes are more than amd-gpu-bridge has; taken as generic-switch";
+    assert!(notes(&body).iter().any(|found| found == note), "{:?}", notes(&body));
+    let body = bridge("0000:21:00.0", &[gpu("0000:23:00.0")]);
+    let import = import_below_rome(&body).ok();
+    let outline = import.map(|import| outline(&import.machine)).unwrap_or_default();
+    assert!(outline.contains("switch 0000:21:00.0 amd-gpu-bridge"), "{outline}");
+}
+
+#[test]
 fn cpu_families() {
     let cases = [
         ("AuthenticAMD", "143", "49", "amd-rome"),

@@ -1,0 +1,322 @@
+//! What can be asked on the command line, and its help.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use peerbus_system::kernel::{AcsPolicy, ProfileName};
+
+const EXAMPLES_AND_CODES: &str = "\
+Examples:
+  peerbus p2p 2rc:2sw:4gpu@gen5x16 --profile Linux_6_12
+      who may reach whose memory, and by which way, on a machine made from one line
+  peerbus import nccl topo.xml -o machine.ron && peerbus plan machine.ron
+      a real machine from NCCL's dump, and where its address space goes
+  peerbus run scenario.ron --baseline reports/scenario.json
+      run a scenario and fail when a number differs from the committed one
+
+Exit codes:
+  0    yes: valid, fits, expectations hold, nothing differs
+  1    no: something does not fit, an expectation failed, a number differs
+  2    no answer: wrong usage, unusable input, or a file that cannot be written
+  130  interrupted";
+
+const MACHINE_HELP: &str = "Machine file (RON or JSON), `-` for standard input, or a synthetic machine such as \
+                            `2rc:2sw:4gpu@gen5x16`";
+
+/// Simulates GPU and PCIe peer-to-peer topologies
+///
+/// A machine's operating system enumerates its buses, places its address windows and decides about peer-to-peer
+/// as Linux does; its fabric then carries every packet by address. The answer goes to standard output, all else to
+/// standard error.
+#[derive(Parser, Debug)]
+#[command(name = "peerbus", version, after_long_help = EXAMPLES_AND_CODES)]
+#[command(propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+pub struct Root {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// When to use colours; NO_COLOR is honoured
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Color {
+    /// When writing to a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Find everything wrong with machine and scenario files
+    Check(Check),
+    /// Show where a machine's functions get their addresses, and what does not fit
+    Plan(Plan),
+    /// Show who may send peer-to-peer requests to whom, and by which way
+    P2p(P2p),
+    /// Run scenarios and check their expectations
+    Run(Run),
+    /// Compare two results of `run --format json`
+    Compare(Compare),
+    /// Make a machine file from what other programs write about a real machine
+    #[command(subcommand)]
+    Import(Import),
+    /// Print the JSON schema of a kind of file, or a commented template
+    Schema(Schema),
+    /// Explain a diagnostic code
+    Explain(Explain),
+    /// Print a completion script for a shell
+    Completions(Completions),
+    /// Print the manual page
+    Man(Man),
+}
+
+/// Forms of an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Arguments of `check`.
+#[derive(Args, Debug)]
+pub struct Check {
+    /// Machine, scenario or part files; which one is told by their content. `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// Where an answer goes and how it is written.
+#[derive(Args, Debug)]
+pub struct Output {
+    /// Form of the answer; without it, the extension of FILE decides (.json), else text
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// Write the answer to FILE instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+impl Output {
+    /// The form asked for.
+    pub fn format(&self) -> Format {
+        let json = || crate::files::has_extension(self.output.as_deref(), "json");
+        self.format.unwrap_or_else(|| if json() { Format::Json } else { Format::Text })
+    }
+}
+
+/// Arguments of `plan`.
+#[derive(Args, Debug)]
+pub struct Plan {
+    #[arg(help = MACHINE_HELP)]
+    pub machine: PathBuf,
+    /// Kernel whose rules place everything
+    #[arg(long, value_parser = profile(), ignore_case = true, default_value = ProfileName::default().name())]
+    pub profile: ProfileName,
+    /// Ignore addresses that the machine file fixes: the operating system places everything
+    #[arg(long)]
+    pub reassign: bool,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Arguments of `p2p`.
+#[derive(Args, Debug)]
+pub struct P2p {
+    #[arg(help = MACHINE_HELP)]
+    pub machine: PathBuf,
+    /// Kernel that decides
+    #[arg(long, value_parser = profile(), ignore_case = true, default_value = ProfileName::default().name())]
+    pub profile: ProfileName,
+    /// What the kernel does with ACS control words
+    #[arg(long, value_enum, default_value_t = Acs::Firmware)]
+    pub acs: Acs,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// What happens to ACS control words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Acs {
+    /// They stay as firmware left them
+    Firmware,
+    /// Redirection is set, as a kernel with an isolating IOMMU does
+    On,
+    /// Redirection is cleared everywhere
+    Off,
+}
+
+impl Acs {
+    /// As scenario files call it.
+    pub fn policy(self) -> AcsPolicy {
+        match self {
+            Acs::Firmware => AcsPolicy::FirmwareDefault,
+            Acs::On => AcsPolicy::On,
+            Acs::Off => AcsPolicy::Off,
+        }
+    }
+}
+
+/// Arguments of `run`.
+#[derive(Args, Debug)]
+pub struct Run {
+    /// Scenario files; all are run, in parallel where threads allow
+    #[arg(required = true, value_name = "SCENARIO")]
+    pub scenarios: Vec<PathBuf>,
+    /// Seed of all random streams, instead of the scenario's
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Threads for variants and scenarios; default one per CPU. The answer does not depend on it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Everything instead of what fits a screen or two
+    #[arg(long)]
+    pub verbose: bool,
+    /// Also write an HTML report
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Compare with this baseline; differences are exit code 1
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// Differences that are allowed, and why
+    #[arg(long, value_name = "FILE", requires = "baseline")]
+    pub policy: Option<PathBuf>,
+    /// Write the result as the baseline: to the file of --baseline, else to reports/NAME.json
+    #[arg(long)]
+    pub bless: bool,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Forms of a comparison.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum ComparisonFormat {
+    /// For people
+    Text,
+    /// For a comment on a change
+    Markdown,
+    /// For programs
+    Json,
+}
+
+/// Arguments of `compare`.
+#[derive(Args, Debug)]
+pub struct Compare {
+    /// The document that holds, usually a committed baseline
+    pub base: PathBuf,
+    /// The document to judge
+    pub new: PathBuf,
+    /// Differences that are allowed, and why
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t = ComparisonFormat::Text)]
+    pub format: ComparisonFormat,
+    /// Make NEW the baseline: write it to BASE and succeed
+    #[arg(long)]
+    pub bless: bool,
+}
+
+/// What can be imported.
+#[derive(Subcommand, Debug)]
+pub enum Import {
+    /// A topology as NCCL and RCCL write it for NCCL_TOPO_DUMP_FILE
+    Nccl(Nccl),
+}
+
+/// Arguments of `import nccl`.
+#[derive(Args, Debug)]
+pub struct Nccl {
+    /// The topology, XML; `-` is standard input
+    pub file: PathBuf,
+    /// The machine file to write, RON or by its extension JSON; without it, or with `-`, standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Kinds of files people write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum FileKind {
+    /// Machine files
+    Machine,
+    /// Scenario files
+    Scenario,
+}
+
+/// Arguments of `schema`.
+#[derive(Args, Debug)]
+pub struct Schema {
+    /// Kind of file
+    #[arg(value_enum)]
+    pub kind: FileKind,
+    /// A commented file in RON to start from, instead of the schema
+    #[arg(long)]
+    pub template: bool,
+}
+
+/// Arguments of `explain`.
+#[derive(Args, Debug)]
+pub struct Explain {
+    /// A code such as M0101
+    pub code: String,
+}
+
+/// Arguments of `completions`.
+#[derive(Args, Debug)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Args, Debug)]
+pub struct Man {
+    /// A command, for its own page
+    pub command: Option<String>,
+}
+
+fn profile() -> impl TypedValueParser<Value = ProfileName> {
+    let names = ProfileName::ALL.map(ProfileName::name);
+    PossibleValuesParser::new(names).try_map(|given| {
+        let found = ProfileName::ALL.into_iter().find(|profile| profile.name().eq_ignore_ascii_case(&given));
+        found.ok_or_else(|| format!("no kernel is called {given}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Root::command().debug_assert();
+    }
+
+    #[test]
+    fn short_help_fits_a_screen() {
+        let help = Root::command().render_help().to_string();
+        assert!(help.lines().count() <= 24, "{help}");
+    }
+
+    #[test]
+    fn long_help_teaches() {
+        let help = Root::command().render_long_help().to_string();
+        assert!(help.matches("\n  peerbus ").count() >= 3, "{help}");
+        assert!(help.contains("Exit codes:"), "{help}");
+    }
+}

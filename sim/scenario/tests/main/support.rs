@@ -1,0 +1,38 @@
+//! A machine for all tests, and how they load scenarios on it.
+
+use peerbus_machine::{Catalogue, Diagnostic};
+use peerbus_scenario::{Loaded, load};
+
+/// Two GPUs, an SSD and a device without memory below one switch, and a device on the root bus.
+pub const MACHINE: &str = r#"(
+    name: "m",
+    cpus: [(part: "generic-cpu")],
+    host_bridges: [(
+        ports: [(below: Switch(part: "generic-switch", ports: [
+            (below: Device(part: "generic-gpu")),
+            (below: Device(part: "generic-gpu")),
+            (below: Device(part: "generic-ssd")),
+            (below: Device(name: "mute0", part: "generic-device", bars: [])),
+        ]))],
+        devices: [(name: "inside0", part: "generic-device")],
+    )],
+)"#;
+
+/// Files by name; `dir/` holds one that is only found beside a scenario in that folder.
+pub fn provide(path: &str) -> Result<String, String> {
+    match path {
+        "m.ron" | "dir/beside.ron" => Ok(MACHINE.to_owned()),
+        "broken.ron" => Ok("(cpus: [(prat: \"generic-cpu\")])".to_owned()),
+        _ => Err("no such file".to_owned()),
+    }
+}
+
+/// Loads a scenario with the files of [`provide`].
+pub fn load_text(text: &str, file: &str) -> (Option<Loaded>, Vec<Diagnostic>) {
+    load(text, file, &provide, &Catalogue::embedded())
+}
+
+/// A number of property cases; PEERBUS_CASES replaces it.
+pub fn number_of_cases(default: u32) -> u32 {
+    std::env::var("PEERBUS_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
