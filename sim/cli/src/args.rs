@@ -24,6 +24,20 @@ Exit codes:
 const MACHINE_HELP: &str = "Machine file (RON or JSON), `-` for standard input, or a synthetic machine such as \
                             `2rc:2sw:4gpu@gen5x16`";
 
+const PLAN_HELP: &str = "\
+The exit code is 1 when a function is not reached, or a BAR or window in memory space has no address. I/O ports
+that do not fit are listed, and are no failure: drivers go on without them.";
+
+const RUN_HELP: &str = "\
+The report goes to standard output, the comparison with a baseline to standard error. With --format json several
+scenarios make a list of documents.
+
+Examples:
+  peerbus run scenario.ron --html report.html
+  peerbus run scenario.ron --bless
+      writes reports/scenario.json
+  peerbus run scenario.ron --baseline reports/scenario.json";
+
 /// Simulates GPU and PCIe peer-to-peer topologies
 ///
 /// A machine's operating system enumerates its buses, places its address windows and decides about peer-to-peer
@@ -119,6 +133,7 @@ impl Output {
 
 /// Arguments of `plan`.
 #[derive(Args, Debug)]
+#[command(after_long_help = PLAN_HELP)]
 pub struct Plan {
     #[arg(help = MACHINE_HELP)]
     pub machine: PathBuf,
@@ -171,6 +186,7 @@ impl Acs {
 
 /// Arguments of `run`.
 #[derive(Args, Debug)]
+#[command(after_long_help = RUN_HELP)]
 pub struct Run {
     /// Scenario files; all are run, in parallel where threads allow
     #[arg(required = true, value_name = "SCENARIO")]

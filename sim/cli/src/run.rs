@@ -30,7 +30,7 @@ pub fn run(args: &args::Run, terminal: &Terminal) -> anyhow::Result<Answer> {
     let loaded = load_all(args, terminal)?;
     let baseline = match &args.baseline {
         // What is about to be replaced need not exist yet.
-        Some(path) if !(args.bless && !path.exists()) => Some(Baseline::read(path, args.policy.as_deref())?),
+        Some(path) if !args.bless || path.exists() => Some(Baseline::read(path, args.policy.as_deref())?),
         _ => None,
     };
     let outputs = Outputs::open(args)?;

@@ -1,1 +1,10 @@
+//! The real binary, end to end: exit codes, shapes of documents, and what is left in the folder afterwards.
 
+// Tests make and read files of their own, in a fresh folder each, and print why one is skipped.
+#![allow(clippy::disallowed_methods, clippy::print_stdout)]
+
+mod commands;
+mod inputs;
+mod outputs;
+mod runs;
+mod workspace;

@@ -111,11 +111,12 @@ impl FlowLedger {
         self.latency.saturating_record(picos);
     }
 
-    /// Resources that held it back for at least a tenth of the time it was watched, longest first.
+    /// Resources that held it back for at least a tenth of the time it was watched, longest first; those that
+    /// differ by less than a quarter of the time in the order of their numbers.
     pub fn limits(&self) -> Vec<Resource> {
         let mut limits: Vec<_> =
             self.limited.iter().filter(|(_, time)| 10 * **time >= self.watched).collect();
-        limits.sort_by_key(|(resource, time)| (std::cmp::Reverse(**time), **resource));
+        limits.sort_by_key(|(resource, time)| (std::cmp::Reverse(4 * **time / self.watched.max(1)), **resource));
         limits.into_iter().map(|(resource, _)| *resource).collect()
     }
 

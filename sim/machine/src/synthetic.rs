@@ -26,6 +26,8 @@ use crate::load::{list_words, nearest};
 
 /// Counts of one level beyond this are a mistake: no domain has that many buses.
 const MOST: usize = 256;
+/// Levels beyond this are a mistake, whatever their counts.
+const MOST_LEVELS: usize = 16;
 /// Lanes of an NVMe drive's connector (U.2, M.2, E1.S).
 const DRIVE_LANES: u8 = 4;
 /// Devices beyond this are a mistake: several levels multiply.
@@ -80,8 +82,9 @@ pub fn is_synthetic(text: &str) -> bool {
 }
 
 /// The machine file that `text` stands for. Its diagnostics are about `text` as a file called `<synthetic>`.
+#[expect(clippy::result_large_err, reason = "made once for each line that a person typed")]
 pub fn synthetic(text: &str) -> Result<Machine, Diagnostic> {
-    let shape = Reader { text }.shape()?;
+    let shape = Reader { text }.shape().map_err(|found| *found)?;
     let bridge = HostBridge { ports: below(&shape, &shape.switches), ..HostBridge::default() };
     Ok(Machine {
         name: Some(Leaf::new(text.to_owned())),
@@ -123,14 +126,15 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// A diagnostic about `piece`, a slice of the text.
-    fn error(&self, piece: &str, message: String) -> Diagnostic {
+    fn error(&self, piece: &str, message: String) -> Box<Diagnostic> {
         let start =
             (piece.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize).min(self.text.len());
         let end = (start + piece.len()).min(self.text.len());
-        Diagnostic::error(codes::SYNTHETIC, "<synthetic>", message).at(self.text, start..end).help(HELP)
+        let found = Diagnostic::error(codes::SYNTHETIC, "<synthetic>", message);
+        Box::new(found.at(self.text, start..end).help(HELP))
     }
 
-    fn shape(&self) -> Result<Shape, Diagnostic> {
+    fn shape(&self) -> Result<Shape, Box<Diagnostic>> {
         let mut pieces = self.text.split('/');
         let main = pieces.next().unwrap_or_default();
         let (levels, link) = main.split_once('@').map_or((main, None), |(levels, link)| (levels, Some(link)));
@@ -151,6 +155,9 @@ impl<'a> Reader<'a> {
         for piece in pieces {
             self.part(piece, &mut shape.parts)?;
         }
+        if levels.split(':').count() > MOST_LEVELS {
+            return Err(self.error(levels, format!("more than {MOST_LEVELS} levels")));
+        }
         for (position, level) in levels.split(':').enumerate() {
             self.level(position, level, &mut shape)?;
         }
@@ -166,7 +173,7 @@ impl<'a> Reader<'a> {
         Ok(shape)
     }
 
-    fn level(&self, position: usize, level: &'a str, shape: &mut Shape) -> Result<(), Diagnostic> {
+    fn level(&self, position: usize, level: &'a str, shape: &mut Shape) -> Result<(), Box<Diagnostic>> {
         if !shape.devices.is_empty() {
             return Err(self.error(level, "nothing can be below devices".to_owned()));
         }
@@ -190,7 +197,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn item(&self, item: &'a str) -> Result<(usize, Word), Diagnostic> {
+    fn item(&self, item: &'a str) -> Result<(usize, Word), Box<Diagnostic>> {
         let digits = item.len() - item.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (count, word) = item.split_at(digits);
         let found = WORDS.iter().find(|(name, _)| *name == word);
@@ -207,14 +214,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn link(&self, link: &'a str) -> Result<(u8, u8), Diagnostic> {
+    fn link(&self, link: &'a str) -> Result<(u8, u8), Box<Diagnostic>> {
         let numbers = link.strip_prefix("gen").and_then(|rest| rest.split_once('x'));
         let parsed =
             numbers.and_then(|(generation, lanes)| Some((generation.parse().ok()?, lanes.parse().ok()?)));
         parsed.ok_or_else(|| self.error(link, format!("`{link}` is not a link such as `gen5x16`")))
     }
 
-    fn part(&self, piece: &'a str, parts: &mut Parts) -> Result<(), Diagnostic> {
+    fn part(&self, piece: &'a str, parts: &mut Parts) -> Result<(), Box<Diagnostic>> {
         let (kind, id) = piece.split_once('=').unwrap_or((piece, ""));
         let target = match kind {
             "cpu" => &mut parts.cpu,
@@ -289,6 +296,11 @@ mod tests {
             ("2rc:4gpu@5x16", 10, "`5x16` is not a link such as `gen5x16`"),
             ("2rc:4gpu/tpu=a", 10, "`tpu=a` does not say which part: write `/gpu=ID`"),
             ("2rc:4gpu/gpu=", 10, "`gpu=` names no part: write `/gpu=ID`"),
+            (
+                "1rc:1sw:1sw:1sw:1sw:1sw:1sw:1sw:1sw:1sw:1sw:1sw:1sw:1sw:1sw:1sw:1gpu",
+                1,
+                "more than 16 levels",
+            ),
             ("256rc:256gpu", 1, "65536 devices are more than 4096"),
         ] {
             let found = synthetic(line).unwrap_err();

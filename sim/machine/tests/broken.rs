@@ -57,3 +57,14 @@ fn five_problems_are_five_diagnostics() {
         cases().into_iter().find(|(intent, ..)| intent.starts_with("five")).expect("such a case");
     assert_eq!(expected.lines().filter(|line| line.starts_with("error")).count(), 5);
 }
+
+/// A byte order mark is no mistake, and moves no place but the columns of the first line.
+#[test]
+fn byte_order_marks_are_skipped() {
+    let catalogue = Catalogue::embedded();
+    for text in ["\u{feff}(cpus: [],\n x: 1)", "\u{feff}{\"cpus\": [],\n \"x\": 1}"] {
+        let (_, found) = load_machine(text, "machine", &catalogue);
+        let unknown = found.iter().find(|d| d.code.0 == "M0002").map(|d| (d.line, d.column));
+        assert_eq!(unknown, Some((Some(2), Some(2))), "{found:?}");
+    }
+}

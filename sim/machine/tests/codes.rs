@@ -1,7 +1,7 @@
 //! Every entry of the code catalogue teaches by examples, and the examples are true.
 
 use peerbus_machine::codes::{ENTRIES, SYNTHETIC};
-use peerbus_machine::{Catalogue, load_machine};
+use peerbus_machine::{Catalogue, load_machine, synthetic};
 
 #[test]
 fn wrong_examples_yield_their_code_and_right_ones_nothing() {
@@ -19,4 +19,12 @@ fn wrong_examples_yield_their_code_and_right_ones_nothing() {
         }
     }
     assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+#[test]
+fn synthetic_examples_are_true_too() {
+    for entry in ENTRIES.iter().filter(|entry| entry.code == SYNTHETIC) {
+        assert_eq!(synthetic(entry.wrong).err().map(|found| found.code), Some(SYNTHETIC));
+        assert!(synthetic(entry.right).is_ok());
+    }
 }

@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 
 use peerbus_machine::{Catalogue, Diagnostic, diagnostic, file, load, load_machine, schema, synthetic};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngSeed, TestRunner};
 
+/// PEERBUS_CASES cases from the seed PEERBUS_SEED; the same input sequence every time.
 fn runner() -> TestRunner {
-    let cases = std::env::var("PEERBUS_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(400);
-    TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() })
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seed = number("PEERBUS_SEED").unwrap_or(1);
+    println!("PEERBUS_SEED={seed}");
+    let cases = number("PEERBUS_CASES").and_then(|cases| u32::try_from(cases).ok()).unwrap_or(400);
+    let rng_seed = RngSeed::Fixed(seed);
+    TestRunner::new(Config { cases, rng_seed, failure_persistence: None, ..Config::default() })
 }
 
 /// Texts to break: shipped machines, the template, broken ones, and JSON forms.

@@ -17,6 +17,8 @@ mod source;
 mod suggest;
 mod token;
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
@@ -60,10 +62,10 @@ impl Notation {
 
 /// Reads `text`. `file_name` is used for diagnostics and, by its extension, to tell RON from JSON.
 pub fn read<T: DeserializeOwned + JsonSchema>(text: &str, file_name: &str) -> Reading<T> {
-    // Byte order marks are no characters of the file's content, but positions count from its first byte.
-    let (source, mut diagnostics) = match Notation::of(text, file_name) {
-        Notation::Ron => (Source::ron(text, file_name), Vec::new()),
-        Notation::Json => match json::to_ron(text, &schemars::schema_for!(T)) {
+    let unmarked = without_byte_order_mark(text);
+    let (source, mut diagnostics) = match Notation::of(&unmarked, file_name) {
+        Notation::Ron => (Source::ron(text, &unmarked, file_name), Vec::new()),
+        Notation::Json => match json::to_ron(&unmarked, &schemars::schema_for!(T)) {
             Ok(translated) => {
                 let source = Source::json(text, file_name, translated.ron, translated.places);
                 let diagnostics = translated.problems.into_iter().map(|found| source.original_problem(found));
@@ -71,7 +73,7 @@ pub fn read<T: DeserializeOwned + JsonSchema>(text: &str, file_name: &str) -> Re
                 (source, diagnostics)
             }
             Err(problem) => {
-                let source = Source::ron(text, file_name);
+                let source = Source::ron(text, text, file_name);
                 let diagnostics = vec![source.original_problem(problem)];
                 return Reading { value: None, diagnostics, source };
             }
@@ -81,6 +83,14 @@ pub fn read<T: DeserializeOwned + JsonSchema>(text: &str, file_name: &str) -> Re
     diagnostics.extend(problems);
     crate::diagnostic::sort(&mut diagnostics);
     Reading { value, diagnostics, source }
+}
+
+/// Some editors begin files with a mark that is no part of their content; blanks in its place keep every offset.
+fn without_byte_order_mark(text: &str) -> Cow<'_, str> {
+    match text.strip_prefix('\u{feff}') {
+        Some(rest) => Cow::Owned(format!("   {rest}")),
+        None => Cow::Borrowed(text),
+    }
 }
 
 /// [`read`] for callers that do not ask where values stand.

@@ -97,7 +97,7 @@ fn match_brackets(tokens: &[Token]) -> Result<(), Broken> {
             Kind::Open(bracket) => open.push((bracket, token.span.start)),
             Kind::Close(bracket) => {
                 let last = open.pop();
-                if !last.is_some_and(|(opened, _)| closing(opened) == bracket) {
+                if last.is_none_or(|(opened, _)| closing(opened) != bracket) {
                     return Err(Broken::Mismatch(token.span.start, last.map(|(_, at)| at)));
                 }
             }

@@ -31,9 +31,9 @@ pub struct Source<'t> {
 }
 
 impl<'t> Source<'t> {
-    /// A RON text.
-    pub fn ron(text: &str, file_name: &str) -> Source<'static> {
-        Source::new(text, file_name, Cow::Owned(text.to_owned()), None)
+    /// A file with `text`, read as the RON text `parsed`, which has the same places.
+    pub(super) fn ron(text: &str, parsed: &str, file_name: &str) -> Source<'static> {
+        Source::new(text, file_name, Cow::Owned(parsed.to_owned()), None)
     }
 
     pub(super) fn json(text: &str, file_name: &str, ron: String, places: Places) -> Source<'static> {

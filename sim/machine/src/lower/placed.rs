@@ -12,6 +12,9 @@ use crate::codes;
 use crate::model::{Bar, FunctionIndex};
 use crate::part::ResourceKind;
 
+/// A BAR with its place in the file.
+type Placed = (Range<BusAddr>, Place);
+
 /// The bus addresses of a BAR, when its file gives one.
 fn range(bar: &Bar) -> Option<Range<BusAddr>> {
     Range::sized(bar.address?, bar.size)
@@ -19,7 +22,8 @@ fn range(bar: &Bar) -> Option<Range<BusAddr>> {
 
 /// Reports BARs that share addresses below one host bridge, and those in none of its windows.
 pub(super) fn check(ctx: &mut Context, draft: &Draft) {
-    let mut seen: BTreeMap<(usize, bool), Vec<(Range<BusAddr>, Place)>> = BTreeMap::new();
+    // Per host bridge, I/O apart from memory.
+    let mut seen: BTreeMap<(usize, bool), Vec<Placed>> = BTreeMap::new();
     for function in draft.functions.node_indices() {
         let bridge = draft.functions[function].host_bridge;
         for (index, bar) in draft.functions[function].bars.iter().enumerate() {

@@ -76,8 +76,10 @@ fn summary(condition: &Condition, results: &[Comparison]) -> (bool, String) {
         ([only], _) => (only.holds, only.text.clone()),
         (all, []) => (true, range(condition, all)),
         (all, [first, ..]) => {
-            let (count, all) = (failed.len(), all.len());
-            (false, format!("{count} of {all} fail, first {}: {}", first.label, first.text))
+            // Reasons why there is no value begin with the name already.
+            let named = first.text.starts_with(&first.label);
+            let label = if named { String::new() } else { format!("{}: ", first.label) };
+            (false, format!("{} of {} fail, first {label}{}", failed.len(), all.len(), first.text))
         }
     }
 }

@@ -214,11 +214,7 @@ fn what_was_not_measured_does_not_hold_either_way() {
             ("matrix.gap.min >= 0GB/s", false, "none delivered nothing"),
             ("matrix.gap.mean >= 0GB/s", false, "none delivered nothing"),
             ("matrix.void.max >= 0GB/s", false, "no flow of void delivered anything"),
-            (
-                "flow.*.throughput >= 0GB/s",
-                false,
-                "2 of 6 fail, first none: none delivered nothing: ACS redirect",
-            ),
+            ("flow.*.throughput >= 0GB/s", false, "2 of 6 fail, first none delivered nothing: ACS redirect"),
         ],
     );
 }

@@ -9,12 +9,12 @@ pub const MACHINE: &str = r#"(
     cpus: [(part: "generic-cpu")],
     host_bridges: [(
         ports: [(below: Switch(part: "generic-switch", ports: [
-            (below: Device(part: "generic-gpu")),
-            (below: Device(part: "generic-gpu")),
-            (below: Device(part: "generic-ssd")),
-            (below: Device(name: "mute0", part: "generic-device", bars: [])),
+            (below: Device(part: "a100-pcie-80g")),
+            (below: Device(part: "a100-pcie-80g")),
+            (below: Device(name: "ssd0", part: "generic-ssd", pci: (vendor: 0x1b36, device: 0x10))),
+            (below: Device(name: "mute0", part: "generic-device", pci: (vendor: 0x1b36, device: 5), bars: [])),
         ]))],
-        devices: [(name: "inside0", part: "generic-device")],
+        devices: [(name: "inside0", part: "generic-device", pci: (vendor: 0x1b36, device: 5))],
     )],
 )"#;
 

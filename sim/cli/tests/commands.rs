@@ -1,0 +1,151 @@
+//! What each command answers, and with which exit code.
+
+use crate::workspace::{MACHINE, SCENARIO, Workspace, assert_keys, capture};
+
+#[test]
+fn usage_is_code_2_and_help_is_code_0() {
+    let here = Workspace::new();
+    for args in [&[][..], &["fly"], &["plan"], &["run"], &["p2p", MACHINE, "--profile", "Linux_5_4"]] {
+        let done = here.expect(2, args);
+        assert_eq!(done.text(), "", "{args:?}");
+        assert!(!done.stderr.is_empty(), "{args:?}");
+    }
+    for args in [&["--help"][..], &["-h"], &["--version"], &["run", "--help"], &["import", "nccl", "-h"]] {
+        assert!(!here.expect(0, args).stdout.is_empty(), "{args:?}");
+    }
+    assert!(here.expect(0, &["--help"]).text().contains("Exit codes:"));
+    assert!(here.expect(0, &["-h"]).text().lines().count() <= 24);
+}
+
+#[test]
+fn p2p_has_the_promised_shape() {
+    let here = Workspace::new();
+    let document = here.expect(0, &["p2p", MACHINE, "--profile", "Linux_6_12", "--format", "json"]).json();
+    assert_eq!(document["schema"], "peerbus.p2p/1");
+    assert_eq!(document["profile"], "Linux_6_12");
+    let pairs = document["pairs"].as_array().unwrap();
+    let functions = document["functions"].as_array().unwrap().len();
+    assert_eq!(pairs.len(), functions * functions);
+    let keys = [
+        "provider", "client", "map_type", "distance", "reasons", "bar", "cpu_addr", "dma_addr", "dma_kind",
+        "assumed",
+    ];
+    pairs.iter().for_each(|pair| assert_keys(pair, &keys));
+    let types = |acs: &str| {
+        let done = here.expect(0, &["p2p", MACHINE, "--acs", acs, "--format", "json"]);
+        let pairs = done.json()["pairs"].as_array().unwrap().clone();
+        let of_peers = |pair: &&serde_json::Value| pair["distance"] == 4 && !pair["bar"].is_null();
+        let types: Vec<String> =
+            pairs.iter().filter(of_peers).map(|pair| pair["map_type"].to_string()).collect();
+        assert!(types.len() >= 2, "{types:?}");
+        types
+    };
+    assert!(types("off").iter().all(|kind| kind.contains("BUS_ADDR")));
+    assert!(types("on").iter().all(|kind| !kind.contains("BUS_ADDR")));
+}
+
+#[test]
+fn plan_has_the_promised_shape() {
+    let here = Workspace::new();
+    let document = here.expect(0, &["plan", MACHINE, "--format", "json"]).json();
+    assert_eq!(document["schema"], "peerbus.plan/1");
+    let resources = document["resources"].as_array().unwrap();
+    assert!(!resources.is_empty());
+    let keys = ["function", "index", "flags", "size", "cpu_addr", "bus_addr", "why_not"];
+    resources.iter().for_each(|resource| assert_keys(resource, &keys));
+    assert!(!document["spaces"].as_array().unwrap().is_empty());
+    assert!(here.expect(0, &["plan", MACHINE, "--reassign"]).text().contains("everything fits"));
+}
+
+#[test]
+fn a_plan_that_does_not_fit_is_the_answer_no() {
+    let here = Workspace::new();
+    here.file(
+        "tight.ron",
+        r#"Machine(cpus: [(part: "generic-cpu")], host_bridges: [(
+            windows: [(cpu: 0x8000_0000, size: "256MiB", kind: Mem32)],
+            ports: [(below: Device(part: "a100-sxm4-80g"))],
+        )])"#,
+    );
+    let document = here.expect(1, &["plan", "tight.ron", "--format", "json"]).json();
+    let homeless = |resource: &&serde_json::Value| resource["why_not"].is_string();
+    let homeless: Vec<_> =
+        document["resources"].as_array().unwrap().iter().filter(homeless).cloned().collect();
+    assert!(!homeless.is_empty());
+    assert!(homeless.iter().all(|resource| resource["cpu_addr"].is_null()));
+}
+
+#[test]
+fn check_lists_what_is_wrong() {
+    let here = Workspace::new();
+    here.file("good.ron", r#"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu"))])])"#)
+        .file("bad.ron", r#"(cpus: [(part: "generic-cpu")], host_brigdes: [])"#)
+        .file("scenario.ron", SCENARIO)
+        .file("unbound.ron", r#"Scenario(machine: "good.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu9", bytes: "1MiB")])"#);
+    let done = here.expect(0, &["check", "good.ron", "scenario.ron", "--format", "json"]);
+    assert_eq!(done.json(), serde_json::json!({ "diagnostics": [] }));
+    let done =
+        here.expect(2, &["check", "good.ron", "bad.ron", "unbound.ron", "absent.ron", "--format", "json"]);
+    let document = done.json();
+    let diagnostics = document["diagnostics"].as_array().unwrap();
+    let keys = ["code", "severity", "file", "line", "column", "message", "help"];
+    diagnostics.iter().for_each(|diagnostic| assert_keys(diagnostic, &keys));
+    let of = |file: &str, code: &str| {
+        let matches = |found: &&serde_json::Value| found["file"] == file && found["code"] == code;
+        diagnostics.iter().find(matches).unwrap_or_else(|| panic!("no {code} in {file}: {document}"))
+    };
+    assert_eq!(of("bad.ron", "M0002")["line"], 1);
+    assert!(of("unbound.ron", "S0105")["message"].as_str().unwrap().contains("gpu9"));
+    assert!(of("absent.ron", "C0001")["line"].is_null());
+    assert!(diagnostics.iter().all(|found| found["file"] != "good.ron"));
+    let text = here.expect(2, &["check", "bad.ron"]).text();
+    assert!(text.contains("--> bad.ron:1:"), "{text}");
+}
+
+#[test]
+fn templates_are_valid_and_schemas_are_json() {
+    let here = Workspace::new();
+    for kind in ["machine", "scenario"] {
+        assert!(here.expect(0, &["schema", kind]).json()["properties"].is_object());
+        here.file(&format!("{kind}.ron"), here.expect(0, &["schema", kind, "--template"]).stdout);
+    }
+    here.expect(0, &["check", "machine.ron"]);
+    here.expect(2, &["schema", "weather"]);
+}
+
+#[test]
+fn codes_are_explained() {
+    let here = Workspace::new();
+    for code in ["M0101", "s0101", "I0001", "C0001"] {
+        let text = here.expect(0, &["explain", code]).text();
+        assert!(text.starts_with(&code.to_uppercase()) && text.contains("Wrong:"), "{text}");
+    }
+    assert_eq!(here.expect(2, &["explain", "X9999"]).text(), "");
+}
+
+#[test]
+fn completions_and_manual_pages() {
+    let here = Workspace::new();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(here.expect(0, &["completions", shell]).text().contains("peerbus"), "{shell}");
+    }
+    assert!(here.expect(0, &["man"]).text().contains(".TH peerbus 1"));
+    assert!(here.expect(0, &["man", "run"]).text().contains("baseline"));
+    here.expect(2, &["man", "fly"]);
+}
+
+#[test]
+fn a_capture_becomes_a_machine() {
+    let Some(capture) = capture("aws/p4d-24xl-topo.xml") else { return };
+    let here = Workspace::new();
+    let capture = capture.to_str().unwrap();
+    let done = here.expect(0, &["import", "nccl", capture, "-o", "machine.ron"]);
+    assert_eq!(done.text(), "");
+    assert!(done.stderr.lines().count() > 0 && done.stderr.lines().all(|line| line.starts_with("note: ")));
+    here.expect(0, &["import", "nccl", capture, "-o", "machine.json"]);
+    here.expect(0, &["check", "machine.ron", "machine.json"]);
+    assert_eq!(here.names(), ["machine.json", "machine.ron"]);
+    let matrix = |file: &str| here.expect(0, &["p2p", file]).text();
+    assert_eq!(matrix("machine.ron"), matrix("machine.json"));
+    assert_eq!(here.expect(0, &["import", "nccl", capture]).text(), here.read("machine.ron"));
+}
