@@ -356,8 +356,8 @@ impl Decode {
                 self.functions[function.index()].windows.iter().any(|window| cursor.is_in(*window))
             }
             None => {
-                let bars = port.direct.iter().flat_map(|function| &self.functions[function.index()].bars);
-                bars.fold(false, |claimed, bar| claimed || cursor.is_in(*bar))
+                let mut bars = port.direct.iter().flat_map(|function| &self.functions[function.index()].bars);
+                bars.any(|bar| cursor.is_in(*bar))
             }
         }
     }

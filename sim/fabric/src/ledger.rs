@@ -116,7 +116,9 @@ impl FlowLedger {
     pub fn limits(&self) -> Vec<Resource> {
         let mut limits: Vec<_> =
             self.limited.iter().filter(|(_, time)| 10 * **time >= self.watched).collect();
-        limits.sort_by_key(|(resource, time)| (std::cmp::Reverse(4 * **time / self.watched.max(1)), **resource));
+        limits.sort_by_key(|(resource, time)| {
+            (std::cmp::Reverse(4 * **time / self.watched.max(1)), **resource)
+        });
         limits.into_iter().map(|(resource, _)| *resource).collect()
     }
 

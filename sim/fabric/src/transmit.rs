@@ -266,7 +266,7 @@ impl Fabric {
         let gap = now - ledger.last_start;
         ledger.last_start = now;
         let seen =
-            gap ^ u64::from(tlp.flow) << 48 ^ u64::from(tlp.length) << 32 ^ u64::from(class as u8) << 46;
+            gap ^ u64::from(tlp.flow) << 48 ^ u64::from(tlp.length) << 32 ^ u64::from(tlp.class as u8) << 46;
         ledger.digest = ledger.digest.wrapping_mul(FOLD).wrapping_add(seen);
 
         let hop = &self.routes.hops[tlp.hop as usize];

@@ -62,7 +62,8 @@ struct Demand {
 pub(crate) fn run(machine: &mut Machine) {
     for bridge in 0..machine.host_bridges.len() {
         let vendor = &machine.cpus[machine.host_bridges[bridge].cpu].part.vendor;
-        let is_pc = ["AuthenticAMD", "GenuineIntel", "HygonGenuine"].contains(&vendor.as_str());
+        // A CPU that nobody named is taken for a PC, as the operating system takes it.
+        let is_pc = ["AuthenticAMD", "GenuineIntel", "HygonGenuine", "unknown"].contains(&vendor.as_str());
         let mut below = machine.functions.node_weights().filter(|function| function.host_bridge == bridge);
         if !is_pc || below.any(has_addresses) {
             continue;

@@ -6,13 +6,19 @@ use peerbus_machine::{Catalogue, Diagnostic, diagnostic, file, load, load_machin
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
-/// PEERBUS_CASES cases from the seed PEERBUS_SEED; the same input sequence every time.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// What inputs are derived from; a failure names it.
+fn seed() -> u64 {
+    number("PEERBUS_SEED").unwrap_or(1)
+}
+
+/// PEERBUS_CASES cases from PEERBUS_SEED; the same inputs every time.
 fn runner() -> TestRunner {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seed = number("PEERBUS_SEED").unwrap_or(1);
-    println!("PEERBUS_SEED={seed}");
     let cases = number("PEERBUS_CASES").and_then(|cases| u32::try_from(cases).ok()).unwrap_or(400);
-    let rng_seed = RngSeed::Fixed(seed);
+    let rng_seed = RngSeed::Fixed(seed());
     TestRunner::new(Config { cases, rng_seed, failure_persistence: None, ..Config::default() })
 }
 
@@ -80,7 +86,7 @@ fn mutated_machines_never_panic() {
         }
         Ok(())
     });
-    assert_eq!(outcome, Ok(()));
+    assert_eq!(outcome, Ok(()), "PEERBUS_SEED={}", seed());
 }
 
 #[test]
@@ -96,7 +102,7 @@ fn any_text_is_answered() {
         }
         Ok(())
     });
-    assert_eq!(outcome, Ok(()));
+    assert_eq!(outcome, Ok(()), "PEERBUS_SEED={}", seed());
 }
 
 /// Every field name of the template, spoilt alone, is found exactly where it stands; nothing else is complained about

@@ -59,7 +59,8 @@ impl std::fmt::Display for Pattern {
 pub fn devices(machine: &Machine, pattern: &str) -> Vec<usize> {
     let pattern = Pattern::new(pattern);
     let path = |index: usize| machine.functions[machine.devices[index].functions[0]].name.as_str();
-    let named = |index: &usize| pattern.matches(&machine.devices[*index].name) || pattern.matches(path(*index));
+    let named =
+        |index: &usize| pattern.matches(&machine.devices[*index].name) || pattern.matches(path(*index));
     (0..machine.devices.len()).filter(named).collect()
 }
 

@@ -8,7 +8,7 @@ use super::facts::{assumed, is_assumed, timing};
 use super::function;
 use super::limits::is_transfer_size;
 use super::link::{self, End};
-use super::tree::{Builder, Joint, NO_ID, Spot, plain_function};
+use super::tree::{Builder, Joint, NO_ID, STAND_IN, Spot, plain_function};
 use crate::codes;
 use crate::file;
 use crate::model::{Fact, Facts, Function, Role};
@@ -102,7 +102,7 @@ impl Builder<'_, '_> {
     ) -> Function {
         let ctx = &mut *self.ctx;
         let mut facts = facts.clone();
-        let default = part.and_then(|part| part.pci.first().copied()).unwrap_or(NO_ID);
+        let default = part.and_then(|part| part.pci.first().copied()).unwrap_or(STAND_IN);
         let pci: PciId = ctx.take(&given.pci, place, "pci", PCI).unwrap_or(default);
         let class = function::class(ctx, &given.class, place);
         let bars = match (&given.bars, part) {

@@ -18,6 +18,9 @@ const CLASS_BRIDGE: u32 = 0x06_0400;
 pub(super) const CLASS_HOST_BRIDGE: u32 = 0x06_0000;
 /// Stands for ids that are not known.
 pub(super) const NO_ID: PciId = PciId { vendor: 0, device: 0 };
+/// Stands for the id of a generic part: QEMU's PCI test device, which takes the place of real devices in recorded
+/// boots too. A vendor id of 0 would mean that no function answers.
+pub(super) const STAND_IN: PciId = PciId { vendor: 0x1b36, device: 0x0005 };
 
 const PCI: &str = "vendor and device, such as `(vendor: 0x10de, device: 0x20b2)`";
 const ID: &str = "a function such as \"0000:1b:00.0\"";
@@ -72,7 +75,7 @@ struct PortPart {
 impl PortPart {
     fn of_cpu(part: Option<&CpuPart>) -> PortPart {
         PortPart {
-            pci: part.map_or(NO_ID, |part| part.root_port),
+            pci: part.map_or(STAND_IN, |part| part.root_port),
             max_payload: part.map_or(Bytes(128), |part| part.max_payload),
             acs: part.and_then(|part| part.acs),
             acs_assumed: part.is_some_and(|part| is_assumed(&part.sources, "acs")),
@@ -81,7 +84,7 @@ impl PortPart {
 
     fn of_switch(part: Option<&SwitchPart>) -> PortPart {
         PortPart {
-            pci: part.and_then(|part| part.pci.first().copied()).unwrap_or(NO_ID),
+            pci: part.and_then(|part| part.pci.first().copied()).unwrap_or(STAND_IN),
             max_payload: part.map_or(Bytes(128), |part| part.max_payload),
             acs: part.and_then(|part| part.acs),
             acs_assumed: part.is_some_and(|part| is_assumed(&part.sources, "acs")),
@@ -137,7 +140,7 @@ impl Builder<'_, '_> {
                 _ => self.ctx.require(&head.pci, &place, "pci", PCI),
             };
             let class = function::class(self.ctx, &head.class, &place).unwrap_or(CLASS_HOST_BRIDGE);
-            Function { id, class, ..plain_function(index, Role::RootBusHead, pci.unwrap_or(NO_ID)) }
+            Function { id, class, ..plain_function(index, Role::RootBusHead, pci.unwrap_or(STAND_IN)) }
         } else {
             let ports = given.ports.iter().map(|port| &port.id);
             let ids = ports.chain(given.devices.iter().map(|device| &device.id)).flatten();

@@ -91,9 +91,13 @@ fn range(condition: &Condition, all: &[Comparison]) -> String {
     if let (Term::Constant(right), Some(least), Some(most)) = (&condition.right.term, least, most)
         && let Value::Number(_, dimension) = right
     {
-        let (least, most) = (Value::Number(least, *dimension), Value::Number(most, *dimension));
+        let value = |number| Value::Number(number, *dimension);
+        let span = match least == most {
+            true => format!("each {}", value(least)),
+            false => format!("{} to {}", value(least), value(most)),
+        };
         let (sign, within) = (condition.test.sign(), within(condition.test));
-        return format!("{} values, {least} to {most} {sign} {right}{within}", all.len());
+        return format!("{} values, {span} {sign} {right}{within}", all.len());
     }
     format!("all {}, first {}: {}", all.len(), all[0].label, all[0].text)
 }

@@ -191,7 +191,7 @@ impl<'a> Reader<'a> {
             let span = reader.peek().map_or(reader.end(), |token| token.span.clone());
             syntax(span, "`~` needs `within` and a percentage", help)
         };
-        if !self.peek().is_some_and(|token| self.word(token) == "within") {
+        if self.peek().is_none_or(|token| self.word(token) != "within") {
             return Err(missing(self));
         }
         self.at += 1;

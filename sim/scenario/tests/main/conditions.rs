@@ -168,6 +168,7 @@ fn one_run() {
             ("2*flow.m.gpu0.gpu1.throughput < flow.x.throughput", true, "40GB/s (2 * 20GB/s) < 50GB/s"),
             ("2 * 10 * flow.x.distance == 80", true, "80 (20 * 4) == 80"),
             ("flow.m.*.throughput >= 20GB/s", true, "2 values, 20GB/s to 30GB/s >= 20GB/s"),
+            ("flow.m.*.latency.p99 < 3us", true, "2 values, each 2us < 3us"),
             ("flow.m.*.throughput > 20GB/s", false, "1 of 2 fail, first m.gpu0.gpu1: 20GB/s > 20GB/s"),
             ("flow.m.*.*.throughput < flow.x.throughput", true, "all 2, first m.gpu0.gpu1: 20GB/s < 50GB/s"),
             ("flow.m.*.gpu1.throughput == 20GB/s", true, "20GB/s == 20GB/s"),

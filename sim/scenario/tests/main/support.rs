@@ -9,9 +9,12 @@ pub const MACHINE: &str = r#"(
     cpus: [(part: "generic-cpu")],
     host_bridges: [(
         ports: [(below: Switch(part: "generic-switch", ports: [
-            (below: Device(part: "a100-pcie-80g")),
-            (below: Device(part: "a100-pcie-80g")),
-            (below: Device(name: "ssd0", part: "generic-ssd", pci: (vendor: 0x1b36, device: 0x10))),
+            (below: Device(part: "a100-pcie-80g", bars: [(index: 0, size: "256MiB", kind: Mem64Prefetch)])),
+            (below: Device(part: "a100-pcie-80g", bars: [(index: 0, size: "256MiB", kind: Mem64Prefetch)])),
+            (below: Device(
+                name: "ssd0", part: "generic-ssd", pci: (vendor: 0x1b36, device: 0x10),
+                bars: [(index: 0, size: "1MiB", kind: Mem64Prefetch)],
+            )),
             (below: Device(name: "mute0", part: "generic-device", pci: (vendor: 0x1b36, device: 5), bars: [])),
         ]))],
         devices: [(name: "inside0", part: "generic-device", pci: (vendor: 0x1b36, device: 5))],

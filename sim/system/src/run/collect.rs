@@ -28,7 +28,8 @@ pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Dri
             limits.push(resources);
         }
     }
-    let matrices = schedule.matrices.iter().map(|matrix| matrix_outcome(machine, matrix, &first_outcome)).collect();
+    let matrices =
+        schedule.matrices.iter().map(|matrix| matrix_outcome(machine, matrix, &first_outcome)).collect();
     let mut errors = refused_pairs(&outcomes);
     errors.extend(unsupported_requests(&fabric, &flows));
     errors.extend(unplaced(machine, booted));
@@ -53,7 +54,8 @@ pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Dri
 
 /// One outcome per flow; two for transfers that read and write in step.
 fn flow_outcomes(fabric: &Fabric, run: &FlowRun) -> Vec<(FlowOutcome, Vec<Resource>)> {
-    let ledgers: Vec<&FlowLedger> = run.legs.iter().map(|leg| &fabric.ledger.flows[usize::from(leg.0)]).collect();
+    let ledgers: Vec<&FlowLedger> =
+        run.legs.iter().map(|leg| &fabric.ledger.flows[usize::from(leg.0)]).collect();
     let plan = &run.plan;
     match (&plan.program, ledgers.as_slice()) {
         (Program::Refused, _) => vec![(refused_outcome(plan, run.started.unwrap_or_default()), Vec::new())],
@@ -285,7 +287,8 @@ fn unsupported_requests(fabric: &Fabric, flows: &[FlowRun]) -> Vec<ErrorOutcome>
         let owner = flows.iter().find(|run| run.legs.iter().any(|leg| leg.0 == number));
         owner.map(|run| run.plan.name.clone())
     };
-    let misses = fabric.misses().iter().zip(&fabric.ledger.refusals).filter(|(_, refusal)| refusal.requests > 0);
+    let misses =
+        fabric.misses().iter().zip(&fabric.ledger.refusals).filter(|(_, refusal)| refusal.requests > 0);
     misses
         .map(|(miss, refusal)| ErrorOutcome {
             kind: "UNSUPPORTED_REQUEST".to_owned(),

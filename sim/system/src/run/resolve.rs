@@ -61,7 +61,8 @@ fn refusal(machine: &Machine, booted: &Booted, pair: &Pair, target: usize) -> St
         let name = &machine.devices[target].name;
         return format!("{name} has no prefetchable memory BAR with an address");
     }
-    let name = |id| booted.registers.at(id).map_or_else(|| format!("{id}"), |f| machine.functions[f].name.clone());
+    let name =
+        |id| booted.registers.at(id).map_or_else(|| format!("{id}"), |f| machine.functions[f].name.clone());
     let reasons = pair.reasons.iter().map(|reason| {
         let functions: Vec<String> = reason.functions.iter().map(|id| name(*id)).collect();
         format!("{} ({})", reason.kind, functions.join(", "))

@@ -11,7 +11,9 @@ use super::flow::{FlowPlan, Leg, Program};
 use super::resolve::{HostMemory, Target, resolve};
 use crate::boot::Booted;
 use crate::expand;
-use crate::workload::{AllToAll, Concurrency, Copy, Engine, HostDirection, HostDma, PairMatrix, WhenRefused, Workload};
+use crate::workload::{
+    AllToAll, Concurrency, Copy, Engine, HostDirection, HostDma, PairMatrix, WhenRefused, Workload,
+};
 
 /// Why a workload cannot be set up.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,7 +68,12 @@ struct Planner<'a> {
 }
 
 /// Plans all workloads.
-pub fn plan(machine: &Machine, booted: &Booted, spec: &Spec, workloads: &[Workload]) -> Result<Schedule, RunError> {
+pub fn plan(
+    machine: &Machine,
+    booted: &Booted,
+    spec: &Spec,
+    workloads: &[Workload],
+) -> Result<Schedule, RunError> {
     let memory = HostMemory::new(machine);
     let mut planner = Planner { machine, booted, spec, memory, schedule: Schedule::default() };
     for workload in workloads {
@@ -245,7 +252,10 @@ impl Planner<'_> {
         let extent = wanted.chunk.0.saturating_mul(STAGING_CHUNKS);
         let base = self.memory.allocate(cpu, extent).ok_or("the host has no memory for a staging buffer")?;
         let leg = |device, direction| Leg { device, direction, base, extent };
-        Ok(Program::Staged { fill: leg(wanted.from, Direction::Write), drain: leg(wanted.to, Direction::Read) })
+        Ok(Program::Staged {
+            fill: leg(wanted.from, Direction::Write),
+            drain: leg(wanted.to, Direction::Read),
+        })
     }
 
     fn host_dma(&mut self, dma: &HostDma) -> Result<(), String> {

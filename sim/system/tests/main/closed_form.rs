@@ -43,7 +43,8 @@ fn expected() -> BTreeMap<(&'static str, u64), f64> {
 
 fn formulas() -> BTreeMap<(&'static str, u64), f64> {
     let mut rows = BTreeMap::new();
-    for size in [4u64, 8, 16, 32, 64, 96, 128, 192, 255, 256, 257, 384, 511, 512, 513, 768, 1024, 1280, 1500] {
+    for size in [4u64, 8, 16, 32, 64, 96, 128, 192, 255, 256, 257, 384, 511, 512, 513, 768, 1024, 1280, 1500]
+    {
         let (bytes, tlps, requests) = (size as f64, size.div_ceil(256) as f64, size.div_ceil(512) as f64);
         let completions = bytes / (bytes + 20.0 * tlps);
         let write = bytes / (bytes + 24.0 * tlps);
@@ -84,7 +85,11 @@ fn host_dma_meets_the_closed_form_within_half_a_percent() {
         let flow = &outcome.flows[0];
         let simulated = flow.bytes_per_second().unwrap() as f64 * 8.0 / 1e9;
         let error = simulated / expected - 1.0;
-        println!("{direction:5} {size:5} {expected:6.2} {simulated:6.2} {:+.2} % {:?}", error * 100.0, flow.limited_by);
+        println!(
+            "{direction:5} {size:5} {expected:6.2} {simulated:6.2} {:+.2} % {:?}",
+            error * 100.0,
+            flow.limited_by
+        );
         worst = worst.max(error.abs());
     }
     assert!(worst <= 0.005, "{:.2} %", worst * 100.0);

@@ -1,9 +1,11 @@
 //! What a booted machine looks like from both sides.
 // PEERBUS_CASES says how long property tests run.
-#![allow(clippy::disallowed_methods, reason = "tests read PEERBUS_CASES")]
+#![allow(clippy::disallowed_methods, reason = "tests read PEERBUS_CASES, and machines from files")]
+#![allow(clippy::print_stdout, reason = "tests say what they compared and what they skipped")]
 
 mod boot;
 mod build;
+mod captures;
 mod closed_form;
 mod p2p;
 mod plan;

@@ -95,5 +95,9 @@ fn one_and_two_flows_come_within_eight_percent() {
     if std::env::var("PEERBUS_BLESS").is_ok() {
         std::fs::write(path, &table).unwrap();
     }
-    assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), table, "run with PEERBUS_BLESS=1 and review");
+    assert_eq!(
+        std::fs::read_to_string(path).unwrap_or_default(),
+        table,
+        "run with PEERBUS_BLESS=1 and review"
+    );
 }
