@@ -33,4 +33,4 @@ pub use limits::{Resource, Series};
 pub use link_layer::LinkLayer;
 pub use requester::{Descriptor, Direction};
 pub use run::{Fabric, Upcall};
-pub use spec::{EngineId, FlowId, LinkId, NodeId, Options, Scaling, Spec};
+pub use spec::{EngineId, FlowId, LinkId, NodeId, Options, Scaling, Spec, supports};

@@ -10,6 +10,8 @@
 //! Latencies are charged on entry: a link's latency is the pipeline of the node it leads to.
 
 use peerbus_machine::Registers;
+use std::collections::BTreeMap;
+
 use peerbus_machine::model::{FunctionIndex, Machine, Role};
 use peerbus_machine::part::{Buffers, Credits};
 use peerbus_units::{Picos, Rate};
@@ -213,6 +215,40 @@ const CREDIT_UPDATE: Picos = Picos::nanos(30);
 
 /// Buffers between a host bridge and the CPU's internal network: deep enough never to limit. Assumed.
 const INTERNAL: Credits = Credits { header: 512, data: 8192 };
+
+/// Whether the packet grain can hold `machine`.
+///
+/// # Errors
+///
+/// A switch, host bridge or CPU with more ports than arbitration can hold.
+pub fn supports(machine: &Machine) -> Result<(), String> {
+    let mut ports: BTreeMap<&str, usize> = BTreeMap::new();
+    for link in &machine.links {
+        let upper = link.upper.map(|function| machine.functions[function].role);
+        let name = match (upper, link.hidden_below) {
+            (Some(Role::SwitchDownstream(switch)), _) | (None, Some(switch)) => {
+                &machine.switches[switch].name
+            }
+            _ => &machine.host_bridges[machine.functions[link.lower].host_bridge].name,
+        };
+        *ports.entry(name).or_default() += 1;
+    }
+    for bridge in &machine.host_bridges {
+        *ports.entry(&machine.cpus[bridge.cpu].name).or_default() += 1;
+    }
+    for link in &machine.cpu_links {
+        for end in [link.from, link.to] {
+            *ports.entry(&machine.cpus[end].name).or_default() += 1;
+        }
+    }
+    // One more input: from above.
+    match ports.iter().find(|(_, ports)| **ports >= MAX_INPUTS) {
+        Some((name, ports)) => {
+            Err(format!("{name} has {ports} ports; at most {} can be simulated", MAX_INPUTS - 1))
+        }
+        None => Ok(()),
+    }
+}
 
 impl Spec {
     /// Compiles `machine` with MPS and MRRS as programmed in `registers`.

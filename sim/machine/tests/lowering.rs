@@ -119,16 +119,16 @@ fn links_are_the_best_that_both_ends_support() {
 }
 
 #[test]
-fn without_ids_only_root_buses_are_numbered() {
+fn without_ids_firmware_numbers_buses_depth_first() {
     let machine =
         with_bridge(&format!("ports: [{GPU}, (below: Switch(part: \"generic-switch\", ports: [()]))]"));
     let expected = [
         "host0/head 0000:00:00.0 -",
-        "host0/rp0 0000:00:01.0 -",
+        "host0/rp0 0000:00:01.0 01-01",
         "host0/rp0/gpu0 - -",
-        "host0/rp1 0000:00:02.0 -",
-        "host0/rp1/sw0 - -",
-        "host0/rp1/sw0/p0 - -",
+        "host0/rp1 0000:00:02.0 02-04",
+        "host0/rp1/sw0 - 03-04",
+        "host0/rp1/sw0/p0 - 04-04",
     ];
     assert_eq!(numbers(&machine), expected);
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use peerbus_fabric::{Descriptor, Direction, Fabric, FlowId, LatencyOf, Upcall};
 use peerbus_units::{Bytes, DmaAddr, Picos};
 
-use super::flow::{FlowPlan, Leg, Program};
-use super::schedule::{STAGING_CHUNKS, Schedule};
+use super::flow::{FlowPlan, Leg, Program, STAGING_CHUNKS, descriptors_under_way};
+use super::schedule::Schedule;
 
 /// A flow under way or done.
 #[derive(Clone, Debug)]
@@ -36,9 +36,6 @@ pub struct Driven {
     /// Its flows.
     pub flows: Vec<FlowRun>,
 }
-
-/// Bytes a direct flow keeps under way at least, in whole descriptors and never fewer than two.
-const UNDER_WAY: u64 = 1 << 20;
 
 struct Driver {
     fabric: Fabric,
@@ -161,7 +158,7 @@ impl Driver {
         loop {
             let run = &self.flows[flow];
             let (bytes, chunk) = (run.plan.bytes.0, run.plan.chunk.0);
-            let enough = UNDER_WAY.max(2 * chunk);
+            let enough = chunk.saturating_mul(descriptors_under_way(chunk));
             if run.given == bytes || run.given - run.done >= enough {
                 return;
             }

@@ -77,6 +77,31 @@ pub struct FlowPlan {
     pub start: Picos,
 }
 
+/// Bytes a direct flow keeps under way where it can.
+const UNDER_WAY: u64 = 1 << 20;
+
+/// Descriptors that a direct flow with chunks of that size keeps under way: enough for a round trip, at least two so
+/// that the engine never waits for software, at most 64 as in a small hardware queue.
+pub fn descriptors_under_way(chunk: u64) -> u64 {
+    UNDER_WAY.div_ceil(chunk.max(1)).clamp(2, 64)
+}
+
+impl FlowPlan {
+    /// Most descriptors it ever has under way.
+    pub fn most_descriptors(&self) -> u64 {
+        match &self.program {
+            Program::Refused => 0,
+            Program::Direct { .. } => descriptors_under_way(self.chunk.0),
+            // A chunk of the buffer may be cut in two where the buffer starts again.
+            Program::Staged { .. } => 4 * STAGING_CHUNKS,
+            Program::Transfers { legs, outstanding, .. } => outstanding.saturating_mul(legs.len() as u64),
+        }
+    }
+}
+
+/// Chunks of a staging buffer: two being filled, two being drained.
+pub const STAGING_CHUNKS: u64 = 4;
+
 /// What the operating system said about a pair of devices.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Peer {

@@ -9,7 +9,7 @@ mod flow;
 mod resolve;
 mod schedule;
 
-use peerbus_fabric::{Fabric, LinkLayer, Options, Scaling};
+use peerbus_fabric::{Fabric, LinkLayer, Options, Scaling, supports};
 use peerbus_machine::Machine;
 
 use crate::boot::{BootOptions, boot};
@@ -62,6 +62,7 @@ pub fn run(machine: &Machine, input: &RunInput) -> Result<Outcome, RunError> {
 ///
 /// As [`run`].
 pub fn run_with_limits(machine: &Machine, input: &RunInput) -> Result<RunResult, RunError> {
+    supports(machine).map_err(|problem| RunError { workload: "all".to_owned(), problem })?;
     let booted = boot(machine, &input.kernel, &BootOptions::default());
     let options = Options { link_layer: input.link_layer, scaling: input.scaling.clone() };
     let fabric = Fabric::new(machine, &booted.registers, &options);

@@ -7,7 +7,7 @@ use peerbus_fabric::{Direction, Spec};
 use peerbus_machine::Machine;
 use peerbus_units::{Bytes, Picos};
 
-use super::flow::{FlowPlan, Leg, Program};
+use super::flow::{FlowPlan, Leg, Program, STAGING_CHUNKS};
 use super::resolve::{HostMemory, Target, resolve};
 use crate::boot::Booted;
 use crate::expand;
@@ -59,12 +59,18 @@ pub struct Schedule {
 /// Largest transfer of a [`HostDma`].
 const LARGEST_TRANSFER: u64 = 64 << 20;
 
+/// The fabric numbers flows (two for a staged one) and descriptors under way with 16 bits.
+const MOST_FLOWS: usize = 30_000;
+const MOST_DESCRIPTORS: u64 = 60_000;
+
 struct Planner<'a> {
     machine: &'a Machine,
     booted: &'a Booted,
     spec: &'a Spec,
     memory: HostMemory,
     schedule: Schedule,
+    /// Most descriptors that all flows together could have under way.
+    descriptors: u64,
 }
 
 /// Plans all workloads.
@@ -75,7 +81,8 @@ pub fn plan(
     workloads: &[Workload],
 ) -> Result<Schedule, RunError> {
     let memory = HostMemory::new(machine);
-    let mut planner = Planner { machine, booted, spec, memory, schedule: Schedule::default() };
+    let mut planner =
+        Planner { machine, booted, spec, memory, schedule: Schedule::default(), descriptors: 0 };
     for workload in workloads {
         let result = match workload {
             Workload::Copy(copy) => planner.copy(copy),
@@ -332,10 +339,13 @@ impl Planner<'_> {
         if self.schedule.flows.iter().any(|flow| flow.name == plan.name) {
             return Err(format!("a flow of {workload} is called `{}`, like another one", plan.name));
         }
+        self.descriptors = self.descriptors.saturating_add(plan.most_descriptors());
+        if self.schedule.flows.len() >= MOST_FLOWS || self.descriptors > MOST_DESCRIPTORS {
+            let problem = "more than 30000 flows, or 60000 descriptors under way, in one run: \
+                           use fewer devices, larger chunks, or fewer transfers at a time";
+            return Err(problem.to_owned());
+        }
         self.schedule.flows.push(plan);
         Ok(self.schedule.flows.len() - 1)
     }
 }
-
-/// Chunks of a staging buffer: two being filled, two being drained.
-pub const STAGING_CHUNKS: u64 = 4;

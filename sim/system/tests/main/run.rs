@@ -92,6 +92,8 @@ fn pair_classes_are_in_order_on_every_shipped_machine() {
             continue;
         }
         let outcome = run(&machine, &input(vec![matrix(Bytes::mib(1))])).unwrap();
+        let unplaced = outcome.errors.iter().find(|error| error.kind == "UNPLACED_BAR");
+        assert!(unplaced.is_none(), "{name}: {unplaced:?}");
         let mut ranges: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
         for flow in &outcome.flows {
             assert_eq!((flow.delivered, flow.refused), (flow.bytes, Bytes::ZERO), "{name} {}", flow.name);
@@ -128,4 +130,32 @@ fn the_same_run_twice_is_the_same() {
     let machine = &topologies()["milan-8gpu-mi250-switch.ron"];
     let run = || run(machine, &input(vec![matrix(Bytes::kib(64))])).unwrap();
     assert_eq!(run(), run());
+}
+
+#[test]
+fn what_cannot_be_simulated_is_an_error_not_a_panic() {
+    let catalogue = Catalogue::embedded();
+    let synthetic = |form: &str| {
+        let file = peerbus_machine::synthetic::synthetic(form).unwrap();
+        peerbus_machine::lower(&file, "", form, &catalogue).0.unwrap()
+    };
+    let wide = synthetic("1rc:200gpu");
+    let problem = run(&wide, &input(vec![copy(Bytes::ZERO)])).unwrap_err().problem;
+    assert_eq!(problem, "host0 has 200 ports; at most 119 can be simulated");
+    let small = synthetic("1rc:1sw:2gpu@gen5x16");
+    let dma = |outstanding| {
+        Workload::HostDma(HostDma {
+            name: "dma".into(),
+            device: "gpu0".into(),
+            direction: HostDirection::Read,
+            sizes: vec![Bytes(64)],
+            transfers: 10,
+            outstanding,
+            cpu: None,
+        })
+    };
+    let problem = run(&small, &input(vec![dma(70_000)])).unwrap_err().problem;
+    assert!(problem.contains("60000 descriptors under way"), "{problem}");
+    let outcome = run(&small, &input(vec![dma(50_000), copy(Bytes::ZERO)])).unwrap();
+    assert!(outcome.flows.iter().all(|flow| flow.delivered == flow.bytes));
 }
