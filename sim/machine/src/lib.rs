@@ -1,7 +1,7 @@
 //! What a machine is: parts, the tree of PCI functions, and everything software can program.
 //!
 //! Modules in reading order: [`part`] (data sheets), [`catalogue`] (the shipped ones), [`model`] (a machine with
-//! every reference resolved), [`mod@file`] (the shape people write), [`load`] and [`lower`] (from a file to a machine,
+//! every reference resolved), [`mod@file`] (the shape people write), [`load`] and [`mod@lower`] (from a file to a machine,
 //! with [`diagnostic`]s), and [`registers`] (configuration space).
 
 pub mod catalogue;
