@@ -43,7 +43,8 @@ impl Profile {
             io_windows_count_required_twice: false,
             tail_below_alignment: false,
             unplaced_windows_stay: false,
-            try_everything_first: false,
+            optional_may_fail: false,
+            prefetch_spare_moves: true,
             redirect_disable_keeps_firmware_word: false,
         };
         let rules = match self {
@@ -59,7 +60,8 @@ impl Profile {
                 io_windows_count_required_twice: true,
                 tail_below_alignment: true,
                 unplaced_windows_stay: true,
-                try_everything_first: true,
+                optional_may_fail: true,
+                prefetch_spare_moves: false,
                 redirect_disable_keeps_firmware_word: true,
                 ..base
             },
@@ -137,9 +139,11 @@ pub struct Rules {
     pub tail_below_alignment: bool,
     /// An unplaced bridge window keeps its size and type, marked unset; otherwise it is cleared.
     pub unplaced_windows_stay: bool,
-    /// Required and optional resources of a bus are tried together first even when nothing asks for more
-    /// than its required size, and a failure leaves the optional ones out of the second attempt.
-    pub try_everything_first: bool,
+    /// An optional resource that fails is no reason to try its bus again as long as nothing is wished for, and
+    /// it stays out when its bus is tried again for another reason.
+    pub optional_may_fail: bool,
+    /// A bridge without a prefetchable window keeps the hot-plug space of that window in the other one.
+    pub prefetch_spare_moves: bool,
     /// `pci=disable_acs_redir` starts from the word firmware left, dropping what an IOMMU request added.
     pub redirect_disable_keeps_firmware_word: bool,
 }

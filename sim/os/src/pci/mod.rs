@@ -4,7 +4,6 @@
 //! [`Tree`], is plain data; all writes go through [`ConfigSpace`](crate::ConfigSpace).
 
 pub mod acs;
-mod additions;
 mod align;
 mod assign;
 mod bars;
@@ -12,6 +11,7 @@ mod boot;
 mod bridge;
 mod capability;
 mod claim;
+mod extent;
 mod failure;
 mod host;
 mod options;
@@ -27,6 +27,7 @@ mod size;
 mod space;
 mod tree;
 mod unplaced;
+mod wishes;
 
 pub use acs::{AcsSetting, AcsWord, acs_capability, acs_control, apply_acs, set_acs_control};
 pub use boot::{boot, enumerate};

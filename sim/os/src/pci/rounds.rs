@@ -2,7 +2,6 @@
 
 use alloc::vec::Vec;
 
-use super::additions::Additions;
 use super::options::Realloc;
 use super::resource::{
     IO_WINDOW, IOV_FIRST, IOV_LAST, MEMORY_WINDOW, PREFETCH_WINDOW, Parent, ResourceFlags, ResourceRef,
@@ -10,6 +9,7 @@ use super::resource::{
 };
 use super::setup::Setup;
 use super::tree::{BusIndex, FunctionIndex};
+use super::wishes::Wishes;
 use crate::ConfigSpace;
 
 const CLASS_PCI_BRIDGE: u32 = 0x0604;
@@ -21,10 +21,10 @@ impl<C: ConfigSpace> Setup<'_, C> {
     pub fn assign_root_bus(&mut self, bus: BusIndex) {
         let rounds = if self.reallocates(bus) { self.depth(bus) + 1 } else { 1 };
         for round in 1..=rounds {
-            let mut additions = (round == rounds).then(Additions::default);
+            let mut wishes = (round == rounds).then(Wishes::default);
             let mut failed = Vec::new();
-            self.size_bridges(bus, &mut additions);
-            self.assign_bus(bus, &mut additions, &mut failed);
+            self.size_bridges(bus, &mut wishes);
+            self.assign_bus(bus, &mut wishes, &mut failed);
             if failed.is_empty() || round == rounds {
                 return;
             }
