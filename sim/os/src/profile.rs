@@ -45,6 +45,7 @@ impl Profile {
             unplaced_windows_stay: false,
             optional_may_fail: false,
             prefetch_spare_moves: true,
+            bar_resizing: BarResizing::ExactKind,
             redirect_disable_keeps_firmware_word: false,
         };
         let rules = match self {
@@ -62,6 +63,7 @@ impl Profile {
                 unplaced_windows_stay: true,
                 optional_may_fail: true,
                 prefetch_spare_moves: false,
+                bar_resizing: BarResizing::WindowInUse,
                 redirect_disable_keeps_firmware_word: true,
                 ..base
             },
@@ -116,6 +118,17 @@ pub enum WindowSizing {
     Head,
 }
 
+/// How a kernel makes room for a BAR that gets another size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BarResizing {
+    /// 6.x: windows of exactly the BAR's kind are released; a function on a root bus cannot be resized; any
+    /// failure undoes it; a BAR that is not listed counts as not resizable.
+    ExactKind,
+    /// 7.x: the windows in use above the BAR are released; on a root bus everything is assigned in place; only
+    /// failures of required resources of the BAR's type undo it.
+    WindowInUse,
+}
+
 /// Everything in which the reproduced kernels differ, as facts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rules {
@@ -144,6 +157,8 @@ pub struct Rules {
     pub optional_may_fail: bool,
     /// A bridge without a prefetchable window keeps the hot-plug space of that window in the other one.
     pub prefetch_spare_moves: bool,
+    /// Resizable BARs.
+    pub bar_resizing: BarResizing,
     /// `pci=disable_acs_redir` starts from the word firmware left, dropping what an IOMMU request added.
     pub redirect_disable_keeps_firmware_word: bool,
 }

@@ -17,7 +17,7 @@ use peerbus_units::Bytes;
 use super::extent::Extent;
 use super::resource::{RESOURCES, ResourceFlags, ResourceRef, is_window};
 use super::setup::{Saved, Setup};
-use super::tree::BusIndex;
+use super::tree::{BusIndex, FunctionIndex};
 use super::wishes::Wishes;
 use crate::ConfigSpace;
 
@@ -43,17 +43,27 @@ impl<C: ConfigSpace> Setup<'_, C> {
     /// Assigns everything on `bus` and below. Resources left without an address are added to `failed` as
     /// they were before they were given up.
     pub fn assign_bus(&mut self, bus: BusIndex, wishes: &mut Option<Wishes>, failed: &mut Vec<Saved>) {
+        self.assign_functions(&self.tree[bus].devices.clone(), wishes, failed);
+    }
+
+    /// [`assign_bus`](Self::assign_bus) for some functions of one bus and what lies below them.
+    pub fn assign_functions(
+        &mut self,
+        functions: &[FunctionIndex],
+        wishes: &mut Option<Wishes>,
+        failed: &mut Vec<Saved>,
+    ) {
         let mut none = Wishes::default();
-        self.settle(bus, wishes.as_mut().unwrap_or(&mut none), failed);
-        for function in self.tree[bus].devices.clone() {
-            if let Some(below) = self.tree[function].subordinate {
+        self.settle(functions, wishes.as_mut().unwrap_or(&mut none), failed);
+        for function in functions {
+            if let Some(below) = self.tree[*function].subordinate {
                 self.assign_bus(below, wishes, failed);
             }
         }
     }
 
-    fn settle(&mut self, bus: BusIndex, wishes: &mut Wishes, failed: &mut Vec<Saved>) {
-        let demands = self.demands(bus, wishes);
+    fn settle(&mut self, functions: &[FunctionIndex], wishes: &mut Wishes, failed: &mut Vec<Saved>) {
+        let demands = self.demands(functions, wishes);
         let mut liked: Vec<_> = demands.iter().map(|demand| (demand.at(), demand.like)).collect();
         liked.sort_by_key(|(_, extent)| Reverse(extent.align));
         self.attempt(&liked);
@@ -70,9 +80,9 @@ impl<C: ConfigSpace> Setup<'_, C> {
         liked.iter().for_each(|(at, _)| wishes.drop(*at));
     }
 
-    /// Demands of the unassigned resources on `bus`, largest alignment first.
-    fn demands(&self, bus: BusIndex, wishes: &Wishes) -> Vec<Demand> {
-        let functions = self.tree[bus].devices.iter().filter(|f| self.is_assignable(**f));
+    /// Demands of the unassigned resources of `functions`, largest alignment first.
+    fn demands(&self, functions: &[FunctionIndex], wishes: &Wishes) -> Vec<Demand> {
+        let functions = functions.iter().filter(|f| self.is_assignable(**f));
         let all = functions.flat_map(|f| (0..RESOURCES).map(|number| ResourceRef { function: *f, number }));
         let open = all.filter(|at| {
             let resource = self.resource(*at);
@@ -153,31 +163,24 @@ impl<C: ConfigSpace> Setup<'_, C> {
     /// Grants wishes one by one; those for which there is no room change nothing.
     fn grant(&mut self, open: &[Demand], wishes: &Wishes) {
         for (at, wish) in wishes.latest_first(open.iter().map(Demand::at)) {
-            let resource = *self.resource(at);
             let needs_nothing = open.iter().any(|demand| demand.at() == at && demand.need.is_none());
-            match resource.range() {
-                Some(range) => {
-                    let misaligned = !range.first().0.is_multiple_of(wish.align);
-                    if (wish.size > resource.size.0 || misaligned)
-                        && !self.grow(at, wish)
-                        && is_window(at.number)
-                    {
-                        // The mark of a sized window comes back with the attempt (shown by the flags of
-                        // windows that the kernel could not enlarge where it placed everything itself).
-                        self.tree.resource_mut(at).flags |= ResourceFlags::STARTALIGN;
-                    }
+            if !self.resource(at).is_assigned() {
+                if needs_nothing {
+                    self.attempt(&[(at, wish)]);
                 }
-                None if needs_nothing => self.attempt(&[(at, wish)]),
-                None => {}
+            } else if !self.grow(at, wish) && is_window(at.number) {
+                // The mark of a sized window comes back with the attempt (shown by the flags of windows that
+                // the kernel could not enlarge where it placed everything itself).
+                self.tree.resource_mut(at).flags |= ResourceFlags::STARTALIGN;
             }
         }
     }
 
     fn give_up(&mut self, demands: &[Demand], failed: &mut Vec<Saved>) {
-        for at in demands.iter().map(Demand::at) {
-            if !self.resource(at).is_assigned() {
-                failed.push(self.save(at));
-                self.reset(at);
+        for demand in demands {
+            if !self.resource(demand.at()).is_assigned() {
+                failed.push(demand.before);
+                self.reset(demand.at());
             }
         }
     }

@@ -17,6 +17,7 @@ mod host;
 mod options;
 mod place;
 mod program;
+mod rebar;
 mod regs;
 mod rescan;
 pub mod resource;
@@ -25,6 +26,8 @@ mod scan;
 mod setup;
 mod size;
 mod space;
+mod sriov;
+mod transaction;
 mod tree;
 mod unplaced;
 mod wishes;
@@ -35,9 +38,11 @@ pub use capability::{find_capability, find_extended_capability};
 pub use failure::{Cause, ConsideredWindow, Rejection, WhyNot};
 pub use host::{HostBridge, Window};
 pub use options::{BootOptions, Platform, Realloc};
+pub use rebar::{ResizableSize, ResizableSizes, Resize, ResizeError, resizable_sizes, resize};
 pub use rescan::rescan;
 pub use resource::{Parent, Place, Resource, ResourceFlags, ResourceKind, ResourceRef};
 pub use space::{Claim, Space};
+pub use sriov::{VirtualFunctionError, enable_virtual_functions};
 pub use tree::{
     BridgeWindows, Bus, BusIndex, Capabilities, Function, FunctionIndex, HeaderType, PcieType, Tree,
 };
