@@ -18,4 +18,6 @@ mod profile;
 pub use config::{ConfigAccess, ConfigSpace, Width};
 pub use p2pdma::{CpuIdentity, CpuVendor, MapType, Reason, Resolution};
 pub use pci::{BootOptions, HostBridge, ResourceKind, Tree, WhyNot, Window, boot};
-pub use profile::{AllowedHostBridge, ParseProfileError, Profile, Rules, RulesOptions, WindowSizing};
+pub use profile::{
+    AllowedHostBridge, BarResizing, ParseProfileError, Profile, Rules, RulesOptions, WindowSizing,
+};

@@ -43,7 +43,9 @@ impl Profile {
             io_windows_count_required_twice: false,
             tail_below_alignment: false,
             unplaced_windows_stay: false,
-            try_everything_first: false,
+            optional_may_fail: false,
+            prefetch_spare_moves: true,
+            bar_resizing: BarResizing::ExactKind,
             redirect_disable_keeps_firmware_word: false,
         };
         let rules = match self {
@@ -59,7 +61,9 @@ impl Profile {
                 io_windows_count_required_twice: true,
                 tail_below_alignment: true,
                 unplaced_windows_stay: true,
-                try_everything_first: true,
+                optional_may_fail: true,
+                prefetch_spare_moves: false,
+                bar_resizing: BarResizing::WindowInUse,
                 redirect_disable_keeps_firmware_word: true,
                 ..base
             },
@@ -114,6 +118,17 @@ pub enum WindowSizing {
     Head,
 }
 
+/// How a kernel makes room for a BAR that gets another size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BarResizing {
+    /// 6.x: windows of exactly the BAR's kind are released; a function on a root bus cannot be resized; any
+    /// failure undoes it; a BAR that is not listed counts as not resizable.
+    ExactKind,
+    /// 7.x: the windows in use above the BAR are released; on a root bus everything is assigned in place; only
+    /// failures of required resources of the BAR's type undo it.
+    WindowInUse,
+}
+
 /// Everything in which the reproduced kernels differ, as facts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rules {
@@ -137,9 +152,13 @@ pub struct Rules {
     pub tail_below_alignment: bool,
     /// An unplaced bridge window keeps its size and type, marked unset; otherwise it is cleared.
     pub unplaced_windows_stay: bool,
-    /// Required and optional resources of a bus are tried together first even when nothing asks for more
-    /// than its required size, and a failure leaves the optional ones out of the second attempt.
-    pub try_everything_first: bool,
+    /// An optional resource that fails is no reason to try its bus again as long as nothing is wished for, and
+    /// it stays out when its bus is tried again for another reason.
+    pub optional_may_fail: bool,
+    /// A bridge without a prefetchable window keeps the hot-plug space of that window in the other one.
+    pub prefetch_spare_moves: bool,
+    /// Resizable BARs.
+    pub bar_resizing: BarResizing,
     /// `pci=disable_acs_redir` starts from the word firmware left, dropping what an IOMMU request added.
     pub redirect_disable_keeps_firmware_word: bool,
 }
