@@ -34,7 +34,7 @@ impl Device {
     /// A PCI function, or, without `function`, a device that is none. `force_high` is the parameter
     /// `iommu.forcedac`: no preference for addresses below 4 GiB.
     pub fn new(function: Option<FunctionIndex>, force_high: bool) -> Device {
-        Device {
+        let mut device = Device {
             function,
             mask: 0xffff_ffff,
             coherent_mask: 0xffff_ffff,
@@ -45,8 +45,14 @@ impl Device {
             force_bounce: false,
             max_segment: Bytes::kib(64),
             segment_boundary: 0xffff_ffff,
-            prefers_low: function.is_some() && !force_high,
-        }
+            prefers_low: false,
+        };
+        device.set_up(force_high);
+        device
+    }
+
+    pub(super) fn set_up(&mut self, force_high: bool) {
+        self.prefers_low = self.function.is_some() && !force_high;
     }
 
     /// True while IOVAs below 4 GiB are tried first.
@@ -68,10 +74,14 @@ impl Device {
         lower_of_set(self.coherent_mask, self.bus_limit)
     }
 
-    /// True when it can send every address of `size` bytes from `first`.
+    /// True when it can send every address of `size` bytes from `first` in streaming DMA.
     pub fn reaches(&self, first: u64, size: u64) -> bool {
+        Device::within(first, size, self.limit())
+    }
+
+    pub(super) fn within(first: u64, size: u64, limit: u64) -> bool {
         let last = size.checked_sub(1).and_then(|above| first.checked_add(above));
-        last.is_some_and(|last| last <= self.limit())
+        last.is_some_and(|last| last <= limit)
     }
 }
 

@@ -10,9 +10,12 @@
 //!
 //! Modules in reading order: `rules` (kernels), `work` (costs), `error`; `isolation`, `alias`, `group` (who is
 //! together); `default_domain` (translated or not); `iova_tree`, `iova_cache`, `iova_space`, `flush_queue`,
-//! `reserved`, `domain` (addresses); `device`, `peers`, `tables`, `bounce` (what mapping asks and writes).
+//! `reserved`, `domain` (addresses); `device`, `memory`, `peers`, `tables`, `bounce` (what mapping asks and
+//! writes); `mapper`, `list`, `two_step` (mapping); `layer`, which holds all of it together.
 
 mod alias;
+mod bounce;
+mod default_domain;
 mod device;
 mod domain;
 mod error;
@@ -22,13 +25,23 @@ mod iova_cache;
 mod iova_space;
 mod iova_tree;
 mod isolation;
+mod layer;
+mod list;
+mod mapper;
+mod memory;
 mod peers;
 mod reserved;
 mod rules;
 mod tables;
+mod two_step;
 mod work;
 
 pub use alias::{Alias, AliasQuirks, dma_aliases};
+pub use bounce::{BounceArea, BounceBuffers, NoBounce};
+pub use default_domain::{
+    DeviceKind, DomainParameters, DomainType, GroupDomain, IommuDriver, Member, ProbeRefused,
+    TranslationFeatures, Wish, global_domain_type, group_domain, translation_features,
+};
 pub use device::Device;
 pub use domain::{DomainError, DomainShape, Invalidation, TranslatedDomain};
 pub use error::DmaError;
@@ -38,8 +51,12 @@ pub use iova_cache::{IovaCaches, MAGAZINE};
 pub use iova_space::{Call, IovaSpace};
 pub use iova_tree::IovaTree;
 pub use isolation::{IntegratedIntel, KnownIsolation, REQUIRED, acs_enabled, acs_path};
+pub use layer::{Dma, DmaSettings, Domain, Iommu, Operations, peers_supported};
+pub use mapper::Context;
+pub use memory::{Attributes, DmaKind, Mapped, Memory, Segment, entries_or_zero};
 pub use peers::{NoPeers, PeerType, PeerTypes, ProviderId};
 pub use reserved::{ReservedKind, ReservedRegion, amd_aperture_end, intel_aperture_end, reserved_ranges};
 pub use rules::DmaRules;
 pub use tables::{IommuTables, TableFull, Translations};
+pub use two_step::Reservation;
 pub use work::DmaWork;
