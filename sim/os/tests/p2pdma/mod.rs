@@ -2,9 +2,9 @@
 
 mod addresses;
 mod booted_machines;
-mod captures;
+pub mod captures;
 mod every_small_tree;
-mod machine;
+pub mod machine;
 mod many_pairs;
 mod profiles;
 mod random_machines;
