@@ -7,12 +7,14 @@
 //!
 //! * [`pci`]: enumeration, BAR and bridge-window sizing, assignment, ACS, CPU ↔ bus addresses;
 //! * [`p2pdma`]: map type, distance and DMA address of peer-to-peer transfers.
+//! * [`pool`]: the general-purpose pool allocator.
 #![no_std]
 extern crate alloc;
 
 mod config;
 pub mod p2pdma;
 pub mod pci;
+pub mod pool;
 mod profile;
 
 pub use config::{ConfigAccess, ConfigSpace, Width};
