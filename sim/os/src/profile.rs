@@ -6,6 +6,8 @@
 use core::fmt;
 use core::str::FromStr;
 
+use crate::dma::DmaRules;
+
 /// A kernel generation whose decisions are reproduced.
 #[allow(non_camel_case_types, reason = "the names are those of the files and the command line: Linux_6_12")]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -45,11 +47,13 @@ impl Profile {
             unplaced_windows_stay: false,
             try_everything_first: false,
             redirect_disable_keeps_firmware_word: false,
+            dma: DmaRules::LINUX_6_1,
         };
         let rules = match self {
             Profile::Linux_6_1 => base,
             Profile::Linux_6_12 => {
-                Rules { relaxed_window_tail: true, redirect_disable_keeps_firmware_word: true, ..base }
+                let dma = DmaRules::LINUX_6_12;
+                Rules { relaxed_window_tail: true, redirect_disable_keeps_firmware_word: true, dma, ..base }
             }
             Profile::Linux_7_3 => Rules {
                 host_bridge_allow_list: ALLOWED_7_3,
@@ -61,6 +65,7 @@ impl Profile {
                 unplaced_windows_stay: true,
                 try_everything_first: true,
                 redirect_disable_keeps_firmware_word: true,
+                dma: DmaRules::LINUX_7_3,
                 ..base
             },
         };
@@ -142,6 +147,8 @@ pub struct Rules {
     pub try_everything_first: bool,
     /// `pci=disable_acs_redir` starts from the word firmware left, dropping what an IOMMU request added.
     pub redirect_disable_keeps_firmware_word: bool,
+    /// IOMMU groups, IOVA allocation and DMA mapping.
+    pub dma: DmaRules,
 }
 
 /// One row of the table of host bridges that may forward peer-to-peer traffic.
