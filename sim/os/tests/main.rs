@@ -18,6 +18,7 @@ mod p2p_recorded;
 mod p2pdma;
 mod physical_width;
 mod placement;
+mod pool;
 mod properties;
 mod realloc;
 mod rebar;
