@@ -11,6 +11,7 @@ mod enabling;
 mod enumeration;
 mod fake;
 mod firmware;
+mod iomem;
 mod p2p_recorded;
 mod p2pdma;
 mod physical_width;
