@@ -6,21 +6,22 @@
 //! between kernels is a fact in [`Rules`]; no algorithm looks at a version.
 //!
 //! * [`pci`]: enumeration, BAR and bridge-window sizing, assignment, ACS, CPU ↔ bus addresses;
+//! * [`dma`]: IOMMU groups and domains, IOVA allocation, direct and translated mapping;
 //! * [`iomem`]: the tree of physical addresses, and the search for unused ones;
 //! * [`p2pdma`]: map type, distance and DMA address of peer-to-peer transfers.
+//! * [`pool`]: the general-purpose pool allocator.
 #![no_std]
 extern crate alloc;
 
 mod config;
+pub mod dma;
 pub mod iomem;
 pub mod p2pdma;
 pub mod pci;
+pub mod pool;
 mod profile;
 
 pub use config::{ConfigAccess, ConfigSpace, Width};
 pub use p2pdma::{CpuIdentity, CpuVendor, MapType, Reason, Resolution};
 pub use pci::{BootOptions, HostBridge, ResourceKind, Tree, WhyNot, Window, boot};
-pub use profile::{
-    AllowedHostBridge, DirectMapTrim, FreeRegionStep, ParseProfileError, Profile, Rules, RulesOptions,
-    WindowSizing,
-};
+pub use profile::{AllowedHostBridge, ParseProfileError, Profile, Rules, RulesOptions, WindowSizing};

@@ -6,6 +6,9 @@
 use core::fmt;
 use core::str::FromStr;
 
+use crate::dma::DmaRules;
+use crate::iomem::{DirectMapTrim, IoMemRules};
+
 /// A kernel generation whose decisions are reproduced.
 #[allow(non_camel_case_types, reason = "the names are those of the files and the command line: Linux_6_12")]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -45,21 +48,16 @@ impl Profile {
             unplaced_windows_stay: false,
             try_everything_first: false,
             redirect_disable_keeps_firmware_word: false,
-            free_region_step: FreeRegionStep::Size,
-            ascending_from_alignment: false,
-            direct_map_trim: DirectMapTrim::WithoutZoneDevice,
-            arm64_randomised_linear_map: true,
-            arm64_limit_is_linear_map: false,
-            indented_levels: 5,
+            dma: DmaRules::LINUX_6_1,
+            iomem: IoMemRules::LINUX_6_1,
         };
         let rules = match self {
             Profile::Linux_6_1 => base,
             Profile::Linux_6_12 => Rules {
                 relaxed_window_tail: true,
                 redirect_disable_keeps_firmware_word: true,
-                free_region_step: FreeRegionStep::Alignment,
-                ascending_from_alignment: true,
-                arm64_limit_is_linear_map: true,
+                dma: DmaRules::LINUX_6_12,
+                iomem: IoMemRules::LINUX_6_12,
                 ..base
             },
             Profile::Linux_7_3 => Rules {
@@ -72,17 +70,15 @@ impl Profile {
                 unplaced_windows_stay: true,
                 try_everything_first: true,
                 redirect_disable_keeps_firmware_word: true,
-                free_region_step: FreeRegionStep::Alignment,
-                ascending_from_alignment: true,
-                arm64_randomised_linear_map: false,
-                arm64_limit_is_linear_map: true,
-                indented_levels: 8,
+                dma: DmaRules::LINUX_7_3,
+                iomem: IoMemRules::LINUX_7_3,
                 ..base
             },
         };
+        let direct_map_trim = options.direct_map_trim.unwrap_or(rules.iomem.direct_map_trim);
         Rules {
             host_bridge_allow_list: options.host_bridge_allow_list.unwrap_or(rules.host_bridge_allow_list),
-            direct_map_trim: options.direct_map_trim.unwrap_or(rules.direct_map_trim),
+            iomem: IoMemRules { direct_map_trim, ..rules.iomem },
             ..rules
         }
     }
@@ -119,28 +115,8 @@ impl FromStr for Profile {
 pub struct RulesOptions {
     /// Another table of host bridges that forward peer-to-peer traffic.
     pub host_bridge_allow_list: Option<&'static [AllowedHostBridge]>,
-    /// Another rule for shortening the direct map: profiles name patch levels that have the newest one.
+    /// When x86 shortens the direct map: patch levels of one generation differ.
     pub direct_map_trim: Option<DirectMapTrim>,
-}
-
-/// Distance between the places where the search for unused physical addresses looks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FreeRegionStep {
-    /// Up to 6.6: the size of the request.
-    Size,
-    /// From 6.7: the alignment, a memory section.
-    Alignment,
-}
-
-/// When x86 shortens the direct map to what memory needs, so that randomisation has more room.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DirectMapTrim {
-    /// Up to 6.14.
-    Always,
-    /// 6.15 and what was back-ported from it: only in kernels without peer-to-peer DMA.
-    WithoutPeerToPeer,
-    /// 6.19 and what was back-ported from it: only in kernels without device memory zones.
-    WithoutZoneDevice,
 }
 
 /// How a kernel derives the size and alignment of a bridge's memory window from its contents.
@@ -181,18 +157,10 @@ pub struct Rules {
     pub try_everything_first: bool,
     /// `pci=disable_acs_redir` starts from the word firmware left, dropping what an IOMMU request added.
     pub redirect_disable_keeps_firmware_word: bool,
-    /// Distance between candidates for an unused range of physical addresses.
-    pub free_region_step: FreeRegionStep,
-    /// The upward search for an unused range begins at the alignment when the range it searches begins lower.
-    pub ascending_from_alignment: bool,
-    /// When x86 shortens the direct map.
-    pub direct_map_trim: DirectMapTrim,
-    /// arm64 moves the linear map of physical memory at random.
-    pub arm64_randomised_linear_map: bool,
-    /// arm64 limits unused ranges to the end of the linear map; otherwise to the configured physical width.
-    pub arm64_limit_is_linear_map: bool,
-    /// Levels of `/proc/iomem` that are indented further than those above.
-    pub indented_levels: usize,
+    /// IOMMU groups, IOVA allocation and DMA mapping.
+    pub dma: DmaRules,
+    /// The tree of physical addresses, and the search for unused ones.
+    pub iomem: IoMemRules,
 }
 
 /// One row of the table of host bridges that may forward peer-to-peer traffic.

@@ -86,7 +86,11 @@ fn half(bits: u32) -> u64 {
 impl Arm64 {
     /// Highest address an unused range may be looked for at.
     pub(super) fn limit(&self, rules: &Rules) -> CpuAddr {
-        if rules.arm64_limit_is_linear_map { self.linear_map(rules).last } else { ones(self.configured_pa) }
+        if rules.iomem.arm64_limit_is_linear_map {
+            self.linear_map(rules).last
+        } else {
+            ones(self.configured_pa)
+        }
     }
 
     /// Where the linear map lies.
@@ -100,13 +104,13 @@ impl Arm64 {
         if self.configured_va == 52 && self.used_va != 52 {
             memstart = memstart.wrapping_sub(used.wrapping_sub(half(52)));
         }
-        if rules.arm64_randomised_linear_map {
+        if rules.iomem.arm64_randomised_linear_map {
             memstart = memstart.wrapping_sub(self.displacement(size));
         }
         let physical = |addr: u64| addr.wrapping_sub(half(self.configured_va)).wrapping_add(memstart);
         let last = physical(page_end.wrapping_sub(1));
         let first = physical(used);
-        let first = if first > last && rules.arm64_randomised_linear_map { 0 } else { first };
+        let first = if first > last && rules.iomem.arm64_randomised_linear_map { 0 } else { first };
         let mappable = Range::new(CpuAddr(first), CpuAddr(last));
         Arm64LinearMap { memstart, size, last: CpuAddr(last), mappable }
     }

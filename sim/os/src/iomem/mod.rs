@@ -8,7 +8,7 @@
 //! Invariants: a child lies inside its parent, siblings do not overlap, and both are kept in order of address.
 //! Every refusal is a value that names what is in the way.
 //!
-//! Modules in reading order: `resource` (an entry), `tree` (entering and removing), `text` (`/proc/iomem`),
+//! Modules in reading order: `rules` (what differs between kernels), `resource` (an entry), `tree` (entering and removing), `text` (`/proc/iomem`),
 //! `region` (the entry points of the search), `grid` (the search itself), `physical` and `arm64` (its limits).
 
 mod arm64;
@@ -16,6 +16,7 @@ mod grid;
 mod physical;
 mod region;
 mod resource;
+mod rules;
 mod text;
 mod tree;
 
@@ -23,5 +24,6 @@ pub use arm64::{Arm64, Arm64LinearMap, PageSize};
 pub use physical::{DirectMap, Paging, PhysicalSpace};
 pub use region::{Region, RegionError, RegionSpace, RegionWork, Searched};
 pub use resource::{Conflict, Descriptor, IoResource, Refusal, ResourceId};
+pub use rules::{DirectMapTrim, FreeRegionStep, IoMemRules};
 pub use text::{ParseIoMemError, ParseProblem};
 pub use tree::IoMem;

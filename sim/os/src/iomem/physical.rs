@@ -16,7 +16,8 @@
 use peerbus_units::{Bytes, CpuAddr};
 
 use super::arm64::{Arm64, PageSize};
-use crate::profile::{DirectMapTrim, Rules};
+use super::rules::DirectMapTrim;
+use crate::profile::Rules;
 
 /// Levels of page tables of an x86-64 kernel.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -60,7 +61,7 @@ impl DirectMap {
 
     /// TiB of the direct map, at most `most`.
     fn tib(&self, rules: &Rules, most: u64) -> u64 {
-        let may = match rules.direct_map_trim {
+        let may = match rules.iomem.direct_map_trim {
             DirectMapTrim::Always => true,
             DirectMapTrim::WithoutPeerToPeer => !self.peer_to_peer,
             DirectMapTrim::WithoutZoneDevice => !self.zone_device,

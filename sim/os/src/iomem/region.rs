@@ -7,8 +7,9 @@ use peerbus_units::{Bytes, CpuAddr, Range};
 
 use super::grid::{End, ascending, descending};
 use super::resource::{Descriptor, IoResource, Refusal, ResourceId};
+use super::rules::FreeRegionStep;
 use super::tree::IoMem;
-use crate::profile::{FreeRegionStep, Rules};
+use crate::profile::Rules;
 
 /// What a search depends on besides the tree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -145,7 +146,7 @@ impl IoMem {
             return Searched::failed(RegionError::NoMemory);
         }
         let size = align_up(size.0, align.0);
-        let from = match rules.ascending_from_alignment {
+        let from = match rules.iomem.ascending_from_alignment {
             true => within.first().0.max(align.0),
             false => within.first().0,
         };
@@ -191,7 +192,7 @@ fn candidate(end: End, size: u64) -> Result<Range<CpuAddr>, RegionError> {
 
 /// Distance of candidates.
 fn step(rules: &Rules, size: u64, align: u64) -> u64 {
-    match rules.free_region_step {
+    match rules.iomem.free_region_step {
         FreeRegionStep::Size => size,
         FreeRegionStep::Alignment => align,
     }

@@ -1,6 +1,6 @@
 //! The tree as `/proc/iomem` shows it to root: one line per entry, two spaces of indentation per level,
 //! `first-last : name` in hexadecimal. The indentation ends at a level that depends on the kernel
-//! ([`Rules::indented_levels`]): what lies deeper stands at that level too, and is told from a sibling by lying
+//! ([`indented_levels`](super::IoMemRules::indented_levels)): what lies deeper stands at that level too, and is told from a sibling by lying
 //! inside of the entry above.
 //!
 //! Neither flags nor uses are in the text. What is read back is memory, not busy; only `System RAM` is known
@@ -67,7 +67,7 @@ impl IoMem {
         let mut text = String::new();
         for (depth, _, found) in self.walk() {
             let (first, last) = (found.range.first().0, found.range.last().0);
-            let indent = 2 * depth.min(rules.indented_levels);
+            let indent = 2 * depth.min(rules.iomem.indented_levels);
             let written = writeln!(text, "{:indent$}{first:0digits$x}-{last:0digits$x} : {}", "", found.name);
             assert!(written.is_ok(), "writing to a string cannot fail");
         }

@@ -1,7 +1,7 @@
 //! Limits by architecture: the published rules, and what recorded kernels said.
 
-use peerbus_os::iomem::{Arm64, DirectMap, PageSize, Paging, PhysicalSpace};
-use peerbus_os::{DirectMapTrim, Profile, Rules, RulesOptions};
+use peerbus_os::iomem::{Arm64, DirectMap, DirectMapTrim, PageSize, Paging, PhysicalSpace};
+use peerbus_os::{Profile, Rules, RulesOptions};
 use peerbus_units::{Bytes, CpuAddr, Range};
 
 use super::rules;
@@ -72,7 +72,7 @@ fn x86_limits_are_the_direct_map() {
         }
     }
     for profile in Profile::ALL {
-        assert_eq!(rules(profile).direct_map_trim, DirectMapTrim::WithoutZoneDevice);
+        assert_eq!(rules(profile).iomem.direct_map_trim, DirectMapTrim::WithoutZoneDevice);
     }
     assert_eq!(x86(Paging::FiveLevel, plain).end(), CpuAddr((1 << 46) - 1));
     assert_eq!(x86(Paging::FiveLevel, plain).section(), Bytes::mib(128));

@@ -1,8 +1,8 @@
 //! Random sequences of operations beside a list of intervals that knows nothing of trees.
 
-use peerbus_os::iomem::{IoMem, IoResource, RegionError, RegionSpace, ResourceId};
+use peerbus_os::iomem::{FreeRegionStep, IoMem, IoResource, RegionError, RegionSpace, ResourceId};
 use peerbus_os::pci::ResourceFlags;
-use peerbus_os::{FreeRegionStep, Profile, Rules};
+use peerbus_os::{Profile, Rules};
 use peerbus_units::{Bytes, CpuAddr, Range};
 
 use super::rules;
@@ -149,7 +149,7 @@ fn pick(random: &mut Random, known: &Intervals) -> Option<Interval> {
 /// A region search by trying every candidate against every top-level interval.
 fn probe(known: &Intervals, rules: &Rules, limit: u64, section: u64, size: u64) -> (Option<u64>, u64) {
     let size = size.next_multiple_of(section);
-    let step = if rules.free_region_step == FreeRegionStep::Size { size } else { section };
+    let step = if rules.iomem.free_region_step == FreeRegionStep::Size { size } else { section };
     let mut addr = limit.wrapping_sub(size).wrapping_add(1);
     let mut probes = 0;
     while addr > step {
