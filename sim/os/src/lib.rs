@@ -7,6 +7,7 @@
 //!
 //! * [`pci`]: enumeration, BAR and bridge-window sizing, assignment, ACS, CPU ↔ bus addresses;
 //! * [`dma`]: IOMMU groups and domains, IOVA allocation, direct and translated mapping;
+//! * [`iomem`]: the tree of physical addresses, and the search for unused ones;
 //! * [`p2pdma`]: map type, distance and DMA address of peer-to-peer transfers.
 //! * [`pool`]: the general-purpose pool allocator.
 #![no_std]
@@ -14,6 +15,7 @@ extern crate alloc;
 
 mod config;
 pub mod dma;
+pub mod iomem;
 pub mod p2pdma;
 pub mod pci;
 pub mod pool;

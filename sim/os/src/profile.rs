@@ -7,6 +7,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use crate::dma::DmaRules;
+use crate::iomem::{DirectMapTrim, IoMemRules};
 use crate::p2pdma::P2pdmaRules;
 
 /// A kernel generation whose decisions are reproduced.
@@ -52,19 +53,18 @@ impl Profile {
             redirect_disable_keeps_firmware_word: false,
             p2pdma: P2pdmaRules::LINUX_6_1,
             dma: DmaRules::LINUX_6_1,
+            iomem: IoMemRules::LINUX_6_1,
         };
         let rules = match self {
             Profile::Linux_6_1 => base,
-            Profile::Linux_6_12 => {
-                let (p2pdma, dma) = (P2pdmaRules::LINUX_6_12, DmaRules::LINUX_6_12);
-                Rules {
-                    relaxed_window_tail: true,
-                    redirect_disable_keeps_firmware_word: true,
-                    p2pdma,
-                    dma,
-                    ..base
-                }
-            }
+            Profile::Linux_6_12 => Rules {
+                relaxed_window_tail: true,
+                redirect_disable_keeps_firmware_word: true,
+                p2pdma: P2pdmaRules::LINUX_6_12,
+                dma: DmaRules::LINUX_6_12,
+                iomem: IoMemRules::LINUX_6_12,
+                ..base
+            },
             Profile::Linux_7_3 => Rules {
                 host_bridge_allow_list: ALLOWED_7_3,
                 window_sizing: WindowSizing::Head,
@@ -79,12 +79,15 @@ impl Profile {
                 redirect_disable_keeps_firmware_word: true,
                 p2pdma: P2pdmaRules::LINUX_7_3,
                 dma: DmaRules::LINUX_7_3,
+                iomem: IoMemRules::LINUX_7_3,
                 ..base
             },
         };
-        match options.host_bridge_allow_list {
-            Some(list) => Rules { host_bridge_allow_list: list, ..rules },
-            None => rules,
+        let direct_map_trim = options.direct_map_trim.unwrap_or(rules.iomem.direct_map_trim);
+        Rules {
+            host_bridge_allow_list: options.host_bridge_allow_list.unwrap_or(rules.host_bridge_allow_list),
+            iomem: IoMemRules { direct_map_trim, ..rules.iomem },
+            ..rules
         }
     }
 }
@@ -120,6 +123,8 @@ impl FromStr for Profile {
 pub struct RulesOptions {
     /// Another table of host bridges that forward peer-to-peer traffic.
     pub host_bridge_allow_list: Option<&'static [AllowedHostBridge]>,
+    /// When x86 shortens the direct map: patch levels of one generation differ.
+    pub direct_map_trim: Option<DirectMapTrim>,
 }
 
 /// How a kernel derives the size and alignment of a bridge's memory window from its contents.
@@ -179,6 +184,8 @@ pub struct Rules {
     pub p2pdma: P2pdmaRules,
     /// IOMMU groups, IOVA allocation and DMA mapping.
     pub dma: DmaRules,
+    /// The tree of physical addresses, and the search for unused ones.
+    pub iomem: IoMemRules,
 }
 
 /// One row of the table of host bridges that may forward peer-to-peer traffic.

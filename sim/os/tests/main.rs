@@ -13,6 +13,7 @@ mod enumeration;
 mod fake;
 mod firmware;
 mod freestanding;
+mod iomem;
 mod listing;
 mod p2p_recorded;
 mod p2pdma;
