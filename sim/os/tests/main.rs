@@ -7,6 +7,7 @@
 
 mod bars;
 mod boots;
+mod effects;
 mod enabling;
 mod enumeration;
 mod fake;
