@@ -7,6 +7,7 @@
 
 mod bars;
 mod boots;
+mod causes;
 mod effects;
 mod enabling;
 mod enumeration;
