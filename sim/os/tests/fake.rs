@@ -231,6 +231,22 @@ impl Fake {
         }
     }
 
+    /// Which bits of a register can be written.
+    pub fn writable(&self, function: usize, offset: u16) -> u32 {
+        let at = usize::from(offset);
+        let mask = &self.functions[function].writable[at..at + 4];
+        u32::from_le_bytes([mask[0], mask[1], mask[2], mask[3]])
+    }
+
+    /// Bytes of a memory BAR; 0 when there is none.
+    pub fn bar_size(&self, function: usize, bar: u16) -> u64 {
+        let register = 0x10 + 4 * bar;
+        let wide = self.register(function, register) & 0x6 == 0x4;
+        let high = if wide { self.writable(function, register + 4) } else { u32::MAX };
+        let mask = u64::from(high) << 32 | u64::from(self.writable(function, register));
+        mask & mask.wrapping_neg()
+    }
+
     /// All registers of all functions, to see whether anything changed.
     pub fn dump(&self) -> Vec<Vec<u8>> {
         self.functions.iter().map(|f| f.config.clone()).collect()
@@ -324,7 +340,11 @@ impl FakeFunction {
         let at = usize::from(register);
         let width = if low & 0x7 == 0x4 { 8 } else { 4 };
         self.writable[at..at + width].copy_from_slice(&mask[..width]);
-        let value = self.get(register, Width::Dword) & !0xf | low;
+        // Address bits that are not implemented read as zero.
+        for (byte, mask) in mask.iter().enumerate().take(width) {
+            self.config[at + byte] &= mask;
+        }
+        let value = self.get(register, Width::Dword) | low;
         self.put(register, Width::Dword, value);
     }
 

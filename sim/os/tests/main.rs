@@ -8,6 +8,8 @@
 mod bars;
 mod boots;
 mod dma;
+mod causes;
+mod effects;
 mod enabling;
 mod enumeration;
 mod fake;

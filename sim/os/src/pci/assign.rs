@@ -64,8 +64,7 @@ impl<C: ConfigSpace> Setup<'_, C> {
 
     fn settle(&mut self, functions: &[FunctionIndex], wishes: &mut Wishes, failed: &mut Vec<Saved>) {
         let demands = self.demands(functions, wishes);
-        let mut liked: Vec<_> = demands.iter().map(|demand| (demand.at(), demand.like)).collect();
-        liked.sort_by_key(|(_, extent)| Reverse(extent.align));
+        let liked: Vec<_> = demands.iter().map(|demand| (demand.at(), demand.like)).collect();
         self.attempt(&liked);
         if self.is_worth_a_second_attempt(&demands, wishes) {
             let open = self.make_room(demands);
@@ -80,7 +79,8 @@ impl<C: ConfigSpace> Setup<'_, C> {
         liked.iter().for_each(|(at, _)| wishes.drop(*at));
     }
 
-    /// Demands of the unassigned resources of `functions`, largest alignment first.
+    /// Demands of the unassigned resources of `functions`, largest alignment first, wishes included; among equals,
+    /// what needs that alignment comes before what wishes for it. The order stays for all attempts.
     fn demands(&self, functions: &[FunctionIndex], wishes: &Wishes) -> Vec<Demand> {
         let functions = functions.iter().filter(|f| self.is_assignable(**f));
         let all = functions.flat_map(|f| (0..RESOURCES).map(|number| ResourceRef { function: *f, number }));
@@ -90,7 +90,7 @@ impl<C: ConfigSpace> Setup<'_, C> {
             open && !self.is_switched_off(*at)
         });
         let mut demands: Vec<_> = open.map(|at| self.demand(at, wishes.get(at))).collect();
-        demands.sort_by_key(|demand| Reverse(demand.before.align));
+        demands.sort_by_key(|demand| Reverse((demand.like.align, demand.before.align)));
         demands
     }
 

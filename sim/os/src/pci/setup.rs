@@ -102,10 +102,7 @@ impl<C: ConfigSpace> Setup<'_, C> {
     pub fn assign_one(&mut self, at: ResourceRef) -> bool {
         let resource = *self.resource(at);
         let wanted = Wanted { at, flags: resource.flags, size: resource.size, align: resource.align };
-        if resource.align == 0 {
-            self.fail(wanted, Cause::NoAlignment);
-            return false;
-        }
+        assert!(resource.align.is_power_of_two(), "{at:?} was never sized: {resource:?}");
         match self.placer().find(wanted) {
             Some(place) => {
                 self.enter(at, place);
