@@ -154,6 +154,14 @@ impl Fake {
         f.allow(ACS + 6, Width::Word, 0xffff);
     }
 
+    /// An ACS capability with registers of 32 bits: control two bytes further on.
+    pub fn wide_acs(&mut self, function: usize, capability: u16) {
+        let f = &mut self.functions[function];
+        f.put(ACS, Width::Dword, 0x0001_000d);
+        f.put(ACS + 4, Width::Dword, u32::from(capability));
+        f.allow(ACS + 8, Width::Dword, 0xffff);
+    }
+
     pub fn set_ids(&mut self, function: usize, ids: (u16, u16)) {
         self.functions[function].put(0, Width::Dword, u32::from(ids.1) << 16 | u32::from(ids.0));
     }

@@ -5,6 +5,7 @@
     reason = "figures of agreement and reasons for skipping belong in the output of a run"
 )]
 
+mod acs;
 mod bars;
 mod boots;
 mod enabling;
