@@ -12,6 +12,7 @@ mod enabling;
 mod enumeration;
 mod fake;
 mod firmware;
+mod mps;
 mod p2p_recorded;
 mod p2pdma;
 mod physical_width;
