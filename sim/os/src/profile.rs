@@ -54,6 +54,10 @@ impl Profile {
             p2pdma: P2pdmaRules::LINUX_6_1,
             dma: DmaRules::LINUX_6_1,
             iomem: IoMemRules::LINUX_6_1,
+            config_acs: false,
+            acs_set_with_dma: false,
+            acs_capability_kept: false,
+            device_tree_requests_acs: false,
         };
         let rules = match self {
             Profile::Linux_6_1 => base,
@@ -63,6 +67,7 @@ impl Profile {
                 p2pdma: P2pdmaRules::LINUX_6_12,
                 dma: DmaRules::LINUX_6_12,
                 iomem: IoMemRules::LINUX_6_12,
+                config_acs: true,
                 ..base
             },
             Profile::Linux_7_3 => Rules {
@@ -80,6 +85,10 @@ impl Profile {
                 p2pdma: P2pdmaRules::LINUX_7_3,
                 dma: DmaRules::LINUX_7_3,
                 iomem: IoMemRules::LINUX_7_3,
+                config_acs: true,
+                acs_set_with_dma: true,
+                acs_capability_kept: true,
+                device_tree_requests_acs: true,
                 ..base
             },
         };
@@ -186,6 +195,15 @@ pub struct Rules {
     pub dma: DmaRules,
     /// The tree of physical addresses, and the search for unused ones.
     pub iomem: IoMemRules,
+    /// `pci=config_acs` exists.
+    pub config_acs: bool,
+    /// ACS control words are set when DMA is configured for a function, which every binding of a driver does again;
+    /// otherwise once, when the function is found.
+    pub acs_set_with_dma: bool,
+    /// The ACS capability word is read once, at enumeration, and corrected for models that promise too much.
+    pub acs_capability_kept: bool,
+    /// On machines described by a device tree, ACS is set as if an IOMMU driver had asked, with or without an IOMMU.
+    pub device_tree_requests_acs: bool,
 }
 
 /// One row of the table of host bridges that may forward peer-to-peer traffic.

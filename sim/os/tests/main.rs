@@ -5,10 +5,11 @@
     reason = "figures of agreement and reasons for skipping belong in the output of a run"
 )]
 
+mod acs;
 mod bars;
 mod boots;
-mod dma;
 mod causes;
+mod dma;
 mod effects;
 mod enabling;
 mod enumeration;
@@ -17,6 +18,7 @@ mod firmware;
 mod freestanding;
 mod iomem;
 mod listing;
+mod mps;
 mod p2p_recorded;
 mod p2pdma;
 mod physical_width;
