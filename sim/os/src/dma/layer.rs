@@ -260,6 +260,15 @@ impl Dma {
         }
     }
 
+    /// A CPU goes offline: what it kept of freed IOVAs is free for all.
+    pub fn cpu_offline(&mut self, cpu: u32, context: &mut Context<'_>) {
+        for domain in self.domains.values_mut() {
+            if let Domain::Translated(domain) = domain {
+                domain.cpu_offline(cpu, &mut context.work);
+            }
+        }
+    }
+
     fn with<T>(
         &mut self,
         device: FunctionIndex,

@@ -203,10 +203,10 @@ fn a_space_without_pages_cannot_be_set_up() {
 }
 
 /// SplitMix64.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut value = self.0;
         value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -215,7 +215,7 @@ impl Random {
     }
 
     /// A number below 2^b, b itself random from `bits` on.
-    fn sized(&mut self, bits: u64, more: u64) -> u64 {
+    pub fn sized(&mut self, bits: u64, more: u64) -> u64 {
         let bits = bits + self.below(more);
         self.below(1 << bits)
     }

@@ -251,6 +251,7 @@ fn errors_of_a_list_leave_nothing_behind() {
         check(&[], DmaError::Io);
         check(&[ram(0x5000, 0)], DmaError::Invalid);
         check(&[ram(0x5000, 1 << 32)], DmaError::Invalid);
+        check(&[ram(0x5000, 0x1000), peer(BUS, u64::MAX, 2)], DmaError::Invalid);
         // The device's last buffer goes to the first entry; then none is left, or no address.
         bench.device().mask = 0x1f_ffff;
         let large = ram(0x1_0000_0000, 0x10_0000);

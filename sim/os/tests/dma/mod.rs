@@ -5,3 +5,4 @@ mod groups;
 mod iova;
 mod mapping;
 mod recorded;
+mod search;
