@@ -8,6 +8,7 @@
 //! * [`pci`]: enumeration, BAR and bridge-window sizing, assignment, ACS, CPU ↔ bus addresses;
 //! * [`dma`]: IOMMU groups and domains, IOVA allocation, direct and translated mapping;
 //! * [`p2pdma`]: map type, distance and DMA address of peer-to-peer transfers.
+//! * [`pool`]: the general-purpose pool allocator.
 #![no_std]
 extern crate alloc;
 
@@ -15,6 +16,7 @@ mod config;
 pub mod dma;
 pub mod p2pdma;
 pub mod pci;
+pub mod pool;
 mod profile;
 
 pub use config::{ConfigAccess, ConfigSpace, Width};
