@@ -3,14 +3,13 @@
 //! named ones where their commands are obeyed one by one, with the types their providers remember.
 
 use peerbus_os::dma::{
-    Attributes, Call, Context, Dma, DmaError, DmaKind, DmaSettings, DmaWork, DomainParameters, FlushShape,
-    IntegratedIntel, Iommu, IommuDriver, Memory, NoBounce, PeerType, PeerTypes, ProviderId, ReservedRegion,
-    Translations, amd_aperture_end, intel_aperture_end,
+    Attributes, Call, Context, Dma, DmaError, DmaKind, DmaSettings, DmaWork, DomainParameters,
+    IntegratedIntel, Iommu, IommuDriver, Memory, NoBounce, PeerType, PeerTypes, ProviderId, Translations,
 };
 use peerbus_os::p2pdma::Resolver;
 use peerbus_os::pci::FunctionIndex;
 use peerbus_os::{CpuIdentity, Profile};
-use peerbus_units::{Bytes, CpuAddr, Iova, Range};
+use peerbus_units::{Bytes, CpuAddr};
 use serde_json::Value;
 
 use crate::p2pdma::captures::{
@@ -21,21 +20,14 @@ use crate::p2pdma::machine::{Machine, rules};
 /// The emulator's IOMMU, if the kernel that was booted so uses it. `own`: the functions that are IOMMUs.
 fn iommu(arguments: &str, command_line: &str, own: Vec<FunctionIndex>) -> Option<Iommu> {
     let has = |word: &str| command_line.split_whitespace().any(|it| it == word);
-    let (driver, last, not_covered, mut reserved) = if arguments.contains("intel-iommu") {
-        let (pass_through, second_level) = (true, true);
-        let driver =
-            IommuDriver::Intel { pass_through, caching_mode: false, second_level, graphics_off: false };
-        has("intel_iommu=on").then(|| (driver, intel_aperture_end(39, false), Vec::new(), Vec::new()))?
-    } else if arguments.contains("amd-iommu") {
-        let driver = IommuDriver::Amd { caches_not_present: true };
-        let reserved = vec![ReservedRegion::hyper_transport()];
-        (!has("amd_iommu=off")).then(|| (driver, amd_aperture_end(None), own, reserved))?
+    if arguments.contains("intel-iommu") {
+        has("intel_iommu=on").then(|| Iommu::intel(39))
+    } else if arguments.contains("amd-iommu") && !has("amd_iommu=off") {
+        // The emulator's says that it caches entries which are not present.
+        Some(Iommu { driver: IommuDriver::Amd { caches_not_present: true }, ..Iommu::amd(own) })
     } else {
-        return None;
-    };
-    reserved.push(ReservedRegion::interrupts());
-    let (aperture, flush) = (Range::new(Iova(0), last).unwrap(), Some(FlushShape::ORDINARY));
-    Some(Iommu { driver, not_covered, granule_shift: 12, aperture, reserved, flush, identity: true })
+        None
+    }
 }
 
 /// The DMA layer as booted, every device with a 64-bit mask.
