@@ -52,6 +52,27 @@ pub enum DomainError {
 const LAST_LOW: u64 = 0xffff_ffff;
 
 /// One I/O address space and what is mapped in it.
+///
+/// ```
+/// use peerbus_os::dma::{Call, Device, DmaRules, DmaWork, DomainShape, Invalidation, TranslatedDomain};
+/// use peerbus_os::pci::FunctionIndex;
+/// use peerbus_units::{Iova, Range};
+///
+/// let (rules, mut work) = (DmaRules::LINUX_6_12, DmaWork::default());
+/// let aperture = Range::new(Iova(0), Iova(0x7f_ffff_ffff)).unwrap();
+/// let shape = DomainShape { granule_shift: 12, aperture, invalidation: Invalidation::Strict, cpus: 1 };
+/// let mut domain = TranslatedDomain::new(&shape, &[], &rules).unwrap();
+/// let mut device = Device::new(Some(FunctionIndex(0)), false);
+/// device.mask = u64::MAX;
+/// let mut take = |size| {
+///     let range = domain.allocate(&mut device, size, u64::MAX, &rules, Call::default(), &mut work);
+///     range.unwrap().first()
+/// };
+/// assert_eq!(take(0x1000), Iova(0xffff_f000));
+/// assert_eq!(take(0x3000), Iova(0xffff_8000)); // four pages, aligned
+/// assert_eq!(take(1 << 32), Iova(0x7f_0000_0000)); // too large for 32 bits: the preference ends
+/// assert_eq!(take(0x1000), Iova(0x7e_ffff_f000));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TranslatedDomain {
     shift: u32,

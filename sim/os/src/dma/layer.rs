@@ -7,14 +7,15 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use peerbus_units::{BusAddr, Bytes, CpuAddr, Range};
+use peerbus_units::{BusAddr, Bytes, CpuAddr, Iova, Range};
 
 use super::default_domain::{DeviceKind, global_domain_type, group_domain, translation_features};
 use super::mapper::Mapper;
 use super::{
     AliasQuirks, Attributes, Context, Device, DmaError, DmaRules, DomainError, DomainParameters, DomainShape,
     DomainType, FlushShape, FlushTimer, GroupNumber, Grouping, Groups, Invalidation, IommuDriver,
-    KnownIsolation, Mapped, Member, Memory, Reservation, ReservedRegion, TranslatedDomain, reserved_ranges,
+    KnownIsolation, Mapped, Member, Memory, Reservation, ReservedRegion, TranslatedDomain, amd_aperture_end,
+    intel_aperture_end, reserved_ranges,
 };
 use crate::ConfigSpace;
 use crate::pci::{FunctionIndex, Tree};
@@ -28,14 +29,64 @@ pub struct Iommu {
     pub not_covered: Vec<FunctionIndex>,
     /// log2 of the smallest page: 12 on Intel and AMD.
     pub granule_shift: u32,
-    /// Addresses they translate; [`super::intel_aperture_end`] and [`super::amd_aperture_end`] tell the last one.
-    pub aperture: Range<peerbus_units::Iova>,
+    /// First address they translate.
+    pub aperture_start: Iova,
+    /// Last address they translate.
+    pub aperture_end: Iova,
     /// Ranges that domains keep free.
     pub reserved: Vec<ReservedRegion>,
     /// How lazily unmapped ranges wait; `None` where the hardware cannot put flushes off, and lazy becomes strict.
     pub flush: Option<FlushShape>,
     /// There can be identity domains. Where not, a group that was to have one by the global type is translated.
     pub identity: bool,
+}
+
+impl Iommu {
+    /// Intel's, which covers every function: second-level tables for an adjusted guest width of `width` bits (39, 48 or
+    /// 57), able to pass through.
+    pub fn intel(width: u32) -> Iommu {
+        Iommu {
+            driver: IommuDriver::Intel {
+                pass_through: true,
+                caching_mode: false,
+                second_level: true,
+                graphics_off: false,
+            },
+            ..Iommu::other(12, intel_aperture_end(width, false))
+        }
+        .with(ReservedRegion::interrupts())
+    }
+
+    /// AMD's with version 1 tables, except for `own`, the functions that are IOMMUs.
+    pub fn amd(own: Vec<FunctionIndex>) -> Iommu {
+        Iommu {
+            driver: IommuDriver::Amd { caches_not_present: false },
+            not_covered: own,
+            ..Iommu::other(12, amd_aperture_end(None))
+        }
+        .with(ReservedRegion::interrupts())
+        .with(ReservedRegion::hyper_transport())
+    }
+
+    /// One whose driver has no wishes and reserves nothing, with pages of 2^`granule_shift` bytes, up to `last`.
+    pub fn other(granule_shift: u32, last: Iova) -> Iommu {
+        Iommu {
+            driver: IommuDriver::Other,
+            not_covered: Vec::new(),
+            granule_shift,
+            aperture_start: Iova(0),
+            aperture_end: last,
+            reserved: Vec::new(),
+            flush: Some(FlushShape::ORDINARY),
+            identity: true,
+        }
+    }
+
+    /// The same, with another reserved region.
+    pub fn with(mut self, region: ReservedRegion) -> Iommu {
+        self.reserved.push(region);
+        self
+    }
 }
 
 /// Facts about the platform and the command line.
@@ -260,6 +311,15 @@ impl Dma {
         }
     }
 
+    /// A CPU goes offline: what it kept of freed IOVAs is free for all.
+    pub fn cpu_offline(&mut self, cpu: u32, context: &mut Context<'_>) {
+        for domain in self.domains.values_mut() {
+            if let Domain::Translated(domain) = domain {
+                domain.cpu_offline(cpu, &mut context.work);
+            }
+        }
+    }
+
     fn with<T>(
         &mut self,
         device: FunctionIndex,
@@ -324,7 +384,10 @@ fn domain(
             iommu.flush.map_or(Invalidation::Strict, lazy)
         }
     };
-    let Iommu { granule_shift, aperture, .. } = *iommu;
+    let granule_shift = iommu.granule_shift;
+    let Some(aperture) = Range::new(iommu.aperture_start, iommu.aperture_end) else {
+        return Domain::Unusable(DomainError::NoPages);
+    };
     let shape = DomainShape { granule_shift, aperture, invalidation, cpus: settings.cpus };
     let host_bridge = tree[tree[first].bus].host_bridge;
     let inbound = settings.inbound.get(host_bridge).map_or(&[][..], Vec::as_slice);

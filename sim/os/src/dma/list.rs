@@ -35,8 +35,8 @@ enum Place {
 impl Mapper<'_, '_> {
     /// Maps all entries of `list`, or none.
     pub fn map_list(&mut self, list: &[Memory], attributes: Attributes) -> Result<Mapped, DmaError> {
-        // No entry has no size, and an empty list maps to nothing, which is no legal result.
-        let legal = |memory: &Memory| (1..=LONGEST).contains(&memory.length.0);
+        // An empty list maps to nothing, which is no legal result.
+        let legal = |memory: &Memory| memory.exists() && memory.length.0 <= LONGEST;
         if !list.iter().all(legal) {
             return Err(DmaError::Invalid);
         }

@@ -4,7 +4,7 @@
 //! that the piece touches; the position inside the granule stays. Where neither is allowed as it is, the piece is
 //! bounced, if it may be and there are buffers.
 
-use peerbus_units::{Address, Bytes, CpuAddr, DmaAddr, Iova, Range};
+use peerbus_units::{CpuAddr, DmaAddr, Iova, Range};
 
 use super::memory::Held;
 use super::{
@@ -38,7 +38,7 @@ pub(super) struct Mapper<'a, 'b> {
 impl Mapper<'_, '_> {
     /// Maps one piece, peer-to-peer memory like any other: nobody asks for its type here.
     pub fn map_one(&mut self, memory: &Memory, attributes: Attributes) -> Result<Mapped, DmaError> {
-        if memory.length == Bytes::ZERO || memory.at.checked_add(memory.length.0 - 1).is_none() {
+        if !memory.exists() {
             return Err(DmaError::Invalid);
         }
         let mut mapped = Mapped::default();

@@ -31,6 +31,11 @@ impl Memory {
     pub const fn peer(provider: ProviderId, at: CpuAddr, length: Bytes) -> Memory {
         Memory { at, length, provider: Some(provider), shares_cache_lines: false }
     }
+
+    /// It has bytes, and all of them have addresses.
+    pub(super) fn exists(&self) -> bool {
+        Range::sized(self.at, self.length).is_some()
+    }
 }
 
 /// How a mapping is meant.

@@ -91,7 +91,7 @@ impl Mapper<'_, '_> {
         let iova = Iova(reservation.first.0 + offset);
         let pad = domain.offset(memory.at.0);
         let size = domain.round_up(memory.length.0.saturating_add(pad)).ok_or(DmaError::Invalid)?;
-        if *group != reservation.group || domain.offset(iova.0) != pad || memory.length == Bytes::ZERO {
+        if *group != reservation.group || domain.offset(iova.0) != pad || !memory.exists() {
             return Err(DmaError::Invalid);
         }
         let keep = domain.granule();

@@ -1,9 +1,9 @@
 //! Which domain probing gives each group, and what a domain keeps free.
 
 use peerbus_os::dma::{
-    Attributes, Call, Context, Dma, DmaSettings, DmaWork, Domain, DomainError, DomainParameters, FlushShape,
-    GroupNumber, IntegratedIntel, Iommu, IommuDriver, Mapped, Memory, NoBounce, NoPeers, ReservedKind,
-    ReservedRegion, Translations, intel_aperture_end, reserved_ranges,
+    Attributes, Call, Context, Dma, DmaSettings, DmaWork, Domain, DomainError, DomainParameters, GroupNumber,
+    IntegratedIntel, Iommu, IommuDriver, Mapped, Memory, NoBounce, NoPeers, ReservedKind, ReservedRegion,
+    Translations, reserved_ranges,
 };
 use peerbus_os::pci::{FunctionIndex, PcieType, Window};
 use peerbus_os::{Profile, ResourceKind};
@@ -11,19 +11,13 @@ use peerbus_units::{BusAddr, Bytes, CpuAddr, Iova, Range};
 
 use crate::p2pdma::machine::{Machine, rules};
 
-const INTEL: IommuDriver =
-    IommuDriver::Intel { pass_through: true, caching_mode: false, second_level: true, graphics_off: true };
-
+/// Intel's, told to leave integrated graphics alone.
 fn iommu() -> Iommu {
-    Iommu {
-        driver: INTEL,
-        not_covered: Vec::new(),
-        granule_shift: 12,
-        aperture: iova(0, intel_aperture_end(39, false).0),
-        reserved: vec![ReservedRegion::interrupts()],
-        flush: Some(FlushShape::ORDINARY),
-        identity: true,
+    let mut iommu = Iommu::intel(39);
+    if let IommuDriver::Intel { graphics_off, .. } = &mut iommu.driver {
+        *graphics_off = true;
     }
+    iommu
 }
 
 fn iova(first: u64, last: u64) -> Range<Iova> {
@@ -89,10 +83,12 @@ fn the_type_decides_which_addresses_devices_get() {
     check(pass, &iommu(), direct);
     check(base, &Iommu { flush: None, ..iommu() }, strict);
     check(pass, &Iommu { identity: false, ..iommu() }, strict);
-    let aperture = iova(0, 0xfff);
-    check(base, &Iommu { aperture, ..iommu() }, direct);
+    let aperture_end = Iova(0xfff);
+    check(base, &Iommu { aperture_end, ..iommu() }, direct);
+    check(base, &Iommu { aperture_start: Iova(0x1000), aperture_end, ..iommu() }, direct);
     check(base, &Iommu { not_covered: vec![PLAIN], ..iommu() }, direct);
-    let dma = probe(&machine(), &Iommu { aperture, ..iommu() }, &DmaSettings::default(), Profile::Linux_6_12);
+    let dma =
+        probe(&machine(), &Iommu { aperture_end, ..iommu() }, &DmaSettings::default(), Profile::Linux_6_12);
     assert_eq!(dma.domain(GroupNumber(2)), Some(&Domain::Unusable(DomainError::NoPages)));
 }
 

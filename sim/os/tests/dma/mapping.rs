@@ -2,9 +2,9 @@
 
 use peerbus_os::dma::{
     Attributes, BounceArea, Call, Context, Device, Dma, DmaError, DmaKind, DmaSettings, DmaWork,
-    DomainParameters, FlushShape, GroupNumber, IntegratedIntel, Iommu, IommuDriver, Mapped, Memory,
-    Operations, PeerType, PeerTypes, ProviderId, ReservedRegion, Translations, entries_or_zero,
-    intel_aperture_end, peers_supported, translation_features,
+    DomainParameters, GroupNumber, IntegratedIntel, Iommu, Mapped, Memory, Operations, PeerType, PeerTypes,
+    ProviderId, ReservedRegion, Translations, entries_or_zero, intel_aperture_end, peers_supported,
+    translation_features,
 };
 use peerbus_os::pci::{FunctionIndex, enumerate};
 use peerbus_os::{MapType, Profile};
@@ -59,18 +59,8 @@ impl Bench {
         let rules = rules(profile).dma;
         let domains = DomainParameters { strict: Some(true), ..DomainParameters::default() };
         let settings = DmaSettings { domains, ..DmaSettings::default() };
-        let (tree, driver) = (&machine.tree, IommuDriver::Other);
-        let aperture = Range::new(Iova(0), intel_aperture_end(39, false)).unwrap();
-        let (reserved, flush) = (vec![ReservedRegion::interrupts()], Some(FlushShape::ORDINARY));
-        let iommu = Iommu {
-            driver,
-            not_covered: Vec::new(),
-            granule_shift: 12,
-            aperture,
-            reserved,
-            flush,
-            identity: true,
-        };
+        let tree = &machine.tree;
+        let iommu = Iommu::other(12, intel_aperture_end(39, false)).with(ReservedRegion::interrupts());
         let mut dma = match translated {
             true => Dma::probe(tree, &machine, &IntegratedIntel, &rules, &iommu, &settings),
             false => Dma::without_iommu(tree, &rules, &settings),
@@ -251,6 +241,7 @@ fn errors_of_a_list_leave_nothing_behind() {
         check(&[], DmaError::Io);
         check(&[ram(0x5000, 0)], DmaError::Invalid);
         check(&[ram(0x5000, 1 << 32)], DmaError::Invalid);
+        check(&[ram(0x5000, 0x1000), peer(BUS, u64::MAX, 2)], DmaError::Invalid);
         // The device's last buffer goes to the first entry; then none is left, or no address.
         bench.device().mask = 0x1f_ffff;
         let large = ram(0x1_0000_0000, 0x10_0000);
@@ -437,11 +428,7 @@ fn an_amd_iommu_translates_neither_for_itself_nor_for_devices_with_pasid() {
     let plain = fake.function(Above::Host(0), 3, 0, (0x8086, 0x10d3), 0x02_0000);
     let hosts = fake.hosts.clone();
     let tree = enumerate(&mut fake, &hosts);
-    let driver = IommuDriver::Amd { caches_not_present: false };
-    let aperture = Range::new(Iova(0), Iova(u64::MAX)).unwrap();
-    let (not_covered, flush) = (vec![FunctionIndex(own)], Some(FlushShape::ORDINARY));
-    let reserved = vec![ReservedRegion::interrupts(), ReservedRegion::hyper_transport()];
-    let iommu = Iommu { driver, not_covered, granule_shift: 12, aperture, reserved, flush, identity: true };
+    let iommu = Iommu::amd(vec![FunctionIndex(own)]);
     let translated = |profile| {
         let settings = DmaSettings::default();
         let dma = Dma::probe(&tree, &fake, &IntegratedIntel, &rules(profile).dma, &iommu, &settings);

@@ -4,4 +4,5 @@ mod domains;
 mod groups;
 mod iova;
 mod mapping;
-mod recorded;
+pub mod recorded;
+mod search;

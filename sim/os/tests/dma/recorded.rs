@@ -1,42 +1,33 @@
 //! The addresses booted kernels gave out for one page of peer-to-peer memory, mapped as a list of one entry and unmapped
-//! at once, for every pair in order: bus addresses, physical addresses and IOVAs.
-
-use std::collections::BTreeMap;
+//! at once, for every pair in order: bus addresses, physical addresses and IOVAs. Random machines are replayed here;
+//! named ones where their commands are obeyed one by one, with the types their providers remember.
 
 use peerbus_os::dma::{
-    Attributes, Call, Context, Dma, DmaError, DmaKind, DmaSettings, DmaWork, DomainParameters, FlushShape,
-    IntegratedIntel, Iommu, IommuDriver, Memory, NoBounce, PeerType, PeerTypes, ProviderId, ReservedRegion,
-    Translations, amd_aperture_end, intel_aperture_end,
+    Attributes, Call, Context, Dma, DmaError, DmaKind, DmaSettings, DmaWork, DomainParameters,
+    IntegratedIntel, Iommu, IommuDriver, Memory, NoBounce, PeerType, PeerTypes, ProviderId, Translations,
 };
 use peerbus_os::p2pdma::Resolver;
-use peerbus_os::pci::{FunctionIndex, Resource, ResourceRef};
-use peerbus_os::{CpuIdentity, MapType, Profile};
-use peerbus_units::{Bytes, CpuAddr, Iova, Range};
+use peerbus_os::pci::FunctionIndex;
+use peerbus_os::{CpuIdentity, Profile};
+use peerbus_units::{Bytes, CpuAddr};
 use serde_json::Value;
 
 use crate::p2pdma::captures::{
-    Boot, Listed, Tally, boots, build, conformance, cpu, find, hex, items, rows, set_acs, set_ids, text,
+    Boot, Listed, Tally, build, conformance, cpu, find, hex, items, rows, set_acs, set_ids, text,
 };
 use crate::p2pdma::machine::{Machine, rules};
 
 /// The emulator's IOMMU, if the kernel that was booted so uses it. `own`: the functions that are IOMMUs.
 fn iommu(arguments: &str, command_line: &str, own: Vec<FunctionIndex>) -> Option<Iommu> {
     let has = |word: &str| command_line.split_whitespace().any(|it| it == word);
-    let (driver, last, not_covered, mut reserved) = if arguments.contains("intel-iommu") {
-        let (pass_through, second_level) = (true, true);
-        let driver =
-            IommuDriver::Intel { pass_through, caching_mode: false, second_level, graphics_off: false };
-        has("intel_iommu=on").then(|| (driver, intel_aperture_end(39, false), Vec::new(), Vec::new()))?
-    } else if arguments.contains("amd-iommu") {
-        let driver = IommuDriver::Amd { caches_not_present: true };
-        let reserved = vec![ReservedRegion::hyper_transport()];
-        (!has("amd_iommu=off")).then(|| (driver, amd_aperture_end(None), own, reserved))?
+    if arguments.contains("intel-iommu") {
+        has("intel_iommu=on").then(|| Iommu::intel(39))
+    } else if arguments.contains("amd-iommu") && !has("amd_iommu=off") {
+        // The emulator's says that it caches entries which are not present.
+        Some(Iommu { driver: IommuDriver::Amd { caches_not_present: true }, ..Iommu::amd(own) })
     } else {
-        return None;
-    };
-    reserved.push(ReservedRegion::interrupts());
-    let (aperture, flush) = (Range::new(Iova(0), last).unwrap(), Some(FlushShape::ORDINARY));
-    Some(Iommu { driver, not_covered, granule_shift: 12, aperture, reserved, flush, identity: true })
+        None
+    }
 }
 
 /// The DMA layer as booted, every device with a 64-bit mask.
@@ -64,22 +55,23 @@ impl PeerTypes for Pair {
     }
 }
 
-/// Maps a page of `at` for `client` and unmaps it.
-fn map_once(
+/// Maps the page of `provider` at `at` for `client` and unmaps it.
+pub fn map_once(
     dma: &mut Dma,
     client: FunctionIndex,
-    at: u64,
-    peer: PeerType,
+    provider: ProviderId,
+    at: CpuAddr,
+    peers: &mut dyn PeerTypes,
 ) -> Result<(u64, DmaKind), DmaError> {
-    let (mut tables, mut peers) = (Translations::default(), Pair(peer));
+    let mut tables = Translations::default();
     let mut context = Context {
         call: Call::default(),
         work: DmaWork::default(),
         tables: &mut tables,
         bounce: &mut NoBounce,
-        peers: &mut peers,
+        peers,
     };
-    let page = Memory::peer(ProviderId(0), CpuAddr(at), Bytes(0x1000));
+    let page = Memory::peer(provider, at, Bytes(0x1000));
     let mapped = dma.map_list(client, &[page], Attributes::default(), &mut context)?;
     let [segment] = mapped.segments[..] else { panic!("one entry gave {mapped:?}") };
     assert_eq!(segment.length, Bytes(0x1000));
@@ -90,7 +82,7 @@ fn map_once(
 
 /// Answers compared, and how many of them are IOVAs, or host-path addresses although there is an IOMMU.
 #[derive(Default)]
-struct Figures {
+pub struct Figures {
     all: Tally,
     iovas: usize,
     identity: usize,
@@ -98,7 +90,7 @@ struct Figures {
 
 impl Figures {
     /// `recorded` is the result, the address and the mark of a bus address, as the kernel gave them.
-    fn compare(
+    pub fn compare(
         &mut self,
         found: Result<(u64, DmaKind), DmaError>,
         recorded: (i64, &str, &str),
@@ -122,81 +114,24 @@ impl Figures {
             self.identity += usize::from(kind == DmaKind::Cpu && present);
         }
     }
-}
 
-/// Bus address − CPU address of the BAR of `provider` that contains `at`.
-fn bus_offset(machine: &Machine, provider: FunctionIndex, at: u64) -> u64 {
-    let bars = machine.tree[provider].resources.iter().take(6).map(Resource::range).enumerate();
-    let (number, range) = bars
-        .filter_map(|(number, range)| Some((number, range?)))
-        .find(|(_, range)| range.contains(CpuAddr(at)))
-        .unwrap();
-    let bus = machine.tree.bus_address(ResourceRef { function: provider, number }).unwrap();
-    bus.0.wrapping_sub(range.first().0)
-}
-
-/// The type recorded for a mapping whose ACS words are not: its own.
-fn type_of(row: &[&str]) -> MapType {
-    match (row[3], row[6]) {
-        ("0", "1") => MapType::BusAddr,
-        ("0", _) => MapType::ThruHostBridge,
-        _ => MapType::NotSupported,
+    /// After asserting that nothing differs.
+    pub fn agreed(&self) -> String {
+        let Figures { all, iovas, identity } = self;
+        format!("{}, {iovas} IOVAs and {identity} physical ones in spite of an IOMMU", all.agreed())
     }
 }
 
-fn replay(boot: &Boot, figures: &mut Figures) {
-    let file = |name: &str| std::fs::read_to_string(boot.folder.join(name));
-    let (Ok(table), Ok(case)) = (file("dmamap.tsv"), file("case.json")) else { return };
-    let case: Value = serde_json::from_str(&case).unwrap();
+/// The DMA layer as it was when the machine had booted, and whether there is an IOMMU.
+pub fn booted_kernel(boot: &Boot) -> (Dma, bool) {
+    let case: Value = serde_json::from_str(&boot.file("case.json")).unwrap();
     let (arguments, command_line) = (text(&case["qemu_args"]), text(&case["cmdline"]));
     let machine = boot.booted().unwrap_or_else(|| boot.machine.clone());
-    let devices = file("devices.tsv").unwrap();
+    let devices = boot.file("devices.tsv");
     // An AMD IOMMU is a function of class 0806.
     let own = rows(&devices).filter(|row| row[2].starts_with("0806"));
-    let own = own.map(|row| find(&machine, row[0])).collect();
-    let iommu = iommu(arguments, command_line, own);
-    let mut dma = booted(&machine, boot.profile, iommu.as_ref(), command_line);
-    let mut phases: BTreeMap<String, Option<(Machine, Resolver)>> = BTreeMap::new();
-    let mut left_out = 0;
-    for row in rows(&table) {
-        // `o winoff` moves a host bridge's window, which the table of windows does not show.
-        let moved = boot.before(row[0]).is_some_and(|mut commands| commands.any(|it| it.contains("winoff")));
-        let known = phases.entry(row[0].to_string()).or_insert_with(|| {
-            let machine = boot.phase(row[0]).filter(|_| !moved)?;
-            let resolver = Resolver::new(&machine.tree, &machine, &boot.cpu, &rules(boot.profile));
-            Some((machine, resolver))
-        });
-        let (provider, client) = (find(&machine, row[1]), find(&machine, row[2]));
-        let map_type = match (known, iommu.is_some()) {
-            (Some((_, resolver)), _) => resolver.resolve(provider, client).map_type,
-            (None, true) => type_of(&row),
-            (None, false) => {
-                left_out += 1;
-                continue;
-            }
-        };
-        let peer = PeerType { map_type, bus_offset: bus_offset(&machine, provider, hex(row[4])) };
-        let found = map_once(&mut dma, client, hex(row[4]), peer);
-        let recorded = (row[3].parse().unwrap(), row[5], row[6]);
-        let name = || format!("{}: {row:?}", boot.folder.display());
-        figures.compare(found, recorded, [iommu.is_some(), dma.is_translated(client)], name);
-    }
-    if left_out > 0 {
-        println!("{}: {left_out} left out, ACS words or windows unknown", boot.folder.display());
-    }
-}
-
-#[test]
-fn booted_kernels_gave_these_addresses() {
-    let (boots, mut figures) = (boots(), Figures::default());
-    if boots.is_empty() {
-        println!("skipped: the recordings are absent");
-        return;
-    }
-    boots.iter().for_each(|boot| replay(boot, &mut figures));
-    let Figures { all, iovas, identity } = &figures;
-    println!("addresses: {}, {iovas} IOVAs and {identity} physical ones in spite of an IOMMU", all.agreed());
-    assert!(*iovas > 0);
+    let iommu = iommu(arguments, command_line, own.map(|row| find(&machine, row[0])).collect());
+    (booted(&machine, boot.profile, iommu.as_ref(), command_line), iommu.is_some())
 }
 
 /// Brings ACS words and ids to where they were in a phase.
@@ -233,7 +168,9 @@ fn replay_random(recorded: &Value, cpu: &CpuIdentity, figures: &mut Figures, pro
             let endpoint = |at: usize| endpoints[usize::try_from(row[at].as_u64().unwrap()).unwrap()];
             let (provider, client) = (endpoint(0), endpoint(1));
             let map_type = resolver.resolve(provider, client).map_type;
-            let found = map_once(dma, client, hex(text(&row[3])), PeerType { map_type, bus_offset: 0 });
+            let mut peers = Pair(PeerType { map_type, bus_offset: 0 });
+            let at = CpuAddr(hex(text(&row[3])));
+            let found = map_once(dma, client, ProviderId(0), at, &mut peers);
             let answer = (row[2].as_i64().unwrap(), text(&row[4]), text(&row[5]));
             let name = || format!("{} {} {profile}: {row}", recorded["name"], phase["tag"]);
             figures.compare(found, answer, [iommu.is_some(), dma.is_translated(client)], name);
@@ -256,10 +193,6 @@ fn random_machines_gave_these_addresses() {
             replay_random(&recorded, &cpu, &mut figures, profile);
         }
     }
-    let Figures { all, iovas, identity } = &figures;
-    println!(
-        "random machines, 2 profiles: {}, {iovas} IOVAs and {identity} physical ones in spite of an IOMMU",
-        all.agreed()
-    );
-    assert!(*iovas > 0 && *identity > 0);
+    println!("random machines, 2 profiles: {}", figures.agreed());
+    assert!(figures.iovas > 0 && figures.identity > 0);
 }
