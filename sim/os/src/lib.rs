@@ -7,13 +7,15 @@
 //!
 //! * [`pci`]: enumeration, BAR and bridge-window sizing, assignment, ACS, CPU ↔ bus addresses;
 //! * [`dma`]: IOMMU groups and domains, IOVA allocation, direct and translated mapping;
-//! * [`p2pdma`]: map type, distance and DMA address of peer-to-peer transfers.
+//! * [`p2pdma`]: map type, distance and DMA address of peer-to-peer transfers; providers of peer memory;
+//! * [`dma_buf`]: buffers shared between drivers, without page structs;
 //! * [`pool`]: the general-purpose pool allocator.
 #![no_std]
 extern crate alloc;
 
 mod config;
 pub mod dma;
+pub mod dma_buf;
 pub mod p2pdma;
 pub mod pci;
 pub mod pool;

@@ -7,6 +7,7 @@
 
 mod bars;
 mod boots;
+mod dma_buf;
 mod enabling;
 mod enumeration;
 mod fake;

@@ -13,4 +13,4 @@ mod replayed;
 mod unbinding;
 mod user_mappings;
 mod worked;
-mod worked_memory;
+pub mod worked_memory;
