@@ -3,9 +3,9 @@
 mod addresses;
 mod attribute;
 mod booted_machines;
-mod captures;
+pub mod captures;
 mod every_small_tree;
-mod machine;
+pub mod machine;
 mod many_pairs;
 mod profiles;
 mod random_machines;

@@ -10,7 +10,10 @@ use super::machine::Machine;
 /// Brings ACS words and ids to where they were in a phase. What a phase does not mention stayed as it was.
 pub fn enter(machine: &mut Machine, phase: &Value) {
     if let Some(words) = phase["acs"].as_object() {
-        set_acs(machine, words.iter().map(|(id, word)| (id.as_str(), word[1].as_u64().unwrap())));
+        set_acs(
+            machine,
+            words.iter().map(|(id, words)| (id.as_str(), [0, 1].map(|word| words[word].as_u64().unwrap()))),
+        );
     }
     for spoofed in items(&phase["spoof"]) {
         let function = find(machine, text(&spoofed[0]));
