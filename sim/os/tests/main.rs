@@ -11,6 +11,7 @@ mod boots;
 mod causes;
 mod dma;
 mod effects;
+mod dma_buf;
 mod enabling;
 mod enumeration;
 mod fake;
