@@ -45,6 +45,7 @@ impl Profile {
             unplaced_windows_stay: false,
             try_everything_first: false,
             redirect_disable_keeps_firmware_word: false,
+            also_listed: options.also_listed,
         };
         let rules = match self {
             Profile::Linux_6_1 => base,
@@ -102,6 +103,8 @@ impl FromStr for Profile {
 pub struct RulesOptions {
     /// Another table of host bridges that forward peer-to-peer traffic.
     pub host_bridge_allow_list: Option<&'static [AllowedHostBridge]>,
+    /// Rows in front of the table: a pair of functions asks about two host bridges at most.
+    pub also_listed: [Option<AllowedHostBridge>; 2],
 }
 
 /// How a kernel derives the size and alignment of a bridge's memory window from its contents.
@@ -121,6 +124,8 @@ pub struct Rules {
     pub profile: Profile,
     /// Host bridges that forward between their root ports, in the order the kernel searches them.
     pub host_bridge_allow_list: &'static [AllowedHostBridge],
+    /// Rows that are searched before it; none in any kernel as released.
+    pub also_listed: [Option<AllowedHostBridge>; 2],
     /// Size and alignment of memory windows.
     pub window_sizing: WindowSizing,
     /// A window that would not fit into the already assigned window above it with its preferred alignment is

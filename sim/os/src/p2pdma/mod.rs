@@ -21,7 +21,7 @@ mod warning;
 
 pub use cpu::{CpuIdentity, CpuVendor};
 pub use dma_address::{DmaError, DmaMapping, dma_address, largest_prefetchable_bar};
-pub use host_bridge::{Listing, listing, root_device};
+pub use host_bridge::{Listing, allowed_row, head, listing, root_device};
 pub use resolution::{MapType, Reason, Resolution};
 pub use resolve::{resolve, upstream_path};
 pub use resolver::{Resolver, resolve_all};
