@@ -58,6 +58,7 @@ impl Profile {
             acs_set_with_dma: false,
             acs_capability_kept: false,
             device_tree_requests_acs: false,
+            also_listed: options.also_listed,
         };
         let rules = match self {
             Profile::Linux_6_1 => base,
@@ -134,6 +135,8 @@ pub struct RulesOptions {
     pub host_bridge_allow_list: Option<&'static [AllowedHostBridge]>,
     /// When x86 shortens the direct map: patch levels of one generation differ.
     pub direct_map_trim: Option<DirectMapTrim>,
+    /// Rows in front of the table: a pair of functions asks about two host bridges at most.
+    pub also_listed: [Option<AllowedHostBridge>; 2],
 }
 
 /// How a kernel derives the size and alignment of a bridge's memory window from its contents.
@@ -164,6 +167,8 @@ pub struct Rules {
     pub profile: Profile,
     /// Host bridges that forward between their root ports, in the order the kernel searches them.
     pub host_bridge_allow_list: &'static [AllowedHostBridge],
+    /// Rows that are searched before it; none in any kernel as released.
+    pub also_listed: [Option<AllowedHostBridge>; 2],
     /// Size and alignment of memory windows.
     pub window_sizing: WindowSizing,
     /// A window that would not fit into the already assigned window above it with its preferred alignment is
