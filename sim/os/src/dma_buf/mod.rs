@@ -23,5 +23,5 @@ pub use life::{
     AttachError, Attaching, Attachment, AttachmentId, DmaBuf, Exporter, Importer, MapError, Mapped, PinError,
 };
 pub use rdma::{Invalidated, Region, RegionError, RegionKind, RegionSource, register};
-pub use vectors::{MapPhysical, MappedVectors, PhysicalVector, Segment, VectorError, map_vectors};
+pub use vectors::{LARGEST_SEGMENT, MappedVectors, PhysicalVector, VectorError, map_vectors};
 pub use vfio::{BufferRequest, Revocation, VfioBuffer, VfioDevice, VfioError};

@@ -3,10 +3,13 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use peerbus_units::{Bytes, CpuAddr, DmaAddr, Iova};
+use peerbus_units::{Bytes, CpuAddr, DmaAddr};
 
 use crate::MapType;
-use crate::dma::PeerType;
+use crate::dma::{
+    Attributes, Context, Dma, DmaError, DmaKind, Mapped, Memory, ProviderId, Reservation, Segment,
+};
+use crate::pci::FunctionIndex;
 
 /// A piece of a BAR.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,41 +20,21 @@ pub struct PhysicalVector {
     pub length: Bytes,
 }
 
-/// A piece of what the importer is given. There is no page for the CPU.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Segment {
-    /// What goes into the device.
-    pub address: DmaAddr,
-    /// Bytes, at most [`LARGEST`].
-    pub length: Bytes,
-}
+/// The largest segment an importer is given: the last multiple of a page that fits in 32 bits.
+pub const LARGEST_SEGMENT: Bytes = Bytes(0xffff_f000);
 
-/// The largest piece: the last multiple of a page that fits in 32 bits.
-pub const LARGEST: Bytes = Bytes(0xffff_f000);
-
-/// How the importer's DMA layer maps MMIO.
-pub trait MapPhysical {
-    /// Reserves one IOVA area for `size` bytes; none where the device's DMA is not translated.
-    fn reserve(&mut self, size: Bytes) -> Option<Iova>;
-    /// Fills an area from `offset` on with `vector`, as MMIO. Errors by the kernel's name.
-    fn link(&mut self, area: Iova, offset: Bytes, vector: PhysicalVector) -> Result<(), &'static str>;
-    /// Gives an area and all that fills it back.
-    fn release(&mut self, area: Iova, size: Bytes);
-    /// Maps one piece for itself, as MMIO.
-    fn map(&mut self, vector: PhysicalVector) -> Result<DmaAddr, &'static str>;
-    /// Undoes [`MapPhysical::map`].
-    fn unmap(&mut self, address: DmaAddr, length: Bytes);
-}
+/// Device memory is never bounced, nor kept in caches.
+const MMIO: Attributes = Attributes { mmio: true, coherent: false };
 
 /// Why vectors were not mapped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum VectorError {
     /// There is no path (`EINVAL`).
     NotSupported,
-    /// The vectors make up more than 64 bits count (`EINVAL`).
+    /// Together they exceed 64 bits (`EINVAL`).
     TooLarge,
-    /// The DMA layer refused.
-    Refused(&'static str),
+    /// The DMA layer refused one.
+    Dma(DmaError),
 }
 
 impl VectorError {
@@ -59,7 +42,7 @@ impl VectorError {
     pub const fn errno(self) -> &'static str {
         match self {
             VectorError::NotSupported | VectorError::TooLarge => "EINVAL",
-            VectorError::Refused(errno) => errno,
+            VectorError::Dma(error) => error.errno(),
         }
     }
 }
@@ -69,109 +52,126 @@ impl fmt::Display for VectorError {
         match self {
             VectorError::NotSupported => f.write_str("there is no path (EINVAL)"),
             VectorError::TooLarge => f.write_str("the size exceeds 64 bits (EINVAL)"),
-            VectorError::Refused(errno) => write!(f, "the memory could not be mapped ({errno})"),
+            VectorError::Dma(error) => error.fmt(f),
         }
     }
 }
 
 impl core::error::Error for VectorError {}
 
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Way {
-    Bus,
-    Area(Iova, Bytes),
-    Pieces(Vec<(DmaAddr, Bytes)>),
+impl From<DmaError> for VectorError {
+    fn from(error: DmaError) -> VectorError {
+        VectorError::Dma(error)
+    }
 }
 
-/// Mapped vectors; to be undone with the mapper that made them.
+/// Mapped vectors; to be undone for the same importer.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[must_use = "vectors that are dropped stay mapped"]
 pub struct MappedVectors {
-    /// Addresses in order.
+    /// What the device is told, in order. There are no pages for the CPU.
     pub segments: Vec<Segment>,
-    way: Way,
+    area: Option<Reservation>,
+    pieces: Vec<Mapped>,
 }
 
 impl MappedVectors {
     /// Gives back what mapping took.
-    pub fn unmap(self, mapper: &mut impl MapPhysical) {
-        match self.way {
-            Way::Bus => {}
-            Way::Area(area, size) => mapper.release(area, size),
-            Way::Pieces(pieces) => {
-                pieces.into_iter().for_each(|(address, length)| mapper.unmap(address, length));
-            }
+    pub fn unmap(
+        self,
+        dma: &mut Dma,
+        importer: FunctionIndex,
+        context: &mut Context<'_>,
+    ) -> Result<(), DmaError> {
+        if let Some(area) = self.area {
+            dma.destroy(importer, area, context)?;
         }
+        self.pieces.into_iter().try_for_each(|piece| dma.unmap(importer, piece, context))
     }
 }
 
-/// Maps `vectors` for an importer whose way to their provider is `peer`.
+/// Maps `vectors`, memory of `provider`, for `importer`.
 ///
 /// By bus, each is moved by the bus offset. Through the host bridge, all together take one IOVA area if the importer's
 /// DMA is translated, in which they follow each other; else each is mapped for itself.
 pub fn map_vectors(
-    peer: PeerType,
+    dma: &mut Dma,
+    importer: FunctionIndex,
+    provider: ProviderId,
     vectors: &[PhysicalVector],
-    mapper: &mut impl MapPhysical,
+    context: &mut Context<'_>,
 ) -> Result<MappedVectors, VectorError> {
     let size = vectors.iter().try_fold(Bytes::ZERO, |sum, vector| sum.checked_add(vector.length));
     let size = size.ok_or(VectorError::TooLarge)?;
+    let peer = context.peers.peer_type(provider, importer);
     match peer.map_type {
-        MapType::NotSupported => Err(VectorError::NotSupported),
+        MapType::NotSupported => return Err(VectorError::NotSupported),
         MapType::BusAddr => {
-            let pieces = vectors
-                .iter()
-                .map(|vector| (DmaAddr(vector.address.0.wrapping_add(peer.bus_offset)), vector.length));
-            Ok(MappedVectors { segments: split(pieces), way: Way::Bus })
+            let pieces = vectors.iter().map(|vector| Segment {
+                address: DmaAddr(vector.address.0.wrapping_add(peer.bus_offset)),
+                length: vector.length,
+                kind: DmaKind::Bus,
+            });
+            return Ok(MappedVectors { segments: split(pieces), area: None, pieces: Vec::new() });
         }
-        MapType::ThruHostBridge => match mapper.reserve(size) {
-            Some(area) => map_area(area, size, vectors, mapper),
-            None => map_pieces(vectors, mapper),
-        },
+        MapType::ThruHostBridge => {}
+    }
+    let first = vectors.first().map_or(CpuAddr(0), |vector| vector.address);
+    let memory: Vec<Memory> =
+        vectors.iter().map(|vector| Memory::peer(provider, vector.address, vector.length)).collect();
+    match dma.reserve(importer, first, size, context)? {
+        Some(area) => map_area(dma, importer, area, &memory, context),
+        None => map_pieces(dma, importer, &memory, context),
     }
 }
 
 fn map_area(
-    area: Iova,
-    size: Bytes,
-    vectors: &[PhysicalVector],
-    mapper: &mut impl MapPhysical,
+    dma: &mut Dma,
+    importer: FunctionIndex,
+    mut area: Reservation,
+    memory: &[Memory],
+    context: &mut Context<'_>,
 ) -> Result<MappedVectors, VectorError> {
-    let mut offset = Bytes::ZERO;
-    for vector in vectors {
-        if let Err(errno) = mapper.link(area, offset, *vector) {
-            mapper.release(area, size);
-            return Err(VectorError::Refused(errno));
+    let mut offset = 0;
+    for piece in memory {
+        if let Err(error) = dma.link(importer, &mut area, offset, piece, MMIO, context) {
+            dma.destroy(importer, area, context)?;
+            return Err(error.into());
         }
-        offset += vector.length;
+        // At most the sum of all lengths, which fits.
+        offset += piece.length.0;
     }
-    let segments = split(core::iter::once((DmaAddr::from_iova(area), size)));
-    Ok(MappedVectors { segments, way: Way::Area(area, size) })
+    let segments = split(core::iter::once(area.segment()));
+    Ok(MappedVectors { segments, area: Some(area), pieces: Vec::new() })
 }
 
 fn map_pieces(
-    vectors: &[PhysicalVector],
-    mapper: &mut impl MapPhysical,
+    dma: &mut Dma,
+    importer: FunctionIndex,
+    memory: &[Memory],
+    context: &mut Context<'_>,
 ) -> Result<MappedVectors, VectorError> {
-    let mut pieces: Vec<(DmaAddr, Bytes)> = Vec::new();
-    for vector in vectors {
-        match mapper.map(*vector) {
-            Ok(address) => pieces.push((address, vector.length)),
-            Err(errno) => {
-                pieces.into_iter().for_each(|(address, length)| mapper.unmap(address, length));
-                return Err(VectorError::Refused(errno));
+    let mut pieces: Vec<Mapped> = Vec::new();
+    for piece in memory {
+        match dma.map(importer, piece, MMIO, context) {
+            Ok(mapped) => pieces.push(mapped),
+            Err(error) => {
+                pieces.into_iter().try_for_each(|piece| dma.unmap(importer, piece, context))?;
+                return Err(error.into());
             }
         }
     }
-    Ok(MappedVectors { segments: split(pieces.iter().copied()), way: Way::Pieces(pieces) })
+    let segments = split(pieces.iter().flat_map(|piece| piece.segments.iter().copied()));
+    Ok(MappedVectors { segments, area: None, pieces })
 }
 
-/// Cuts pieces so that none is longer than [`LARGEST`].
-fn split(pieces: impl Iterator<Item = (DmaAddr, Bytes)>) -> Vec<Segment> {
+/// Cuts pieces so that none is longer than [`LARGEST_SEGMENT`].
+fn split(pieces: impl Iterator<Item = Segment>) -> Vec<Segment> {
     let mut segments = Vec::new();
-    for (mut address, mut left) in pieces {
+    for Segment { mut address, length: mut left, kind } in pieces {
         while left > Bytes::ZERO {
-            let length = left.min(LARGEST);
-            segments.push(Segment { address, length });
+            let length = left.min(LARGEST_SEGMENT);
+            segments.push(Segment { address, length, kind });
             address = DmaAddr(address.0.wrapping_add(length.0));
             left -= length;
         }

@@ -5,9 +5,9 @@ use core::fmt;
 
 use peerbus_units::{Address, Bytes, CpuAddr, Range};
 
-use super::{AttachError, Attaching, AttachmentId, DmaBuf, Exporter, MapError, MapPhysical, MappedVectors};
+use super::{AttachError, Attaching, AttachmentId, DmaBuf, Exporter, MapError, MappedVectors};
 use super::{PhysicalVector, PinError, Placement, VectorError, map_vectors};
-use crate::dma::{PeerType, ProviderId};
+use crate::dma::{Context, Dma, ProviderId};
 use crate::p2pdma::{P2pdma, P2pdmaRules};
 use crate::pci::{FunctionIndex, Tree};
 
@@ -166,13 +166,14 @@ impl VfioBuffer {
         self.revocation != Revocation::None
     }
 
-    /// Addresses for an importer whose way to the provider is `peer`.
+    /// Addresses for an importer; to be asked for after [`DmaBuf::map`] agreed.
     pub fn addresses(
         &self,
-        peer: PeerType,
-        mapper: &mut impl MapPhysical,
+        dma: &mut Dma,
+        importer: FunctionIndex,
+        context: &mut Context<'_>,
     ) -> Result<MappedVectors, VectorError> {
-        map_vectors(peer, &self.vectors, mapper)
+        map_vectors(dma, importer, self.provider, &self.vectors, context)
     }
 }
 

@@ -1,17 +1,17 @@
 //! Shared buffers: who may have a device's own memory, where pinned buffers lie, and how BARs are taken back.
 
-use peerbus_os::dma::PeerType;
+use peerbus_os::Profile;
 use peerbus_os::dma_buf::{
     Amdgpu, AttachError, Attaching, BufferRequest, DmaBuf, Exporter, ImportError, ImportedPages, Importer,
-    Invalidated, MapError, MapPhysical, PhysicalVector, PinError, Placement, Places, Region, RegionError,
-    RegionKind, RegionSource, Revocation, Segment, VectorError, VfioBuffer, VfioDevice, VfioError, Xe,
-    map_vectors, register,
+    Invalidated, MapError, PhysicalVector, PinError, Placement, Places, Region, RegionError, RegionKind,
+    RegionSource, Revocation, VfioBuffer, VfioDevice, VfioError, Xe, register,
 };
 use peerbus_os::p2pdma::{MappedPage, P2pdmaRules, Pin, PinError as GupError};
-use peerbus_os::{MapType, Profile};
-use peerbus_units::{Bytes, CpuAddr, DmaAddr, Iova};
+use peerbus_units::{Bytes, CpuAddr};
 
 use crate::p2pdma::worked_memory::{Example, example};
+
+mod vectors;
 
 const NEW: P2pdmaRules = P2pdmaRules::LINUX_7_3;
 const OLD: P2pdmaRules = P2pdmaRules::LINUX_6_12;
@@ -136,112 +136,11 @@ fn a_move_invalidates_what_was_mapped() {
     assert_eq!(buffer.map(close), Err(MapError::NoAttachment));
 }
 
-/// A layer that hands out IOVAs from 2^32 up, or maps directly, and refuses what lies at `refuse`.
-#[derive(Default)]
-struct Layer {
-    translated: bool,
-    refuse: Option<CpuAddr>,
-    linked: Vec<(u64, u64)>,
-    mapped: Vec<u64>,
-    released: usize,
-}
-
-impl MapPhysical for Layer {
-    fn reserve(&mut self, _: Bytes) -> Option<Iova> {
-        self.translated.then_some(Iova(1 << 32))
-    }
-
-    fn link(&mut self, _: Iova, offset: Bytes, vector: PhysicalVector) -> Result<(), &'static str> {
-        if self.refuse == Some(vector.address) {
-            return Err("ENOMEM");
-        }
-        self.linked.push((offset.0, vector.address.0));
-        Ok(())
-    }
-
-    fn release(&mut self, _: Iova, _: Bytes) {
-        self.released += 1;
-    }
-
-    fn map(&mut self, vector: PhysicalVector) -> Result<DmaAddr, &'static str> {
-        if self.refuse == Some(vector.address) {
-            return Err("EIO");
-        }
-        self.mapped.push(vector.address.0);
-        Ok(DmaAddr::from_cpu(vector.address))
-    }
-
-    fn unmap(&mut self, address: DmaAddr, _: Bytes) {
-        self.mapped.retain(|mapped| *mapped != address.0);
-    }
-}
+const MIB: u64 = 1 << 20;
 
 fn vector(address: u64, length: u64) -> PhysicalVector {
     PhysicalVector { address: CpuAddr(address), length: Bytes(length) }
 }
-
-fn peer(map_type: MapType) -> PeerType {
-    PeerType { map_type, bus_offset: 0x1000u64.wrapping_neg() }
-}
-
-fn segments(list: &[(u64, u64)]) -> Vec<Segment> {
-    list.iter().map(|(at, length)| Segment { address: DmaAddr(*at), length: Bytes(*length) }).collect()
-}
-
-#[test]
-fn vectors_become_bus_addresses_one_area_or_pieces() {
-    let vectors = [vector(0x10_0000, 0x2000), vector(0x20_0000, 0x1000)];
-    let mut layer = Layer { translated: true, ..Layer::default() };
-    let bus = map_vectors(peer(MapType::BusAddr), &vectors, &mut layer).unwrap();
-    assert_eq!(bus.segments, segments(&[(0xf_f000, 0x2000), (0x1f_f000, 0x1000)]));
-    bus.unmap(&mut layer);
-    assert_eq!((layer.linked.len(), layer.released), (0, 0));
-    let area = map_vectors(peer(MapType::ThruHostBridge), &vectors, &mut layer).unwrap();
-    assert_eq!(area.segments, segments(&[(1 << 32, 0x3000)]));
-    assert_eq!(layer.linked, [(0, 0x10_0000), (0x2000, 0x20_0000)]);
-    area.unmap(&mut layer);
-    assert_eq!(layer.released, 1);
-    layer.translated = false;
-    let pieces = map_vectors(peer(MapType::ThruHostBridge), &vectors, &mut layer).unwrap();
-    assert_eq!(pieces.segments, segments(&[(0x10_0000, 0x2000), (0x20_0000, 0x1000)]));
-    assert_eq!(layer.mapped.len(), 2);
-    pieces.unmap(&mut layer);
-    assert!(layer.mapped.is_empty());
-    let refused = map_vectors(peer(MapType::NotSupported), &vectors, &mut layer);
-    assert_eq!(refused, Err(VectorError::NotSupported));
-    assert_eq!(VectorError::NotSupported.errno(), "EINVAL");
-    let endless = [vector(0, u64::MAX), vector(0, 1)];
-    assert_eq!(map_vectors(peer(MapType::BusAddr), &endless, &mut layer), Err(VectorError::TooLarge));
-}
-
-#[test]
-fn long_pieces_are_cut_at_the_last_page_of_32_bits() {
-    let largest = 0xffff_f000;
-    let mut layer = Layer { translated: true, ..Layer::default() };
-    let mut check = |map_type, length, expect: &[(u64, u64)]| {
-        let mapped = map_vectors(peer(map_type), &[vector(0x1000, length)], &mut layer).unwrap();
-        assert_eq!(mapped.segments, segments(expect), "{map_type} {length:#x}");
-    };
-    check(MapType::BusAddr, largest, &[(0, largest)]);
-    check(MapType::BusAddr, largest + 0x1000, &[(0, largest), (largest, 0x1000)]);
-    let first = 1 << 32;
-    let rest = 0x2_0000_0000 - 2 * largest;
-    let expect = [(first, largest), (first + largest, largest), (first + 2 * largest, rest)];
-    check(MapType::ThruHostBridge, 0x2_0000_0000, &expect);
-}
-
-#[test]
-fn a_refused_vector_undoes_the_others() {
-    let vectors = [vector(0x1000, 0x1000), vector(0x5000, 0x1000)];
-    for (translated, errno, released) in [(true, "ENOMEM", 1), (false, "EIO", 0)] {
-        let mut layer = Layer { translated, refuse: Some(CpuAddr(0x5000)), ..Layer::default() };
-        let found = map_vectors(peer(MapType::ThruHostBridge), &vectors, &mut layer);
-        assert_eq!(found, Err(VectorError::Refused(errno)));
-        assert_eq!((layer.released, layer.mapped.len()), (released, 0));
-    }
-}
-
-const MIB: u64 = 1 << 20;
 
 /// Function `a`: BAR 0 of 64 MiB, BAR 4 of 2 MiB; BAR 1 is absent.
 fn device(profile: Profile) -> (Example, VfioDevice) {
@@ -335,17 +234,6 @@ fn a_revocation_waits_for_fences_then_for_mappings() {
     assert_eq!(buffer.unrevoke(), Some(vec![first, second]));
     assert_eq!(buffer.poll_revocation(true), Revocation::None);
     assert!(buffer.map(first).is_ok());
-}
-
-#[test]
-fn addresses_of_a_bar_follow_the_way_to_its_provider() {
-    let (mut example, device) = device(Profile::Linux_7_3);
-    let buffer = get(&mut example, &device, 0, 0, &[(0, 4096)]).unwrap();
-    let first = buffer.exporter.vectors[0].address.0;
-    let provider = *example.p2pdma.provider(buffer.exporter.provider).unwrap();
-    let peer = PeerType { map_type: MapType::BusAddr, bus_offset: provider.bus_offset };
-    let found = buffer.exporter.addresses(peer, &mut Layer::default()).unwrap();
-    assert_eq!(found.segments, segments(&[(first - 16 * MIB, 4096)]));
 }
 
 #[test]
