@@ -13,6 +13,7 @@ mod enabling;
 mod enumeration;
 mod fake;
 mod firmware;
+mod hotplug;
 mod listing;
 mod p2p_recorded;
 mod p2pdma;
