@@ -6,6 +6,10 @@
 use core::fmt;
 use core::str::FromStr;
 
+use crate::dma::DmaRules;
+use crate::iomem::{DirectMapTrim, IoMemRules};
+use crate::p2pdma::P2pdmaRules;
+
 /// A kernel generation whose decisions are reproduced.
 #[allow(non_camel_case_types, reason = "the names are those of the files and the command line: Linux_6_12")]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -47,12 +51,25 @@ impl Profile {
             prefetch_spare_moves: true,
             bar_resizing: BarResizing::ExactKind,
             redirect_disable_keeps_firmware_word: false,
+            p2pdma: P2pdmaRules::LINUX_6_1,
+            dma: DmaRules::LINUX_6_1,
+            iomem: IoMemRules::LINUX_6_1,
+            config_acs: false,
+            acs_set_with_dma: false,
+            acs_capability_kept: false,
+            device_tree_requests_acs: false,
         };
         let rules = match self {
             Profile::Linux_6_1 => base,
-            Profile::Linux_6_12 => {
-                Rules { relaxed_window_tail: true, redirect_disable_keeps_firmware_word: true, ..base }
-            }
+            Profile::Linux_6_12 => Rules {
+                relaxed_window_tail: true,
+                redirect_disable_keeps_firmware_word: true,
+                p2pdma: P2pdmaRules::LINUX_6_12,
+                dma: DmaRules::LINUX_6_12,
+                iomem: IoMemRules::LINUX_6_12,
+                config_acs: true,
+                ..base
+            },
             Profile::Linux_7_3 => Rules {
                 host_bridge_allow_list: ALLOWED_7_3,
                 window_sizing: WindowSizing::Head,
@@ -65,12 +82,21 @@ impl Profile {
                 prefetch_spare_moves: false,
                 bar_resizing: BarResizing::WindowInUse,
                 redirect_disable_keeps_firmware_word: true,
+                p2pdma: P2pdmaRules::LINUX_7_3,
+                dma: DmaRules::LINUX_7_3,
+                iomem: IoMemRules::LINUX_7_3,
+                config_acs: true,
+                acs_set_with_dma: true,
+                acs_capability_kept: true,
+                device_tree_requests_acs: true,
                 ..base
             },
         };
-        match options.host_bridge_allow_list {
-            Some(list) => Rules { host_bridge_allow_list: list, ..rules },
-            None => rules,
+        let direct_map_trim = options.direct_map_trim.unwrap_or(rules.iomem.direct_map_trim);
+        Rules {
+            host_bridge_allow_list: options.host_bridge_allow_list.unwrap_or(rules.host_bridge_allow_list),
+            iomem: IoMemRules { direct_map_trim, ..rules.iomem },
+            ..rules
         }
     }
 }
@@ -106,6 +132,8 @@ impl FromStr for Profile {
 pub struct RulesOptions {
     /// Another table of host bridges that forward peer-to-peer traffic.
     pub host_bridge_allow_list: Option<&'static [AllowedHostBridge]>,
+    /// When x86 shortens the direct map: patch levels of one generation differ.
+    pub direct_map_trim: Option<DirectMapTrim>,
 }
 
 /// How a kernel derives the size and alignment of a bridge's memory window from its contents.
@@ -161,6 +189,21 @@ pub struct Rules {
     pub bar_resizing: BarResizing,
     /// `pci=disable_acs_redir` starts from the word firmware left, dropping what an IOMMU request added.
     pub redirect_disable_keeps_firmware_word: bool,
+    /// Providers of peer-to-peer memory and their users.
+    pub p2pdma: P2pdmaRules,
+    /// IOMMU groups, IOVA allocation and DMA mapping.
+    pub dma: DmaRules,
+    /// The tree of physical addresses, and the search for unused ones.
+    pub iomem: IoMemRules,
+    /// `pci=config_acs` exists.
+    pub config_acs: bool,
+    /// ACS control words are set when DMA is configured for a function, which every binding of a driver does again;
+    /// otherwise once, when the function is found.
+    pub acs_set_with_dma: bool,
+    /// The ACS capability word is read once, at enumeration, and corrected for models that promise too much.
+    pub acs_capability_kept: bool,
+    /// On machines described by a device tree, ACS is set as if an IOMMU driver had asked, with or without an IOMMU.
+    pub device_tree_requests_acs: bool,
 }
 
 /// One row of the table of host bridges that may forward peer-to-peer traffic.

@@ -5,20 +5,27 @@
     reason = "figures of agreement and reasons for skipping belong in the output of a run"
 )]
 
+mod acs;
 mod bars;
 mod boots;
 mod causes;
+mod dma;
 mod effects;
+mod dma_buf;
 mod enabling;
 mod enumeration;
 mod fake;
 mod firmware;
 mod hotplug;
+mod freestanding;
+mod iomem;
 mod listing;
+mod mps;
 mod p2p_recorded;
 mod p2pdma;
 mod physical_width;
 mod placement;
+mod pool;
 mod properties;
 mod realloc;
 mod rebar;
