@@ -17,6 +17,7 @@ mod enumeration;
 mod fake;
 mod firmware;
 mod freestanding;
+mod hotplug;
 mod iomem;
 mod listing;
 mod mps;
