@@ -1,19 +1,107 @@
 //! [`KernelSettings`]: the `kernel` section of a scenario file: which kernel runs, and how it was told to behave.
+//!
+//! A kernel is told by its command line. The other fields are shorthands for what one would have to write there, or
+//! would have to know about the machine's firmware; where both speak of the same thing they must agree.
 
-use peerbus_os::Profile;
-use peerbus_os::pci::AcsSetting;
+use peerbus_os::parameters::{FirmwareTables, IommuSwitch};
+use peerbus_os::pci::{self, AcsParameters};
+use peerbus_os::{Parameters, Profile};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How the kernel is configured.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KernelSettings {
     /// Which kernel.
     pub profile: ProfileName,
-    /// What happens to ACS control words.
+    /// Whether an IOMMU is in use, and how; without it, what the command line says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iommu: Option<IommuPolicy>,
+    /// What happens to ACS control words beside what an IOMMU driver and the command line ask for.
     pub acs: AcsPolicy,
+    /// How payload sizes are chosen; without it, what the command line says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mps: Option<MpsPolicy>,
+    /// The kernel command line, as in `/proc/cmdline`. Words that concern nothing simulated are ignored, as a
+    /// kernel ignores words it does not know.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub cmdline: String,
 }
+
+/// What the kernel knows of its machine before it looks at a PCI function.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Firmware {
+    /// An x86 machine.
+    pub pc: bool,
+    /// With AMD's IOMMU, if with any: an AMD or Hygon CPU.
+    pub amd: bool,
+}
+
+impl KernelSettings {
+    /// What the command line says.
+    pub fn parameters(&self) -> Parameters {
+        Parameters::parse(&self.cmdline)
+    }
+
+    /// Whether an IOMMU is in use. Without the field, Intel's driver runs where the command line switches it on;
+    /// that other drivers would find their hardware is not known from a command line.
+    pub fn iommu_in_use(&self, firmware: Firmware) -> IommuPolicy {
+        let said = self.parameters().iommu;
+        let on = firmware.pc && said.intel == Some(IommuSwitch::On) && !said.all_off;
+        let by_line = match (on, said.passthrough) {
+            (false, _) => IommuPolicy::None,
+            (true, Some(true)) => IommuPolicy::Passthrough,
+            (true, _) => IommuPolicy::Translate,
+        };
+        self.iommu.unwrap_or(by_line)
+    }
+
+    /// How payload sizes are chosen.
+    pub fn payload_policy(&self) -> pci::MpsPolicy {
+        self.mps.map(MpsPolicy::policy).or(self.parameters().pci.mps).unwrap_or_default()
+    }
+
+    /// True when redirection is off everywhere, whatever firmware left in the control words.
+    pub fn clears_redirection(&self) -> bool {
+        let parameters = self.parameters().pci;
+        let everywhere = |list: &String| list.split(';').next() == Some(EVERY_FUNCTION);
+        let configured = parameters.config_acs.is_some() && self.profile != ProfileName::Linux_6_1;
+        let off = self.acs == AcsPolicy::Off || parameters.disable_acs_redir.as_ref().is_some_and(everywhere);
+        off && !configured
+    }
+
+    /// What the kernel's PCI code is told; addresses of `platform`, and whether all are placed anew, come from
+    /// elsewhere.
+    pub(crate) fn boot_options(&self, firmware: Firmware) -> pci::BootOptions {
+        let parameters = self.parameters();
+        let iommu = self.iommu_in_use(firmware).is_on();
+        let off = (self.acs == AcsPolicy::Off).then(|| EVERY_FUNCTION.to_owned());
+        let said = parameters.pci;
+        let acs = AcsParameters {
+            requested: iommu || self.acs == AcsPolicy::On,
+            device_tree: !firmware.pc && parameters.tables == Some(FirmwareTables::DeviceTree),
+            disable_redirect: off.or(said.disable_acs_redir).unwrap_or_default(),
+            config: said.config_acs.unwrap_or_default(),
+            ats_disabled: said.no_ats,
+            amd_iommu_described: iommu && firmware.amd && parameters.iommu.intel != Some(IommuSwitch::On),
+            ..AcsParameters::default()
+        };
+        let usual = pci::BootOptions::default();
+        pci::BootOptions {
+            realloc: said.realloc.unwrap_or(usual.realloc),
+            hotplug_io: said.hotplug_io.unwrap_or(usual.hotplug_io),
+            hotplug_memory: said.hotplug_memory.unwrap_or(usual.hotplug_memory),
+            hotplug_prefetch: said.hotplug_prefetch.unwrap_or(usual.hotplug_prefetch),
+            acs,
+            mps: self.payload_policy(),
+            ..usual
+        }
+    }
+}
+
+/// In lists of the command line: any vendor, any device.
+const EVERY_FUNCTION: &str = "pci:0:0";
 
 /// Name of a kernel, as files and the command line write it; stands for [`Profile`], which knows no files.
 #[expect(non_camel_case_types, reason = "the names are those of files and of the command line")]
@@ -50,27 +138,64 @@ impl ProfileName {
     }
 }
 
+/// Whether the kernel uses an IOMMU, and what for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub enum IommuPolicy {
+    /// There is none, or it stays off: devices address memory directly.
+    #[default]
+    None,
+    /// It is on and devices are in identity domains, as with `iommu=pt`. Its driver asks for ACS all the same.
+    Passthrough,
+    /// It is on and translates: devices get I/O virtual addresses.
+    Translate,
+}
+
+impl IommuPolicy {
+    /// True when an IOMMU driver runs, and so asks for ACS.
+    pub fn is_on(self) -> bool {
+        self != IommuPolicy::None
+    }
+}
+
+/// How the kernel chooses the payload size (MPS) of every function, by its `pci=pcie_bus_…` options.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub enum MpsPolicy {
+    /// `pcie_bus_tune_off`: sizes stay as firmware left them.
+    Off,
+    /// No option: a function takes the size of the port above it.
+    #[default]
+    Default,
+    /// `pcie_bus_safe`: one size below each root port, the largest that all support.
+    Safe,
+    /// `pcie_bus_perf`: as large as each function and the port above it support; read requests likewise.
+    Performance,
+    /// `pcie_bus_peer2peer`: 128 bytes everywhere, so that any two functions understand each other.
+    PeerToPeer,
+}
+
+impl MpsPolicy {
+    /// As the operating system calls it.
+    pub fn policy(self) -> pci::MpsPolicy {
+        match self {
+            MpsPolicy::Off => pci::MpsPolicy::Off,
+            MpsPolicy::Default => pci::MpsPolicy::Default,
+            MpsPolicy::Safe => pci::MpsPolicy::Safe,
+            MpsPolicy::Performance => pci::MpsPolicy::Performance,
+            MpsPolicy::PeerToPeer => pci::MpsPolicy::PeerToPeer,
+        }
+    }
+}
+
 /// What the kernel does with ACS control words at boot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub enum AcsPolicy {
-    /// They stay as firmware left them.
+    /// They stay as firmware left them, unless an IOMMU driver or the command line asks for something else.
     #[default]
     FirmwareDefault,
     /// Redirection is cleared everywhere, as `pci=disable_acs_redir=pci:0:0` does.
     Off,
     /// Set as a kernel does whose IOMMU driver asks for isolation.
     On,
-}
-
-impl AcsPolicy {
-    /// As the operating system calls it.
-    pub fn setting(self) -> AcsSetting {
-        match self {
-            AcsPolicy::FirmwareDefault => AcsSetting::FirmwareDefault,
-            AcsPolicy::Off => AcsSetting::Off,
-            AcsPolicy::On => AcsSetting::On,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -91,8 +216,23 @@ mod tests {
         let read = |text| serde_json::from_str::<KernelSettings>(text);
         assert_eq!(read("{}").ok(), Some(KernelSettings::default()));
         let set = read(r#"{"profile": "Linux_6_12", "acs": "Off"}"#).ok();
-        assert_eq!(set, Some(KernelSettings { profile: ProfileName::Linux_6_12, acs: AcsPolicy::Off }));
-        for wrong in [r#"{"mps": "Safe"}"#, r#"{"profile": "Linux_5_4"}"#, r#"{"acs": "on"}"#] {
+        let expect = KernelSettings {
+            profile: ProfileName::Linux_6_12,
+            acs: AcsPolicy::Off,
+            ..KernelSettings::default()
+        };
+        assert_eq!(set, Some(expect));
+        let set = read(r#"{"iommu": "Passthrough", "mps": "PeerToPeer", "cmdline": "nokaslr"}"#).ok();
+        let expect = KernelSettings {
+            iommu: Some(IommuPolicy::Passthrough),
+            mps: Some(MpsPolicy::PeerToPeer),
+            cmdline: "nokaslr".to_owned(),
+            ..KernelSettings::default()
+        };
+        assert_eq!(set, Some(expect));
+        for wrong in
+            [r#"{"mps": "safe"}"#, r#"{"profile": "Linux_5_4"}"#, r#"{"acs": "on"}"#, r#"{"nokaslr": true}"#]
+        {
             assert!(read(wrong).is_err(), "{wrong} was accepted");
         }
     }

@@ -1,6 +1,7 @@
 //! Peer-to-peer decisions: worked examples, every small tree, and recordings of booted kernels.
 
 mod addresses;
+mod attribute;
 mod booted_machines;
 pub mod captures;
 mod every_small_tree;
@@ -8,9 +9,10 @@ pub mod machine;
 mod many_pairs;
 mod profiles;
 mod random_machines;
+mod random_memory;
 mod random_searches;
 mod replayed;
 mod unbinding;
 mod user_mappings;
 mod worked;
-mod worked_memory;
+pub mod worked_memory;

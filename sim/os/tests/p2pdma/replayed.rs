@@ -361,7 +361,9 @@ fn replay(boot: &Boot, all: &mut Tallies) {
                 Some(machine) => replay.machine = machine,
                 None => {
                     let rows = rows(&boot.distances).filter(|row| row[0] == tag).count();
-                    *all.left_out.entry(format!("{}: {command}", boot.folder.display())).or_default() += rows;
+                    *all.left_out
+                        .entry(format!("{:?}: {command}", boot.folder.file_name().unwrap()))
+                        .or_default() += rows;
                     continue;
                 }
             }
