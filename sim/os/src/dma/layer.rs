@@ -13,11 +13,12 @@ use super::default_domain::{DeviceKind, global_domain_type, group_domain, transl
 use super::mapper::Mapper;
 use super::{
     AliasQuirks, Attributes, Context, Device, DmaError, DmaRules, DomainError, DomainParameters, DomainShape,
-    DomainType, FlushShape, FlushTimer, GroupNumber, Grouping, Groups, Invalidation, IommuDriver,
-    KnownIsolation, Mapped, Member, Memory, Reservation, ReservedRegion, TranslatedDomain, amd_aperture_end,
-    intel_aperture_end, reserved_ranges,
+    DomainType, FlushShape, FlushTimer, GroupNumber, Grouping, Groups, Invalidation, IommuDriver, Mapped,
+    Member, Memory, Reservation, ReservedRegion, TranslatedDomain, amd_aperture_end, intel_aperture_end,
+    reserved_ranges,
 };
 use crate::ConfigSpace;
+use crate::parameters::IommuParameters;
 use crate::pci::{FunctionIndex, Tree};
 
 /// The IOMMUs of a machine, all of one kind.
@@ -31,7 +32,7 @@ pub struct Iommu {
     pub granule_shift: u32,
     /// First address they translate.
     pub aperture_start: Iova,
-    /// Last address they translate.
+    /// Last address they translate; [`intel_aperture_end`] and [`amd_aperture_end`] tell it.
     pub aperture_end: Iova,
     /// Ranges that domains keep free.
     pub reserved: Vec<ReservedRegion>,
@@ -126,6 +127,19 @@ impl Default for DmaSettings {
     }
 }
 
+impl DmaSettings {
+    /// The defaults, changed by what the command line says.
+    pub fn with_parameters(parameters: &IommuParameters) -> DmaSettings {
+        let domains = DomainParameters {
+            pass_through: parameters.passthrough,
+            strict: parameters.strict,
+            ..DomainParameters::default()
+        };
+        let force_high = parameters.force_dac == Some(true);
+        DmaSettings { domains, force_high, ..DmaSettings::default() }
+    }
+}
+
 /// What a group's devices use.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Domain {
@@ -163,12 +177,11 @@ impl Dma {
     pub fn probe(
         tree: &Tree,
         cs: &impl ConfigSpace,
-        known: &impl KnownIsolation,
         rules: &DmaRules,
         iommu: &Iommu,
         settings: &DmaSettings,
     ) -> Dma {
-        let grouping = Grouping { tree, cs, known, quirks: &settings.quirks, rules };
+        let grouping = Grouping { tree, cs, quirks: &settings.quirks, rules };
         let groups = Groups::probe(&grouping, |function| !iommu.not_covered.contains(&function));
         let numbers: Vec<GroupNumber> = groups.iter().map(|(number, _)| number).collect();
         let mut dma = Dma { groups, ..Dma::without_iommu(tree, rules, settings) };
@@ -182,7 +195,6 @@ impl Dma {
         &mut self,
         tree: &Tree,
         cs: &impl ConfigSpace,
-        known: &impl KnownIsolation,
         iommu: &Iommu,
         settings: &DmaSettings,
         function: FunctionIndex,
@@ -192,7 +204,7 @@ impl Dma {
             return;
         }
         let rules = &self.rules;
-        let group = self.groups.add(&Grouping { tree, cs, known, quirks: &settings.quirks, rules }, function);
+        let group = self.groups.add(&Grouping { tree, cs, quirks: &settings.quirks, rules }, function);
         if !self.domains.contains_key(&group) {
             self.choose_domain(tree, cs, iommu, settings, group);
         }
