@@ -46,12 +46,19 @@ impl Profile {
             try_everything_first: false,
             redirect_disable_keeps_firmware_word: false,
             also_listed: options.also_listed,
+            config_acs: false,
+            acs_set_with_dma: false,
+            acs_capability_kept: false,
+            device_tree_requests_acs: false,
         };
         let rules = match self {
             Profile::Linux_6_1 => base,
-            Profile::Linux_6_12 => {
-                Rules { relaxed_window_tail: true, redirect_disable_keeps_firmware_word: true, ..base }
-            }
+            Profile::Linux_6_12 => Rules {
+                relaxed_window_tail: true,
+                redirect_disable_keeps_firmware_word: true,
+                config_acs: true,
+                ..base
+            },
             Profile::Linux_7_3 => Rules {
                 host_bridge_allow_list: ALLOWED_7_3,
                 window_sizing: WindowSizing::Head,
@@ -62,6 +69,10 @@ impl Profile {
                 unplaced_windows_stay: true,
                 try_everything_first: true,
                 redirect_disable_keeps_firmware_word: true,
+                config_acs: true,
+                acs_set_with_dma: true,
+                acs_capability_kept: true,
+                device_tree_requests_acs: true,
                 ..base
             },
         };
@@ -147,6 +158,15 @@ pub struct Rules {
     pub try_everything_first: bool,
     /// `pci=disable_acs_redir` starts from the word firmware left, dropping what an IOMMU request added.
     pub redirect_disable_keeps_firmware_word: bool,
+    /// `pci=config_acs` exists.
+    pub config_acs: bool,
+    /// ACS control words are set when DMA is configured for a function, which every binding of a driver does again;
+    /// otherwise once, when the function is found.
+    pub acs_set_with_dma: bool,
+    /// The ACS capability word is read once, at enumeration, and corrected for models that promise too much.
+    pub acs_capability_kept: bool,
+    /// On machines described by a device tree, ACS is set as if an IOMMU driver had asked, with or without an IOMMU.
+    pub device_tree_requests_acs: bool,
 }
 
 /// One row of the table of host bridges that may forward peer-to-peer traffic.

@@ -154,6 +154,29 @@ impl Fake {
         f.allow(ACS + 6, Width::Word, 0xffff);
     }
 
+    /// An ACS capability with registers of 32 bits: control two bytes further on.
+    pub fn wide_acs(&mut self, function: usize, capability: u16) {
+        let f = &mut self.functions[function];
+        f.put(ACS, Width::Dword, 0x0001_000d);
+        f.put(ACS + 4, Width::Dword, u32::from(capability));
+        f.allow(ACS + 8, Width::Dword, 0xffff);
+    }
+
+    /// The payload size a PCI Express function supports and the one firmware programmed, in bytes; read requests of
+    /// 512 bytes. Both can be programmed.
+    pub fn sizes(&mut self, function: usize, supported: u32, payload: u32) {
+        let code = |size: u32| (size / 128).ilog2();
+        let f = &mut self.functions[function];
+        f.put(PCIE + 4, Width::Dword, code(supported));
+        f.put(PCIE + 8, Width::Word, code(payload) << 5 | 2 << 12);
+        f.allow(PCIE + 8, Width::Word, 0xffff);
+    }
+
+    /// Makes a word read-only.
+    pub fn freeze(&mut self, function: usize, offset: u16) {
+        self.functions[function].allow(offset, Width::Word, 0);
+    }
+
     pub fn set_ids(&mut self, function: usize, ids: (u16, u16)) {
         self.functions[function].put(0, Width::Dword, u32::from(ids.1) << 16 | u32::from(ids.0));
     }

@@ -5,12 +5,14 @@
     reason = "figures of agreement and reasons for skipping belong in the output of a run"
 )]
 
+mod acs;
 mod bars;
 mod boots;
 mod enabling;
 mod enumeration;
 mod fake;
 mod firmware;
+mod mps;
 mod p2p_recorded;
 mod p2pdma;
 mod physical_width;

@@ -18,7 +18,7 @@ use peerbus_os::{
 };
 use peerbus_units::{Bytes, CpuAddr, FunctionId, Range};
 
-use crate::kernel::KernelSettings;
+use crate::kernel::{Firmware, KernelSettings};
 
 /// What differs between one boot and another, beside the kernel's settings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -89,9 +89,8 @@ pub fn boot(machine: &Machine, settings: &KernelSettings, options: &BootOptions)
         machine.host_bridges.iter().map(|bridge| host_bridge(machine, bridge)).collect();
     let os_options = pci::BootOptions {
         reassign: options.reassign,
-        acs: settings.acs.setting(),
         platform: platform(machine),
-        ..pci::BootOptions::default()
+        ..settings.boot_options(firmware(machine))
     };
     let tree = pci::boot(&mut registers, &bridges, &rules, &os_options);
     let mut to_os = vec![None; machine.functions.node_count()];
@@ -217,6 +216,12 @@ const PC_VENDORS: [&str; 6] =
 
 fn is_pc(machine: &Machine) -> bool {
     machine.cpus.first().is_none_or(|cpu| PC_VENDORS.contains(&cpu.part.vendor.as_str()))
+}
+
+/// What firmware is like on a machine with that CPU.
+pub fn firmware(machine: &Machine) -> Firmware {
+    let vendor = machine.cpus.first().map(|cpu| cpu.part.vendor.as_str());
+    Firmware { pc: is_pc(machine), amd: matches!(vendor, Some("AuthenticAMD" | "HygonGenuine")) }
 }
 
 /// On a PC, windows that start at 0 are used from the end of low memory on.

@@ -1,4 +1,4 @@
-//! PCI: enumeration, sizing, assignment, ACS, and CPU ↔ bus addresses.
+//! PCI: enumeration, sizing, assignment, ACS, payload sizes, and CPU ↔ bus addresses.
 //!
 //! [`boot`] does what a kernel does between finding a host bridge and probing drivers. Its result, the
 //! [`Tree`], is plain data; all writes go through [`ConfigSpace`](crate::ConfigSpace).
@@ -14,6 +14,7 @@ mod capability;
 mod claim;
 mod failure;
 mod host;
+mod mps;
 mod options;
 mod place;
 mod program;
@@ -28,11 +29,17 @@ mod space;
 mod tree;
 mod unplaced;
 
-pub use acs::{AcsSetting, AcsWord, acs_capability, acs_control, apply_acs, set_acs_control};
+pub use acs::{
+    AcsEvent, AcsParameters, AcsWord, acs_capability, acs_control, acs_enabled, acs_path, set_acs_control,
+};
 pub use boot::{boot, enumerate};
 pub use capability::{find_capability, find_extended_capability};
 pub use failure::{Cause, ConsideredWindow, Rejection, WhyNot};
 pub use host::{HostBridge, Window};
+pub use mps::{
+    MpsPolicy, PayloadEvent, ReadRequestError, configure_bus, max_payload, max_payload_supported,
+    max_read_request, set_read_request,
+};
 pub use options::{BootOptions, Platform, Realloc};
 pub use rescan::rescan;
 pub use resource::{Parent, Place, Resource, ResourceFlags, ResourceKind, ResourceRef};

@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use peerbus_units::{CpuAddr, Range};
 
-use super::acs::AcsSetting;
+use super::acs::AcsParameters;
+use super::mps::MpsPolicy;
 use super::resource::ResourceFlags;
 
 /// `pci=realloc`: whether windows that failed are released and sized again.
@@ -105,8 +106,10 @@ pub struct BootOptions {
     pub hotplug_memory: u64,
     /// `pci=hpmmioprefsize=`: bytes of prefetchable memory kept for a hot-plug bridge.
     pub hotplug_prefetch: u64,
-    /// Access Control Services of all functions.
-    pub acs: AcsSetting,
+    /// What concerns Access Control Services.
+    pub acs: AcsParameters,
+    /// How payload sizes are chosen.
+    pub mps: MpsPolicy,
     /// The architecture.
     pub platform: Platform,
 }
@@ -119,7 +122,8 @@ impl Default for BootOptions {
             hotplug_io: 256,
             hotplug_memory: 2 << 20,
             hotplug_prefetch: 2 << 20,
-            acs: AcsSetting::FirmwareDefault,
+            acs: AcsParameters::default(),
+            mps: MpsPolicy::Default,
             platform: Platform::generic(),
         }
     }

@@ -11,6 +11,7 @@ pub(crate) const STATUS_CAPABILITIES: u16 = 0x10;
 pub(crate) const CLASS_REVISION: u16 = 0x08;
 pub(crate) const HEADER_TYPE: u16 = 0x0e;
 pub(crate) const BASE_ADDRESS_0: u16 = 0x10;
+pub(crate) const SUBSYSTEM_VENDOR: u16 = 0x2c;
 pub(crate) const CAPABILITY_LIST: u16 = 0x34;
 pub(crate) const ROM_ADDRESS: u16 = 0x30;
 pub(crate) const ROM_ADDRESS_BRIDGE: u16 = 0x38;
@@ -29,6 +30,7 @@ pub(crate) const IO_BASE_UPPER16: u16 = 0x30;
 pub(crate) const BRIDGE_CONTROL: u16 = 0x3e;
 pub(crate) const BRIDGE_CONTROL_MASTER_ABORT: u16 = 0x20;
 
+pub(crate) const CAP_SUBSYSTEM: u8 = 0x0d;
 pub(crate) const CAP_PCIE: u8 = 0x10;
 pub(crate) const EXTENDED_CAPABILITIES: u16 = 0x100;
 pub(crate) const EXT_CAP_ACS: u16 = 0x000d;
@@ -39,6 +41,8 @@ pub(crate) const EXT_CAP_REBAR: u16 = 0x0015;
 /// Within the PCI Express capability.
 pub(crate) const PCIE_FLAGS: u16 = 0x02;
 pub(crate) const PCIE_FLAGS_SLOT: u16 = 0x0100;
+pub(crate) const PCIE_DEVICE_CAPABILITIES: u16 = 0x04;
+pub(crate) const PCIE_DEVICE_CONTROL: u16 = 0x08;
 pub(crate) const PCIE_SLOT_CAPABILITIES: u16 = 0x14;
 pub(crate) const PCIE_SLOT_HOTPLUG_CAPABLE: u32 = 0x40;
 pub(crate) const PCIE_DEVICE_CAPABILITIES_2: u16 = 0x24;

@@ -35,5 +35,5 @@ pub fn rescan(cs: &mut impl ConfigSpace, tree: &mut Tree, rules: &Rules, options
         setup.size_bridges(bus, &mut additions);
         setup.assign_bus(bus, &mut additions, &mut Vec::new());
     }
-    finish(setup);
+    finish(setup, known);
 }

@@ -5,8 +5,10 @@ use core::ops::{Index, IndexMut};
 
 use peerbus_units::{BusAddr, CpuAddr, FunctionId, Range};
 
+use super::acs::AcsState;
 use super::failure::WhyNot;
 use super::host::HostBridge;
+use super::mps::PayloadEvent;
 use super::resource::{IO_WINDOW, Parent, RESOURCES, Resource, ResourceFlags, ResourceRef};
 use super::space::Space;
 
@@ -189,6 +191,10 @@ pub struct Tree {
     pub space: Space,
     /// Resources without an address, each with its cause, by function and number.
     pub failures: Vec<WhyNot>,
+    /// What is known about Access Control Services beside the registers.
+    pub acs: AcsState,
+    /// What was said about payload sizes.
+    pub payload_log: Vec<PayloadEvent>,
 }
 
 impl Index<FunctionIndex> for Tree {
