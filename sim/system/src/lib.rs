@@ -10,6 +10,7 @@ pub mod expand;
 pub mod kernel;
 pub mod outcome;
 pub mod p2p;
+mod page;
 pub mod plan;
 mod resource;
 pub mod run;

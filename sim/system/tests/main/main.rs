@@ -11,4 +11,5 @@ mod p2p;
 mod plan;
 mod run;
 mod shipped;
+mod why;
 mod wrx90;

@@ -4,8 +4,8 @@ use std::fmt::{self, Write};
 
 use super::super::route::bit_names;
 use super::super::{Change, ChangeKind, Goal, Minimality, Others, Why, WordChange};
-use super::wrap;
 use crate::p2p::MapType;
+use crate::page::wrap;
 
 /// Alternatives that are named; of more only the number is told.
 const ALTERNATIVES: usize = 6;
