@@ -46,7 +46,7 @@ fn booted(machine: &Machine, profile: Profile, iommu: Option<&Iommu>, command_li
 }
 
 /// One answer for one pair.
-struct Pair(PeerType);
+pub struct Pair(pub PeerType);
 
 impl PeerTypes for Pair {
     fn peer_type(&mut self, _: ProviderId, _: FunctionIndex) -> PeerType {
