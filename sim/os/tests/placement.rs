@@ -37,6 +37,7 @@ fn endpoint(fake: &mut Fake, device: u8) -> usize {
     fake.function(Above::Bridge(port), 0, 0, GPU, 0x03_0200)
 }
 
+/// Property A25.
 #[test]
 fn small_bars_are_placed_after_a_big_one_failed() {
     for profile in Profile::ALL {
@@ -63,6 +64,7 @@ fn small_bars_are_placed_after_a_big_one_failed() {
     }
 }
 
+/// Property A26.
 #[test]
 fn a_32_bit_prefetchable_bar_lies_in_the_memory_window() {
     for profile in Profile::ALL {
@@ -82,6 +84,8 @@ fn a_32_bit_prefetchable_bar_lies_in_the_memory_window() {
 }
 
 /// 256 MiB and 32 MiB behind one port: the window both rules give.
+///
+/// Property A24, booted.
 #[test]
 fn windows_have_the_size_of_the_profile() {
     for (profile, size) in [(Profile::Linux_6_1, 384), (Profile::Linux_6_12, 384), (Profile::Linux_7_3, 288)]
@@ -183,6 +187,7 @@ fn firmwares_addresses_are_kept_where_they_fit() {
     }
 }
 
+/// Property B10.
 #[test]
 fn of_two_claims_on_one_address_the_decoding_one_wins() {
     let mut fake = Fake::arm64();

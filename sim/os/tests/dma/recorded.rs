@@ -177,6 +177,7 @@ fn replay_random(recorded: &Value, cpu: &CpuIdentity, figures: &mut Figures, pro
     }
 }
 
+/// Property B4, and B5 for identity domains.
 #[test]
 fn random_machines_gave_these_addresses() {
     let path = conformance().join("random/p2p.jsonl");
