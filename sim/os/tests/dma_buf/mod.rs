@@ -45,8 +45,8 @@ fn amdgpu_never_refuses_and_takes_the_flag_back() {
         check(rules, |_| {}, near(None), false);
         check(rules, |_| {}, near(Some(Importer { allow_peer2peer: false, invalidate: true })), false);
         let old = rules == OLD;
-        check(rules, |buffer| buffer.compressed = true, near(DYNAMIC), old);
-        check(rules, |buffer| buffer.runtime_active = false, near(DYNAMIC), old);
+        check(rules, |buffer| buffer.giving.compressed = true, near(DYNAMIC), old);
+        check(rules, |buffer| buffer.giving.runtime_active = false, near(DYNAMIC), old);
     }
 }
 
