@@ -137,7 +137,10 @@ impl KernelSettings {
         Problem {
             kind: ProblemKind::List,
             span: start..(start + length.max(1)).min(self.cmdline.len()).max(start),
-            message: format!("`{}`: {error}", &list[error.at..error.at + length]),
+            message: match &list[error.at..error.at + length] {
+                "" => format!("nothing stands here: {error}"),
+                part => format!("`{part}`: {error}"),
+            },
             help: help.to_owned(),
         }
     }
