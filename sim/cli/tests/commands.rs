@@ -76,6 +76,68 @@ fn kernel_settings_can_be_asked_without_a_scenario() {
 }
 
 #[test]
+fn a_pair_is_explained() {
+    let here = Workspace::new();
+    let why = |code, more: &[&str]| {
+        let args: Vec<&str> = ["p2p", MACHINE, "--why"].into_iter().chain(more.iter().copied()).collect();
+        here.expect(code, &args)
+    };
+    let text = why(0, &["nic0", "nic1"]).text();
+    assert!(text.contains("DIRECT") && text.contains("Nothing to change"), "{text}");
+    let document = why(1, &["nic0", "nic1", "--acs", "on", "--format", "json"]).json();
+    assert_eq!(
+        (&document["schema"], &document["map_type"]),
+        (&"peerbus.why/1".into(), &"NOT_SUPPORTED".into())
+    );
+    let keys = [
+        "provider",
+        "client",
+        "distance",
+        "transfers",
+        "route",
+        "host",
+        "log",
+        "assumed",
+        "changes",
+        "hopeless",
+    ];
+    assert_keys(&document, &keys);
+    let changes = document["changes"].as_array().unwrap();
+    assert!(changes.iter().any(|change| change["goal"] == "direct"), "{document}");
+    let keys = [
+        "goal",
+        "kind",
+        "instructions",
+        "parameter",
+        "steps",
+        "minimal",
+        "map_type",
+        "distance",
+        "words",
+        "notes",
+    ];
+    changes.iter().for_each(|change| assert_keys(change, &keys));
+    // What one says of itself in JSON and text, by any name.
+    let parameter = changes[0]["parameter"].as_str().unwrap();
+    let address = document["provider"]["function"].as_str().unwrap();
+    let text = why(1, &[address, "sw0/nic1", "--acs", "on"]).text();
+    assert!(text.contains(parameter), "{parameter}\n{text}");
+}
+
+#[test]
+fn names_that_fit_nothing_are_refused_with_advice() {
+    let here = Workspace::new();
+    let done = here.expect(2, &["p2p", MACHINE, "--why", "nic0", "nci1"]);
+    assert_eq!(done.text(), "");
+    assert!(done.stderr.contains("C0003") && done.stderr.contains("did you mean `nic1`?"), "{}", done.stderr);
+    let done = here.expect(2, &["p2p", MACHINE, "--why", "x9", "y9", "-o", "answer"]);
+    assert_eq!(done.stderr.matches("C0003").count(), 2, "{}", done.stderr);
+    assert!(here.names().is_empty());
+    here.expect(2, &["p2p", MACHINE, "--why", "nic0"]);
+    here.expect(2, &["p2p", MACHINE, "--why", "nic0", "nic1", "--all"]);
+}
+
+#[test]
 fn plan_has_the_promised_shape() {
     let here = Workspace::new();
     let document = here.expect(0, &["plan", MACHINE, "--format", "json"]).json();

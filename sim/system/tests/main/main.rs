@@ -12,4 +12,5 @@ mod payload;
 mod plan;
 mod run;
 mod shipped;
+mod why;
 mod wrx90;
