@@ -6,6 +6,7 @@
 //! result is either a whole machine file or everything that is wrong with the input.
 
 pub mod codes;
+mod lspci;
 mod nccl;
 mod text;
 
