@@ -158,6 +158,7 @@ impl Builder {
             acs,
             max_payload: Bytes(256),
             firmware: None,
+            config: Config::default(),
             inserted: false,
             assumed: Facts::new(),
         })
@@ -295,6 +296,7 @@ pub fn machine(shape: &Shape) -> (Machine, Registers) {
         links: vec![],
         functions: Graph::new(),
         interconnects: vec![],
+        capture: Capture::default(),
         assumed: Facts::new(),
     };
     let mut builder = Builder { shape: shape.clone(), machine };

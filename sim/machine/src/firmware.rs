@@ -78,7 +78,7 @@ pub(crate) fn run(machine: &mut Machine) {
 
 fn has_addresses(function: &crate::model::Function) -> bool {
     let windows = function.firmware.as_ref().is_some_and(|firmware| !firmware.windows.is_empty());
-    windows || function.bars.iter().any(|bar| bar.address.is_some())
+    windows || function.config.windows_stated || function.bars.iter().any(|bar| bar.address.is_some())
 }
 
 fn is_bridge(machine: &Machine, function: FunctionIndex) -> bool {

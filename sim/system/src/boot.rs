@@ -83,6 +83,7 @@ pub struct Booted {
 
 /// Starts the operating system on a machine that comes out of its firmware.
 pub fn boot(machine: &Machine, settings: &KernelSettings, options: &BootOptions) -> Booted {
+    let settings = &settings.or_captured(&machine.capture);
     let rules = settings.profile.profile().rules(RulesOptions::default());
     let mut registers = Hardware(Registers::power_on(machine));
     let bridges: Vec<HostBridge> =

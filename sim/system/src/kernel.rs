@@ -3,6 +3,7 @@
 //! A kernel is told by its command line. The other fields are shorthands for what one would have to write there, or
 //! would have to know about the machine's firmware; where both speak of the same thing they must agree.
 
+use peerbus_machine::model::{Capture, IommuMode};
 use peerbus_os::Profile;
 use peerbus_os::pci::AcsSetting;
 use schemars::JsonSchema;
@@ -26,6 +27,22 @@ pub struct KernelSettings {
     /// kernel ignores words it does not know.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub cmdline: String,
+}
+
+impl KernelSettings {
+    /// The same, where it leaves something open as the kernel of the machine's capture was told.
+    pub fn or_captured(&self, capture: &Capture) -> KernelSettings {
+        let mut settings = self.clone();
+        if settings.cmdline.is_empty() {
+            settings.cmdline = capture.cmdline.clone().unwrap_or_default();
+        }
+        settings.iommu = settings.iommu.or(capture.iommu.map(|mode| match mode {
+            IommuMode::None => IommuPolicy::None,
+            IommuMode::Passthrough => IommuPolicy::Passthrough,
+            IommuMode::Translate => IommuPolicy::Translate,
+        }));
+        settings
+    }
 }
 
 /// Name of a kernel, as files and the command line write it; stands for [`Profile`], which knows no files.

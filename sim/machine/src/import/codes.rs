@@ -31,6 +31,8 @@ pub const BAD_RANGE: Code = Code("I0103");
 pub const NOT_A_LISTING: Code = Code("I0104");
 /// No bridge says which bus it leads to.
 pub const NO_TREE: Code = Code("I0105");
+/// What is shown cannot be one machine.
+pub const CONTRADICTION: Code = Code("I0107");
 /// Two bridges lead to the same bus, or a bridge to a bus that cannot be below it.
 pub const BUS_LED_TO_TWICE: Code = Code("I0106");
 

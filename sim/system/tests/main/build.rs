@@ -91,6 +91,7 @@ impl Build {
             links: vec![],
             functions: Graph::new(),
             interconnects: vec![],
+            capture: Capture::default(),
             assumed: Facts::new(),
         };
         Build { machine, model }
@@ -138,6 +139,7 @@ impl Build {
             acs: None,
             max_payload: Bytes(512),
             firmware: None,
+            config: Config::default(),
             inserted: false,
             assumed: Facts::new(),
         })

@@ -130,7 +130,10 @@ mod tests {
         assert_eq!(found("LnkSta:\tSpeed 2.5GT/s (downgraded), Width x16 (ok)"), Some((1, 16)));
         assert_eq!(found("LnkCap:\tPort #0, Speed 16GT/s, Width x32, ASPM L0s"), Some((4, 32)));
         assert_eq!(found("LnkCap: Port #0, Speed unknown, Width x0"), None);
-        assert_eq!(transfer_size("MaxPayload 256 bytes, MaxReadReq 512 bytes", "MaxReadReq "), Some(Bytes(512)));
+        assert_eq!(
+            transfer_size("MaxPayload 256 bytes, MaxReadReq 512 bytes", "MaxReadReq "),
+            Some(Bytes(512))
+        );
         assert_eq!(transfer_size("MaxPayload 100 bytes", "MaxPayload "), None);
         assert_eq!(resizable("BAR 1: current size: 64GB, supported: 64MB 128MB 1GB"), Some((1, 0x4c0)));
     }

@@ -13,8 +13,6 @@ use crate::registers::layout::*;
 /// Steps after which a list of capabilities counts as circular.
 const STANDARD_STEPS: usize = 48;
 const EXTENDED_STEPS: usize = 480;
-const SLOT_IMPLEMENTED: u16 = 1 << 8;
-const HOT_PLUG_CAPABLE: u32 = 1 << 6;
 
 /// Overlays `facts` with what `dump` shows. Where both speak of a register, the dump counts.
 pub fn decode(dump: &Dump, facts: &mut Facts) {
@@ -52,7 +50,8 @@ fn header(dump: &Dump, facts: &mut Facts) {
         facts.rom = Some(Rom { size: None, cpu: None, bus: Some(address) });
     }
     if facts.header == Some(1) {
-        facts.buses = Some(Buses { secondary: dump.u8(SECONDARY_BUS), subordinate: dump.u8(SUBORDINATE_BUS) });
+        facts.buses =
+            Some(Buses { secondary: dump.u8(SECONDARY_BUS), subordinate: dump.u8(SUBORDINATE_BUS) });
         facts.windows = windows(dump);
     } else {
         let subsystem = PciId { vendor: dump.u16(SUBSYSTEM), device: dump.u16(SUBSYSTEM + 2) };
@@ -72,7 +71,14 @@ fn bars(dump: &Dump, base: u16, registers: u8, bars: &mut Vec<Bar>, detailed: bo
             Some(bar) => (bar.kind, bar.bus) = (kind, Some(address)),
             None if address != 0 || kind != ResourceKind::Mem32 => {
                 let bus = Some(address).filter(|address| *address != 0);
-                bars.push(Bar { index, kind, size: None, cpu: None, bus, unplaced: detailed || bus.is_none() });
+                bars.push(Bar {
+                    index,
+                    kind,
+                    size: None,
+                    cpu: None,
+                    bus,
+                    unplaced: detailed || bus.is_none(),
+                });
             }
             None => {}
         }
@@ -168,7 +174,8 @@ fn express(dump: &Dump) -> Known<Express> {
     let width = |register: u16| (register >> 4 & 0x3f).to_le_bytes()[0];
     let link_capabilities = dump.u16(at + LINK_CAPABILITIES);
     let status = dump.u16(at + LINK_STATUS);
-    let link = |generation: u8, lanes: u8| (1..=6).contains(&generation).then_some(Link { generation, lanes });
+    let link =
+        |generation: u8, lanes: u8| (1..=6).contains(&generation).then_some(Link { generation, lanes });
     Known::Present(Express {
         port,
         version: Some((flags & 0xf).to_le_bytes()[0]),
@@ -180,7 +187,7 @@ fn express(dump: &Dump) -> Known<Express> {
         capable: link(capability & 0xf, width(link_capabilities)).filter(|_| has_link),
         status: link(status.to_le_bytes()[0] & 0xf, width(status)).filter(|_| has_link),
         ari_forwarding: is_port && second && dump.u32(at + DEVICE_CAPABILITIES2) & ARI_FORWARDING != 0,
-        ari_enabled: is_port && second && u32::from(dump.u16(at + DEVICE_CONTROL2)) & ARI_FORWARDING != 0,
+        ari_enabled: is_port && second && dump.u16(at + DEVICE_CONTROL2) & ARI_FORWARDING_CONTROL != 0,
     })
 }
 
@@ -206,7 +213,7 @@ fn extended(dump: &Dump, facts: &mut Facts) {
                 let (capability, control) = (dump.u16(at + ACS_CAPABILITY), dump.u16(at + ACS_CONTROL));
                 facts.acs = Known::Present(Acs { capability, control });
             }
-            ARI_ID => facts.ari = Some(dump.u8(at + 5)),
+            ARI_ID => facts.ari = Some(dump.u8(at + ARI_NEXT)),
             RESIZABLE_ID => resizable(dump, at, facts),
             SRIOV_ID => sriov(dump, at, facts),
             _ => {}

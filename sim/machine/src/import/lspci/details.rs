@@ -96,12 +96,14 @@ impl Details {
             facts.detailed = true;
             self.decoded = true;
             let bits = [("I/O", 0), ("Mem", 1), ("BusMaster", 2)];
-            let set = |(name, bit): (&str, u16)| capability::flag(rest, name).map(|set| u16::from(set) << bit);
+            let set =
+                |(name, bit): (&str, u16)| capability::flag(rest, name).map(|set| u16::from(set) << bit);
             facts.command = bits.into_iter().map(set).sum::<Option<u16>>().or(facts.command);
         } else if let Some(rest) = line.strip_prefix("Flags: ") {
             facts.detailed = true;
             facts.command = facts.command.or(Some(if rest.contains("bus master") { 7 } else { 3 }));
-            facts.node = between(rest, "NUMA node ", &[',', ' ']).and_then(|node| node.parse().ok()).or(facts.node);
+            facts.node =
+                between(rest, "NUMA node ", &[',', ' ']).and_then(|node| node.parse().ok()).or(facts.node);
         } else if line.starts_with("Status: ") {
             self.no_list = capability::flag(line, "Cap") == Some(false);
         } else if let Some(rest) = line.strip_prefix("Subsystem: ") {

@@ -73,7 +73,9 @@ impl Dump {
     /// True when all `length` bytes from `offset` on were dumped.
     pub fn has(&self, offset: u16, length: u16) -> bool {
         let first = usize::from(offset);
-        self.known.get(first..first + usize::from(length)).is_some_and(|known| known.iter().all(|known| *known))
+        self.known
+            .get(first..first + usize::from(length))
+            .is_some_and(|known| known.iter().all(|known| *known))
     }
 
     /// True when any byte of extended configuration space was dumped.
@@ -108,7 +110,10 @@ mod tests {
             dump.add(&row(line).unwrap().unwrap());
         }
         assert_eq!((dump.u16(0), dump.u32(0x100), dump.u32(0xffe)), (0x8086, 0x1402_0001, 0));
-        assert_eq!((dump.has(0, 4), dump.has(0, 5), dump.has(0x10c, 4), dump.has_extended()), (true, false, true, true));
+        assert_eq!(
+            (dump.has(0, 4), dump.has(0, 5), dump.has(0x10c, 4), dump.has_extended()),
+            (true, false, true, true)
+        );
     }
 
     #[test]

@@ -145,9 +145,14 @@ mod tests {
 
     #[test]
     fn other_lines_are_no_headings() {
-        for line in
-            ["", "Region 0: Memory at fe000000", "00: 86 80", "00:20.0 X: y", "lspci -s 00:00.0", "0:0.0 X: y"]
-        {
+        for line in [
+            "",
+            "Region 0: Memory at fe000000",
+            "00: 86 80",
+            "00:20.0 X: y",
+            "lspci -s 00:00.0",
+            "0:0.0 X: y",
+        ] {
             check(line, None);
         }
     }

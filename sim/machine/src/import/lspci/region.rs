@@ -55,7 +55,8 @@ fn kind(text: &str) -> Option<ResourceKind> {
     if words.starts_with("64-bit") {
         Some(if prefetch { ResourceKind::Mem64Prefetch } else { ResourceKind::Mem64 })
     } else {
-        let narrow = words.starts_with("32-bit") || words.starts_with("low-1M") || words.starts_with("type 3");
+        let narrow =
+            words.starts_with("32-bit") || words.starts_with("low-1M") || words.starts_with("type 3");
         narrow.then_some(if prefetch { ResourceKind::Mem32Prefetch } else { ResourceKind::Mem32 })
     }
 }
@@ -118,7 +119,8 @@ pub fn window(line: &str) -> Line<'_, (Which, Window)> {
         ("Memory behind bridge:", Which::Memory),
         ("Prefetchable memory behind bridge:", Which::Prefetch),
     ];
-    let (text, which) = forms.iter().find_map(|(prefix, which)| Some((line.strip_prefix(prefix)?, *which)))?;
+    let (text, which) =
+        forms.iter().find_map(|(prefix, which)| Some((line.strip_prefix(prefix)?, *which)))?;
     let text = text.trim_start();
     let word = text.split([' ', '\t']).next().unwrap_or_default();
     if word.is_empty() || word == "None" || word == "[disabled]" || text.contains("[disabled]") {
@@ -157,7 +159,10 @@ mod tests {
             Some((1, Mem64Prefetch, Some(0x130_0000_0000), Some(64 << 30))),
         );
         check("Region 5: I/O ports at 5000 [size=128]", Some((5, Io, Some(0x5000), Some(128))));
-        check("Memory at fe000000 (64-bit, non-prefetchable) [virtual]", Some((4, Mem64, Some(0xfe00_0000), None)));
+        check(
+            "Memory at fe000000 (64-bit, non-prefetchable) [virtual]",
+            Some((4, Mem64, Some(0xfe00_0000), None)),
+        );
         check(
             "Region 2: Memory at <unassigned> (64-bit, prefetchable) [disabled] [size=16G]",
             Some((2, Mem64Prefetch, None, Some(16 << 30))),

@@ -151,8 +151,7 @@ impl<'a> LineReader<'a> {
         if let Some(inside) = self.rest().strip_prefix("-[") {
             let (inside, _) = inside.split_once(']')?;
             let (secondary, subordinate) = inside.split_once('-').unwrap_or((inside, inside));
-            let buses =
-                Buses { secondary: hex_byte(secondary)?, subordinate: hex_byte(subordinate)? };
+            let buses = Buses { secondary: hex_byte(secondary)?, subordinate: hex_byte(subordinate)? };
             self.at += inside.len() + 3;
             self.dash()?;
             self.found.push(Found::Function { id, buses: Some(buses), description: None, part });
