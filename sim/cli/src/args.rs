@@ -30,6 +30,16 @@ const PLAN_HELP: &str = "\
 The exit code is 1 when a function is not reached, or a BAR or window in memory space has no address. I/O ports
 that do not fit are listed, and are no failure: drivers go on without them.";
 
+const P2P_HELP: &str = "\
+With --why, the exit code is 0 when the pair can talk, direct or through the host bridge, and 1 when the kernel refuses
+it. Without, it is 0 whatever the table says. --format json always holds every function with a type 0 header.
+
+Examples:
+  peerbus p2p machine.ron
+  peerbus p2p machine.ron --why gpu0 gpu3
+      one page: the route, what stands in the way, and the smallest changes that help
+  peerbus p2p machine.ron --why host0/rp1/sw0/gpu2 0000:81:00.0 --profile Linux_6_12";
+
 const RUN_HELP: &str = "\
 The report goes to standard output, the comparison with a baseline to standard error. With --format json several
 scenarios make a list of documents.
@@ -151,6 +161,7 @@ pub struct Plan {
 
 /// Arguments of `p2p`.
 #[derive(Args, Debug)]
+#[command(after_long_help = P2P_HELP)]
 pub struct P2p {
     #[arg(help = MACHINE_HELP)]
     pub machine: PathBuf,
@@ -160,6 +171,12 @@ pub struct P2p {
     /// What the kernel does with ACS control words
     #[arg(long, value_enum, default_value_t = Acs::Firmware)]
     pub acs: Acs,
+    /// Explain one pair: memory of A, requests by B. A and B are devices, paths or addresses
+    #[arg(long, num_args = 2, value_names = ["A", "B"])]
+    pub why: Option<Vec<String>>,
+    /// Show all functions with a type 0 header, also those nobody would send anything
+    #[arg(long, conflicts_with = "why")]
+    pub all: bool,
     #[command(flatten)]
     pub output: Output,
 }

@@ -1,4 +1,5 @@
-//! Codes of what can be wrong with a file before anything is read in it (C0001, C0002), and the way to the
+//! Codes of what can be wrong with a file before anything is read in it (C0001, C0002), what can be wrong with a name on the
+//! command line (C0003), and the way to the
 //! entries of all codes.
 
 use peerbus_machine::codes::Entry;
@@ -8,6 +9,9 @@ use peerbus_machine::{Code, import};
 pub const UNREADABLE: Code = Code("C0001");
 /// The file is not text.
 pub const NOT_TEXT: Code = Code("C0002");
+
+/// A name on the command line that stands for no function of the machine, or for several.
+pub const NO_SUCH_FUNCTION: Code = Code("C0003");
 
 /// The entries of this crate, in order of their codes.
 pub const ENTRIES: &[Entry] = &[
@@ -26,6 +30,15 @@ pub const ENTRIES: &[Entry] = &[
                       first byte that is not; often the whole file is of another kind, such as an archive.",
         wrong: "peerbus check machine.ron.gz",
         right: "peerbus check machine.ron",
+    },
+    Entry {
+        code: NO_SUCH_FUNCTION,
+        title: "No function, or more than one, has this name",
+        explanation: "A function is named by its address (`0000:01:00.0`, or `01:00.0` in domain 0), by the short name of \
+                      its device, or by its path as `peerbus plan` shows it. Of a path, elements may be left out as long \
+                      as the last one is there and only one function fits.",
+        wrong: "peerbus p2p 1rc:1sw:2gpu --why gpu0 gpu7",
+        right: "peerbus p2p 1rc:1sw:2gpu --why gpu0 gpu1",
     },
 ];
 

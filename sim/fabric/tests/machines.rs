@@ -278,6 +278,7 @@ impl Builder {
             bus_last: first_bus + 63,
             windows: vec![Window { cpu: range, bus: bus_addr, kind: ResourceKind::Mem64Prefetch }],
             functions,
+            placed: false,
             assumed: Facts::new(),
         });
     }

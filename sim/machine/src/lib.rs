@@ -17,6 +17,7 @@ mod memory_map;
 pub mod model;
 pub mod part;
 pub mod registers;
+mod rewire;
 pub mod schema;
 pub mod synthetic;
 

@@ -104,6 +104,8 @@ pub struct Capture {
     pub cmdline: Option<String>,
     /// How it used an IOMMU.
     pub iommu: Option<IommuMode>,
+    /// A kernel was running: ACS words and payload sizes are those it had set.
+    pub running: bool,
     /// Where memory lies: index of the CPU, and the range. Empty where only sizes are known.
     pub memory: Vec<(usize, Range<CpuAddr>)>,
 }
@@ -160,6 +162,8 @@ pub struct HostBridge {
     pub windows: Vec<Window>,
     /// Functions on the root bus, in device order.
     pub functions: Vec<FunctionIndex>,
+    /// A running kernel had placed everything below that it could: what has no address has none.
+    pub placed: bool,
     /// What its source did not say.
     pub assumed: Facts,
 }

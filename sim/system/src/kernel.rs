@@ -4,8 +4,9 @@
 //! would have to know about the machine's firmware; where both speak of the same thing they must agree.
 
 use peerbus_machine::model::{Capture, IommuMode};
-use peerbus_os::Profile;
-use peerbus_os::pci::AcsSetting;
+use peerbus_os::parameters::{FirmwareTables, IommuSwitch};
+use peerbus_os::pci::{self, AcsParameters};
+use peerbus_os::{Parameters, Profile};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +30,21 @@ pub struct KernelSettings {
     pub cmdline: String,
 }
 
+/// What the kernel knows of its machine before it looks at a PCI function.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Firmware {
+    /// An x86 machine.
+    pub pc: bool,
+    /// With AMD's IOMMU, if with any: an AMD or Hygon CPU.
+    pub amd: bool,
+}
+
 impl KernelSettings {
+    /// True when nothing but the kernel is chosen.
+    pub fn says_nothing(&self) -> bool {
+        *self == KernelSettings { profile: self.profile, ..KernelSettings::default() }
+    }
+
     /// The same, where it leaves something open as the kernel of the machine's capture was told.
     pub fn or_captured(&self, capture: &Capture) -> KernelSettings {
         let mut settings = self.clone();
@@ -43,7 +58,70 @@ impl KernelSettings {
         }));
         settings
     }
+
+    /// What the command line says.
+    pub fn parameters(&self) -> Parameters {
+        Parameters::parse(&self.cmdline)
+    }
+
+    /// Whether an IOMMU is in use. Without the field, Intel's driver runs where the command line switches it on;
+    /// that other drivers would find their hardware is not known from a command line.
+    pub fn iommu_in_use(&self, firmware: Firmware) -> IommuPolicy {
+        let said = self.parameters().iommu;
+        let on = firmware.pc && said.intel == Some(IommuSwitch::On) && !said.all_off;
+        let by_line = match (on, said.passthrough) {
+            (false, _) => IommuPolicy::None,
+            (true, Some(true)) => IommuPolicy::Passthrough,
+            (true, _) => IommuPolicy::Translate,
+        };
+        self.iommu.unwrap_or(by_line)
+    }
+
+    /// How payload sizes are chosen.
+    pub fn payload_policy(&self) -> pci::MpsPolicy {
+        self.mps.map(MpsPolicy::policy).or(self.parameters().pci.mps).unwrap_or_default()
+    }
+
+    /// True when redirection is off everywhere, whatever firmware left in the control words.
+    pub fn clears_redirection(&self) -> bool {
+        let parameters = self.parameters().pci;
+        let everywhere = |list: &String| list.split(';').next() == Some(EVERY_FUNCTION);
+        let configured = parameters.config_acs.is_some() && self.profile != ProfileName::Linux_6_1;
+        let off = self.acs == AcsPolicy::Off || parameters.disable_acs_redir.as_ref().is_some_and(everywhere);
+        off && !configured
+    }
+
+    /// What the kernel's PCI code is told; addresses of `platform`, and whether all are placed anew, come from
+    /// elsewhere.
+    pub(crate) fn boot_options(&self, firmware: Firmware) -> pci::BootOptions {
+        let parameters = self.parameters();
+        let iommu = self.iommu_in_use(firmware).is_on();
+        let off = (self.acs == AcsPolicy::Off).then(|| EVERY_FUNCTION.to_owned());
+        let said = parameters.pci;
+        let acs = AcsParameters {
+            requested: iommu || self.acs == AcsPolicy::On,
+            device_tree: !firmware.pc && parameters.tables == Some(FirmwareTables::DeviceTree),
+            disable_redirect: off.or(said.disable_acs_redir).unwrap_or_default(),
+            config: said.config_acs.unwrap_or_default(),
+            ats_disabled: said.no_ats,
+            amd_iommu_described: iommu && firmware.amd && parameters.iommu.intel != Some(IommuSwitch::On),
+            ..AcsParameters::default()
+        };
+        let usual = pci::BootOptions::default();
+        pci::BootOptions {
+            realloc: said.realloc.unwrap_or(usual.realloc),
+            hotplug_io: said.hotplug_io.unwrap_or(usual.hotplug_io),
+            hotplug_memory: said.hotplug_memory.unwrap_or(usual.hotplug_memory),
+            hotplug_prefetch: said.hotplug_prefetch.unwrap_or(usual.hotplug_prefetch),
+            acs,
+            mps: self.payload_policy(),
+            ..usual
+        }
+    }
 }
+
+/// In lists of the command line: any vendor, any device.
+const EVERY_FUNCTION: &str = "pci:0:0";
 
 /// Name of a kernel, as files and the command line write it; stands for [`Profile`], which knows no files.
 #[expect(non_camel_case_types, reason = "the names are those of files and of the command line")]
@@ -115,6 +193,19 @@ pub enum MpsPolicy {
     PeerToPeer,
 }
 
+impl MpsPolicy {
+    /// As the operating system calls it.
+    pub fn policy(self) -> pci::MpsPolicy {
+        match self {
+            MpsPolicy::Off => pci::MpsPolicy::Off,
+            MpsPolicy::Default => pci::MpsPolicy::Default,
+            MpsPolicy::Safe => pci::MpsPolicy::Safe,
+            MpsPolicy::Performance => pci::MpsPolicy::Performance,
+            MpsPolicy::PeerToPeer => pci::MpsPolicy::PeerToPeer,
+        }
+    }
+}
+
 /// What the kernel does with ACS control words at boot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub enum AcsPolicy {
@@ -125,17 +216,6 @@ pub enum AcsPolicy {
     Off,
     /// Set as a kernel does whose IOMMU driver asks for isolation.
     On,
-}
-
-impl AcsPolicy {
-    /// As the operating system calls it.
-    pub fn setting(self) -> AcsSetting {
-        match self {
-            AcsPolicy::FirmwareDefault => AcsSetting::FirmwareDefault,
-            AcsPolicy::Off => AcsSetting::Off,
-            AcsPolicy::On => AcsSetting::On,
-        }
-    }
 }
 
 #[cfg(test)]

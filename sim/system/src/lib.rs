@@ -2,8 +2,8 @@
 //! fabric.
 //!
 //! Modules in reading order: [`kernel`] (how the operating system is configured), [`boot`] (it comes up), [`plan`]
-//! (who got which addresses), [`p2p`] (who may send to whom), [`workload`] (what a run does), `expand` (the flows
-//! it makes), [`run`] (it runs), [`outcome`] (what it found out).
+//! (who got which addresses), [`p2p`] (who may send to whom), [`mod@why`] (why, and what would change it), [`workload`]
+//! (what a run does), `expand` (the flows it makes), [`run`] (it runs), [`outcome`] (what it found out).
 
 pub mod boot;
 pub mod expand;
@@ -13,4 +13,5 @@ pub mod p2p;
 pub mod plan;
 mod resource;
 pub mod run;
+pub mod why;
 pub mod workload;

@@ -55,6 +55,9 @@ pub struct Machine {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Kernel {
+    /// True when ACS words and payload sizes are those that the kernel had set, so that nothing is to be set again.
+    #[serde(skip_serializing_if = "is_false")]
+    pub running: bool,
     /// Its command line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cmdline: Option<Leaf<String>>,
@@ -136,6 +139,9 @@ pub struct HostBridge {
     /// True when every function of the root bus is described, so that the CPU part adds no head.
     #[serde(skip_serializing_if = "is_false")]
     pub complete: bool,
+    /// True when a running kernel had placed everything below that it could: what has no address is left without.
+    #[serde(skip_serializing_if = "is_false")]
+    pub placed: bool,
     /// Root ports.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,

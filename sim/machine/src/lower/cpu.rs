@@ -48,6 +48,7 @@ pub(super) fn capture(ctx: &mut Context, file: &file::Machine) -> Capture {
     let mut capture = Capture::default();
     let place = Place::default().field("kernel");
     if let Some(kernel) = &file.kernel {
+        capture.running = kernel.running;
         capture.cmdline = ctx.take(&kernel.cmdline, &place, "cmdline", "a kernel command line in quotes");
         capture.iommu = ctx.take(&kernel.iommu, &place, "iommu", "None, Passthrough or Translate");
     }

@@ -31,6 +31,7 @@ pub(super) fn finish(mut draft: Draft, rest: Rest) -> Option<Machine> {
             bus_last: bridge.bus_last?,
             windows: bridge.windows,
             functions: bridge.functions,
+            placed: bridge.placed,
             assumed: bridge.assumed,
         })
     });

@@ -136,6 +136,7 @@ impl Builder<'_, '_> {
             windows: super::windows::given(ctx, &given.windows, place),
             windows_given: !given.windows.is_empty() || ctx.left_out(place, "windows"),
             functions: Vec::new(),
+            placed: given.placed,
             assumed: ctx.facts(&given.assumed, place),
         };
         let part = bridge.cpu.and_then(|cpu| self.draft.cpus[cpu].part.clone());

@@ -177,6 +177,7 @@ pub(super) fn machine() -> (Machine, Indices) {
         bus_last,
         windows: vec![],
         functions,
+        placed: false,
         assumed: Facts::new(),
     };
     let machine = Machine {

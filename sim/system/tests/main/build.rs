@@ -115,6 +115,7 @@ impl Build {
             bus_last: u8::try_from(0x40 * number + 0x3f).unwrap(),
             windows: vec![window(low, Bytes::mib(512), ResourceKind::Mem32), window(high, spec.upper, MEM64)],
             functions: vec![],
+            placed: false,
             assumed: Facts::new(),
         });
         if let Some((vendor, device)) = self.model.head {

@@ -47,7 +47,7 @@ fn all_boot_plan_and_resolve() {
                     assert!(lost.is_empty(), "{name}: not found: {lost:?}");
                     let json =
                         (serde_json::to_string(&plan).unwrap(), serde_json::to_string(&matrix).unwrap());
-                    (render_plan(&plan), render_matrix(&matrix), json)
+                    (render_plan(&plan), render_matrix(&matrix, false), json)
                 };
                 assert_eq!(documents(), documents(), "{name}");
             }

@@ -11,7 +11,7 @@ use peerbus_units::{BusAddr, Bytes, CpuAddr, FunctionId};
 use super::apertures::{Aperture, Apertures};
 use super::bars::{self, Guesses};
 use super::choose::{Choice, Parts};
-use super::facts::{Facts, Known, port_type};
+use super::facts::{Facts, Known, Windows, port_type};
 use super::stated::{LANES, acs, config, leaf, link};
 use super::topology::{Bus, Functions, Topology};
 use crate::file::{self, Below, Leaf};
@@ -70,6 +70,7 @@ impl<'a> Builder<'a> {
             bus: leaf(bus.1),
             windows: windows.filter_map(window).collect(),
             complete: true,
+            placed: self.is_placed(bus),
             assumed: facts(&assumed),
             ..file::HostBridge::default()
         };
@@ -92,6 +93,12 @@ impl<'a> Builder<'a> {
             }
         }
         built
+    }
+
+    /// True when the addresses below a root bus are shown, so that what has none has none.
+    fn is_placed(&self, root: Bus) -> bool {
+        let mut below = self.functions.values().filter(|facts| self.root(facts.id) == root);
+        below.any(|facts| facts.detailed && facts.windows != Windows::default() || has_address(facts))
     }
 
     fn head(&mut self, function: &Facts) -> file::Head {
@@ -363,6 +370,10 @@ fn limit(function: &Facts, part: Limit) -> Limit {
 
 fn least(a: Limit, b: Limit) -> Limit {
     (a.0.min(b.0), a.1.min(b.1))
+}
+
+fn has_address(function: &Facts) -> bool {
+    function.bars.iter().any(|bar| bar.cpu.or(bar.bus).is_some_and(|address| address != 0))
 }
 
 /// A host bridge as a function: it stands for its root bus and nothing more.

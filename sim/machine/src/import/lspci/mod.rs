@@ -155,7 +155,7 @@ fn machine(capture: &Capture, shown: Shown, catalogue: &Catalogue) -> Result<Imp
         cpu_links: cpu_links(cpus.len(), capture),
         cpus,
         host_bridges,
-        kernel: kernel(capture),
+        kernel: Some(kernel(capture)),
         ..file::Machine::default()
     };
     checked(machine, notes, capture, catalogue)
@@ -270,8 +270,7 @@ fn cpu_links(cpus: usize, capture: &Capture) -> Vec<file::CpuLink> {
     links
 }
 
-fn kernel(capture: &Capture) -> Option<file::Kernel> {
-    let kernel =
-        file::Kernel { cmdline: capture.cmdline.clone().map(Leaf::new), iommu: capture.iommu.map(Leaf::new) };
-    (kernel.cmdline.is_some() || kernel.iommu.is_some()).then_some(kernel)
+fn kernel(capture: &Capture) -> file::Kernel {
+    let (cmdline, iommu) = (capture.cmdline.clone(), capture.iommu);
+    file::Kernel { running: true, cmdline: cmdline.map(Leaf::new), iommu: iommu.map(Leaf::new) }
 }
