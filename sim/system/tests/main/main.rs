@@ -9,6 +9,7 @@ mod captured;
 mod captures;
 mod closed_form;
 mod p2p;
+mod payload;
 mod plan;
 mod run;
 mod shipped;
