@@ -54,12 +54,37 @@ fn a_pair_is_explained() {
     let text = why(0, &["nic0", "nic1"]).text();
     assert!(text.contains("DIRECT") && text.contains("Nothing to change"), "{text}");
     let document = why(1, &["nic0", "nic1", "--acs", "on", "--format", "json"]).json();
-    assert_eq!((&document["schema"], &document["map_type"]), (&"peerbus.why/1".into(), &"NOT_SUPPORTED".into()));
-    let keys = ["provider", "client", "distance", "transfers", "route", "host", "log", "assumed", "changes", "hopeless"];
+    assert_eq!(
+        (&document["schema"], &document["map_type"]),
+        (&"peerbus.why/1".into(), &"NOT_SUPPORTED".into())
+    );
+    let keys = [
+        "provider",
+        "client",
+        "distance",
+        "transfers",
+        "route",
+        "host",
+        "log",
+        "assumed",
+        "changes",
+        "hopeless",
+    ];
     assert_keys(&document, &keys);
     let changes = document["changes"].as_array().unwrap();
     assert!(changes.iter().any(|change| change["goal"] == "direct"), "{document}");
-    let keys = ["goal", "kind", "instructions", "parameter", "steps", "minimal", "map_type", "distance", "words", "notes"];
+    let keys = [
+        "goal",
+        "kind",
+        "instructions",
+        "parameter",
+        "steps",
+        "minimal",
+        "map_type",
+        "distance",
+        "words",
+        "notes",
+    ];
     changes.iter().for_each(|change| assert_keys(change, &keys));
     // What one says of itself in JSON and text, by any name.
     let parameter = changes[0]["parameter"].as_str().unwrap();

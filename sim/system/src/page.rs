@@ -43,7 +43,10 @@ mod tests {
         let mut out = String::new();
         wrap(&mut out, "  - ", &format!("add the parameter pci=disable_acs_redir={list} and boot")).unwrap();
         assert!(out.lines().count() >= 3 && out.lines().all(|line| line.len() <= WIDTH), "{out}");
-        assert!(out.starts_with("  - add") && out.lines().skip(1).all(|line| line.starts_with("      ")), "{out}");
+        assert!(
+            out.starts_with("  - add") && out.lines().skip(1).all(|line| line.starts_with("      ")),
+            "{out}"
+        );
         assert_eq!(out.matches("0000:01:00.0").count(), 20, "{out}");
         let mut short = String::new();
         wrap(&mut short, "", "one line").unwrap();

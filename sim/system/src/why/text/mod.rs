@@ -76,7 +76,10 @@ fn write_transfer(out: &mut String, why: &Why, one: &Transfer) -> fmt::Result {
 fn write_route(out: &mut String, why: &Why) -> fmt::Result {
     let names: Vec<String> = why.route.iter().map(|hop| clipped(last(&hop.name))).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    writeln!(out, "\nRoute, as the kernel walks it (ACS: control/capability word, bits set, ? where assumed)")?;
+    writeln!(
+        out,
+        "\nRoute, as the kernel walks it (ACS: control/capability word, bits set, ? where assumed)"
+    )?;
     let mut previous = None;
     for (hop, name) in why.route.iter().zip(names) {
         if why.common.is_none() && previous == Some(Side::Provider) && hop.side == Side::Client {
@@ -97,12 +100,15 @@ fn write_route(out: &mut String, why: &Why) -> fmt::Result {
         );
         writeln!(out, "{}", line.trim_end())?;
     }
+    let unless = if why.map_type == MapType::BusAddr { "" } else { " unless the root complex splits them" };
     for conflict in &why.payload_conflicts {
-        writeln!(
-            out,
-            "  payload: {} sends up to {} bytes, {} takes {}: malformed there, which the kernel does not check",
-            conflict.sender, conflict.sends, conflict.receiver, conflict.takes
-        )?;
+        let (sender, receiver) = (conflict.sender, conflict.receiver);
+        let line = format!(
+            "payload: {sender} sends up to {} bytes, {receiver} takes {}: larger writes are malformed there{unless}; the \
+             kernel's decision does not look at this",
+            conflict.sends, conflict.takes
+        );
+        wrap(out, "  ", &line)?;
     }
     Ok(())
 }
