@@ -3,6 +3,7 @@
 //! A kernel is told by its command line. The other fields are shorthands for what one would have to write there, or
 //! would have to know about the machine's firmware; where both speak of the same thing they must agree.
 
+use peerbus_machine::model::{Capture, IommuMode};
 use peerbus_os::parameters::{FirmwareTables, IommuSwitch};
 use peerbus_os::pci::{self, AcsParameters};
 use peerbus_os::{Parameters, Profile};
@@ -39,6 +40,25 @@ pub struct Firmware {
 }
 
 impl KernelSettings {
+    /// True when nothing but the kernel is chosen.
+    pub fn says_nothing(&self) -> bool {
+        *self == KernelSettings { profile: self.profile, ..KernelSettings::default() }
+    }
+
+    /// The same, where it leaves something open as the kernel of the machine's capture was told.
+    pub fn or_captured(&self, capture: &Capture) -> KernelSettings {
+        let mut settings = self.clone();
+        if settings.cmdline.is_empty() {
+            settings.cmdline = capture.cmdline.clone().unwrap_or_default();
+        }
+        settings.iommu = settings.iommu.or(capture.iommu.map(|mode| match mode {
+            IommuMode::None => IommuPolicy::None,
+            IommuMode::Passthrough => IommuPolicy::Passthrough,
+            IommuMode::Translate => IommuPolicy::Translate,
+        }));
+        settings
+    }
+
     /// What the command line says.
     pub fn parameters(&self) -> Parameters {
         Parameters::parse(&self.cmdline)

@@ -4,7 +4,6 @@
 //! [`Tree`], is plain data; all writes go through [`ConfigSpace`](crate::ConfigSpace).
 
 pub mod acs;
-mod additions;
 mod align;
 mod assign;
 mod bars;
@@ -12,12 +11,15 @@ mod boot;
 mod bridge;
 mod capability;
 mod claim;
+mod distribute;
+mod extent;
 mod failure;
 mod host;
 mod mps;
 mod options;
 mod place;
 mod program;
+mod rebar;
 mod regs;
 mod rescan;
 pub mod resource;
@@ -26,8 +28,11 @@ mod scan;
 mod setup;
 mod size;
 mod space;
+mod sriov;
+mod transaction;
 mod tree;
 mod unplaced;
+mod wishes;
 
 pub use acs::{
     AcsEvent, AcsParameters, AcsWord, acs_capability, acs_control, acs_enabled, acs_path, set_acs_control,
@@ -41,9 +46,11 @@ pub use mps::{
     max_read_request, set_read_request,
 };
 pub use options::{BootOptions, Platform, Realloc};
+pub use rebar::{ResizableSize, ResizableSizes, Resize, ResizeError, resizable_sizes, resize};
 pub use rescan::rescan;
 pub use resource::{Parent, Place, Resource, ResourceFlags, ResourceKind, ResourceRef};
 pub use space::{Claim, Space};
+pub use sriov::{VirtualFunctionError, enable_virtual_functions};
 pub use tree::{
     BridgeWindows, Bus, BusIndex, Capabilities, Function, FunctionIndex, HeaderType, PcieType, Tree,
 };

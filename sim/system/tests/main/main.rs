@@ -5,6 +5,7 @@
 
 mod boot;
 mod build;
+mod captured;
 mod captures;
 mod closed_form;
 mod p2p;
