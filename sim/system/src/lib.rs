@@ -2,7 +2,7 @@
 //! fabric.
 //!
 //! Modules in reading order: [`kernel`] (how the operating system is configured), [`boot`] (it comes up), [`plan`]
-//! (who got which addresses), [`p2p`] (who may send to whom), [`workload`] (what a run does), `expand` (the flows
+//! (who got which addresses), [`p2p`] (who may send to whom), [`replay`] (calls into its allocators), [`workload`] (what a run does), `expand` (the flows
 //! it makes), [`run`] (it runs), [`outcome`] (what it found out).
 
 pub mod boot;
@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod outcome;
 pub mod p2p;
 pub mod plan;
+pub mod replay;
 mod resource;
 pub mod run;
 pub mod workload;

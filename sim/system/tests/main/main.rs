@@ -9,6 +9,7 @@ mod captures;
 mod closed_form;
 mod p2p;
 mod plan;
+mod replay;
 mod run;
 mod shipped;
 mod wrx90;
