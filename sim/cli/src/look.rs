@@ -1,7 +1,7 @@
 //! `plan` and `p2p`: what the operating system makes of a machine, before anything moves.
 
 use peerbus_system::boot::{BootOptions, boot};
-use peerbus_system::kernel::{AcsPolicy, KernelSettings};
+use peerbus_system::kernel::KernelSettings;
 use peerbus_system::p2p::{matrix, render_matrix};
 use peerbus_system::plan::{self, Plan, render_plan};
 use serde::Serialize;
@@ -16,7 +16,7 @@ use crate::terminal::Terminal;
 pub fn plan(args: &args::Plan, terminal: &Terminal) -> anyhow::Result<Answer> {
     let destination = Destination::open(args.output.output.as_deref())?;
     let machine = machine(&args.machine, terminal)?;
-    let settings = KernelSettings { profile: args.profile, acs: AcsPolicy::default() };
+    let settings = KernelSettings { profile: args.profile, ..KernelSettings::default() };
     let booted = boot(&machine, &settings, &BootOptions { reassign: args.reassign });
     let plan = plan::plan(&machine, &booted);
     let text = match args.output.format() {
@@ -38,7 +38,8 @@ fn fits(plan: &Plan) -> bool {
 pub fn p2p(args: &args::P2p, terminal: &Terminal) -> anyhow::Result<Answer> {
     let destination = Destination::open(args.output.output.as_deref())?;
     let machine = machine(&args.machine, terminal)?;
-    let settings = KernelSettings { profile: args.profile, acs: args.acs.policy() };
+    let settings =
+        KernelSettings { profile: args.profile, acs: args.acs.policy(), ..KernelSettings::default() };
     let booted = boot(&machine, &settings, &BootOptions::default());
     let matrix = matrix(&machine, &booted);
     let text = match args.output.format() {

@@ -8,13 +8,15 @@
 //! * [`pci`]: enumeration, BAR and bridge-window sizing, assignment, ACS, CPU ↔ bus addresses;
 //! * [`dma`]: IOMMU groups and domains, IOVA allocation, direct and translated mapping;
 //! * [`iomem`]: the tree of physical addresses, and the search for unused ones;
-//! * [`p2pdma`]: map type, distance and DMA address of peer-to-peer transfers.
+//! * [`p2pdma`]: map type, distance and DMA address of peer-to-peer transfers; providers of peer memory;
+//! * [`dma_buf`]: buffers shared between drivers, without page structs;
 //! * [`pool`]: the general-purpose pool allocator.
 #![no_std]
 extern crate alloc;
 
 mod config;
 pub mod dma;
+pub mod dma_buf;
 pub mod iomem;
 pub mod p2pdma;
 pub mod pci;
@@ -24,4 +26,6 @@ mod profile;
 pub use config::{ConfigAccess, ConfigSpace, Width};
 pub use p2pdma::{CpuIdentity, CpuVendor, MapType, Reason, Resolution};
 pub use pci::{BootOptions, HostBridge, ResourceKind, Tree, WhyNot, Window, boot};
-pub use profile::{AllowedHostBridge, ParseProfileError, Profile, Rules, RulesOptions, WindowSizing};
+pub use profile::{
+    AllowedHostBridge, BarResizing, ParseProfileError, Profile, Rules, RulesOptions, WindowSizing,
+};

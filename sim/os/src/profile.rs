@@ -8,6 +8,7 @@ use core::str::FromStr;
 
 use crate::dma::DmaRules;
 use crate::iomem::{DirectMapTrim, IoMemRules};
+use crate::p2pdma::P2pdmaRules;
 
 /// A kernel generation whose decisions are reproduced.
 #[allow(non_camel_case_types, reason = "the names are those of the files and the command line: Linux_6_12")]
@@ -46,8 +47,11 @@ impl Profile {
             io_windows_count_required_twice: false,
             tail_below_alignment: false,
             unplaced_windows_stay: false,
-            try_everything_first: false,
+            optional_may_fail: false,
+            prefetch_spare_moves: true,
+            bar_resizing: BarResizing::ExactKind,
             redirect_disable_keeps_firmware_word: false,
+            p2pdma: P2pdmaRules::LINUX_6_1,
             dma: DmaRules::LINUX_6_1,
             iomem: IoMemRules::LINUX_6_1,
         };
@@ -56,6 +60,7 @@ impl Profile {
             Profile::Linux_6_12 => Rules {
                 relaxed_window_tail: true,
                 redirect_disable_keeps_firmware_word: true,
+                p2pdma: P2pdmaRules::LINUX_6_12,
                 dma: DmaRules::LINUX_6_12,
                 iomem: IoMemRules::LINUX_6_12,
                 ..base
@@ -68,8 +73,11 @@ impl Profile {
                 io_windows_count_required_twice: true,
                 tail_below_alignment: true,
                 unplaced_windows_stay: true,
-                try_everything_first: true,
+                optional_may_fail: true,
+                prefetch_spare_moves: false,
+                bar_resizing: BarResizing::WindowInUse,
                 redirect_disable_keeps_firmware_word: true,
+                p2pdma: P2pdmaRules::LINUX_7_3,
                 dma: DmaRules::LINUX_7_3,
                 iomem: IoMemRules::LINUX_7_3,
                 ..base
@@ -129,6 +137,17 @@ pub enum WindowSizing {
     Head,
 }
 
+/// How a kernel makes room for a BAR that gets another size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BarResizing {
+    /// 6.x: windows of exactly the BAR's kind are released; a function on a root bus cannot be resized; any
+    /// failure undoes it; a BAR that is not listed counts as not resizable.
+    ExactKind,
+    /// 7.x: the windows in use above the BAR are released; on a root bus everything is assigned in place; only
+    /// failures of required resources of the BAR's type undo it.
+    WindowInUse,
+}
+
 /// Everything in which the reproduced kernels differ, as facts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rules {
@@ -152,11 +171,17 @@ pub struct Rules {
     pub tail_below_alignment: bool,
     /// An unplaced bridge window keeps its size and type, marked unset; otherwise it is cleared.
     pub unplaced_windows_stay: bool,
-    /// Required and optional resources of a bus are tried together first even when nothing asks for more
-    /// than its required size, and a failure leaves the optional ones out of the second attempt.
-    pub try_everything_first: bool,
+    /// An optional resource that fails is no reason to try its bus again as long as nothing is wished for, and
+    /// it stays out when its bus is tried again for another reason.
+    pub optional_may_fail: bool,
+    /// A bridge without a prefetchable window keeps the hot-plug space of that window in the other one.
+    pub prefetch_spare_moves: bool,
+    /// Resizable BARs.
+    pub bar_resizing: BarResizing,
     /// `pci=disable_acs_redir` starts from the word firmware left, dropping what an IOMMU request added.
     pub redirect_disable_keeps_firmware_word: bool,
+    /// Providers of peer-to-peer memory and their users.
+    pub p2pdma: P2pdmaRules,
     /// IOMMU groups, IOVA allocation and DMA mapping.
     pub dma: DmaRules,
     /// The tree of physical addresses, and the search for unused ones.

@@ -7,16 +7,24 @@
 
 mod bars;
 mod boots;
+mod dma;
+mod dma_buf;
 mod enabling;
 mod enumeration;
 mod fake;
 mod firmware;
+mod freestanding;
 mod iomem;
+mod listing;
 mod p2p_recorded;
 mod p2pdma;
 mod physical_width;
 mod placement;
 mod pool;
 mod properties;
+mod realloc;
+mod rebar;
 mod recordings;
 mod rescan;
+mod sriov;
+mod windows;

@@ -103,7 +103,15 @@ pub fn boot(machine: &Machine, settings: &KernelSettings, options: &BootOptions)
         to_os[found.index()] = Some(index);
         to_machine.push(found);
     }
-    Booted { registers, tree, rules, settings: *settings, cpu: cpu_identity(machine), to_os, to_machine }
+    Booted {
+        registers,
+        tree,
+        rules,
+        settings: settings.clone(),
+        cpu: cpu_identity(machine),
+        to_os,
+        to_machine,
+    }
 }
 
 impl Booted {

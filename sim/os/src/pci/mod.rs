@@ -4,7 +4,6 @@
 //! [`Tree`], is plain data; all writes go through [`ConfigSpace`](crate::ConfigSpace).
 
 pub mod acs;
-mod additions;
 mod align;
 mod assign;
 mod bars;
@@ -12,11 +11,13 @@ mod boot;
 mod bridge;
 mod capability;
 mod claim;
+mod extent;
 mod failure;
 mod host;
 mod options;
 mod place;
 mod program;
+mod rebar;
 mod regs;
 mod rescan;
 pub mod resource;
@@ -25,8 +26,11 @@ mod scan;
 mod setup;
 mod size;
 mod space;
+mod sriov;
+mod transaction;
 mod tree;
 mod unplaced;
+mod wishes;
 
 pub use acs::{AcsSetting, AcsWord, acs_capability, acs_control, apply_acs, set_acs_control};
 pub use boot::{boot, enumerate};
@@ -34,9 +38,11 @@ pub use capability::{find_capability, find_extended_capability};
 pub use failure::{Cause, ConsideredWindow, Rejection, WhyNot};
 pub use host::{HostBridge, Window};
 pub use options::{BootOptions, Platform, Realloc};
+pub use rebar::{ResizableSize, ResizableSizes, Resize, ResizeError, resizable_sizes, resize};
 pub use rescan::rescan;
 pub use resource::{Parent, Place, Resource, ResourceFlags, ResourceKind, ResourceRef};
 pub use space::{Claim, Space};
+pub use sriov::{VirtualFunctionError, enable_virtual_functions};
 pub use tree::{
     BridgeWindows, Bus, BusIndex, Capabilities, Function, FunctionIndex, HeaderType, PcieType, Tree,
 };

@@ -10,7 +10,8 @@ use super::resource::ResourceFlags;
 /// `pci=realloc`: whether windows that failed are released and sized again.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Realloc {
-    /// Only when an SR-IOV BAR has no address (what distributions build in).
+    /// Only when an SR-IOV BAR has no address, and firmware's configuration need not be preserved: the default of
+    /// kernels built with that option, as distributions do. The default of other kernels is `Off`.
     #[default]
     Auto,
     /// `pci=realloc=off`.
@@ -28,7 +29,8 @@ pub struct Platform {
     pub minimum_memory: u64,
     /// No memory is given out below this address.
     pub memory_floor: u64,
-    /// I/O ports with bits 9–8 set alias legacy ISA cards and are skipped.
+    /// I/O ports with bits 9–8 set alias legacy ISA cards and are skipped (shown by I/O BARs behind ports that
+    /// were found again on a PC).
     pub skip_isa_aliases: bool,
     /// Windows of bridges are read while scanning, even where they are not claimed.
     pub reads_bridge_windows: bool,
@@ -97,6 +99,9 @@ impl Platform {
 pub struct BootOptions {
     /// Ignore the addresses firmware assigned and place everything anew.
     pub reassign: bool,
+    /// Host bridges ask that firmware's configuration stay as it is: no windows are released unless
+    /// [`Realloc::On`] says so, and no BAR is resized.
+    pub preserve_firmware: bool,
     /// `pci=realloc`.
     pub realloc: Realloc,
     /// `pci=hpiosize=`: I/O ports kept for a hot-plug bridge.
@@ -115,6 +120,7 @@ impl Default for BootOptions {
     fn default() -> BootOptions {
         BootOptions {
             reassign: false,
+            preserve_firmware: false,
             realloc: Realloc::Auto,
             hotplug_io: 256,
             hotplug_memory: 2 << 20,

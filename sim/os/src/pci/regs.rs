@@ -51,10 +51,14 @@ pub(crate) const ARI_CAPABILITY: u16 = 0x04;
 /// Within the SR-IOV capability.
 pub(crate) const SRIOV_CONTROL: u16 = 0x08;
 pub(crate) const SRIOV_CONTROL_VF_ENABLE: u16 = 0x01;
+/// VF memory space enable: virtual functions answer at their BARs.
+pub(crate) const SRIOV_CONTROL_VF_MEMORY: u16 = 0x08;
+pub(crate) const SRIOV_INITIAL_VFS: u16 = 0x0c;
 pub(crate) const SRIOV_TOTAL_VFS: u16 = 0x0e;
 pub(crate) const SRIOV_NUM_VFS: u16 = 0x10;
 pub(crate) const SRIOV_VF_OFFSET: u16 = 0x14;
 pub(crate) const SRIOV_VF_STRIDE: u16 = 0x16;
+pub(crate) const SRIOV_VF_DEVICE: u16 = 0x1a;
 pub(crate) const SRIOV_SUPPORTED_PAGE_SIZES: u16 = 0x1c;
 pub(crate) const SRIOV_SYSTEM_PAGE_SIZE: u16 = 0x20;
 pub(crate) const SRIOV_BAR_0: u16 = 0x24;
@@ -62,3 +66,15 @@ pub(crate) const SRIOV_BAR_0: u16 = 0x24;
 /// Within the ACS capability.
 pub(crate) const ACS_CAPABILITY: u16 = 0x04;
 pub(crate) const ACS_CONTROL: u16 = 0x06;
+
+/// Within the Resizable BAR capability: a pair of registers per BAR.
+pub(crate) const REBAR_CAPABILITY: u16 = 0x04;
+pub(crate) const REBAR_CONTROL: u16 = 0x08;
+pub(crate) const REBAR_PAIR: u16 = 0x08;
+/// Capability: sizes from 1 MiB in bits 31–4.
+pub(crate) const REBAR_SIZES_SHIFT: u32 = 4;
+/// Control: BAR number in bits 2–0, number of pairs in bits 7–5 (first pair only), size in bits 13–8.
+pub(crate) const REBAR_BAR: u32 = 0x7;
+pub(crate) const REBAR_COUNT_SHIFT: u32 = 5;
+pub(crate) const REBAR_SIZE: u32 = 0x3f00;
+pub(crate) const REBAR_SIZE_SHIFT: u32 = 8;

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use peerbus_units::{Bytes, CpuAddr, Range};
 
+use super::extent::Extent;
 use super::failure::{Cause, WhyNot};
 use super::options::BootOptions;
 use super::place::{Placer, Wanted};
@@ -80,7 +81,10 @@ impl<C: ConfigSpace> Setup<'_, C> {
         }
         let resource = self.resource(at);
         self.rules.optional_roms_and_empty_windows
-            && (is_disabled_rom(at.number, resource) || is_window(at.number) && resource.size == Bytes::ZERO)
+            && match at.number {
+                ROM => !resource.flags.has(ResourceFlags::ROM_ENABLE),
+                number => is_window(number) && resource.size == Bytes::ZERO,
+            }
     }
 
     pub fn save(&self, at: ResourceRef) -> Saved {
@@ -119,17 +123,16 @@ impl<C: ConfigSpace> Setup<'_, C> {
         }
     }
 
-    /// `pci_reassign_resource`: makes an assigned resource `more` bytes longer and aligns it to `align`,
-    /// moving it if need be. Nothing changes when there is no room.
-    pub fn grow(&mut self, at: ResourceRef, more: u64, align: u64) -> bool {
+    /// Gives an assigned resource another extent, moving it if need be. Nothing changes when there is no room.
+    pub fn grow(&mut self, at: ResourceRef, extent: Extent) -> bool {
         let resource = *self.resource(at);
         let Some(old) = resource.at else { return false };
-        let size = Bytes(resource.size.0.saturating_add(more));
-        let wanted = Wanted { at, flags: resource.flags, size, align };
+        let Extent { size, align } = extent;
+        let wanted = Wanted { at, flags: resource.flags, size: Bytes(size), align };
         let Some(place) = self.placer().find(wanted) else { return false };
         self.tree.space.remove(old.parent, at);
         let resource = self.tree.resource_mut(at);
-        (resource.size, resource.align) = (size, align);
+        (resource.size, resource.align) = (Bytes(size), align);
         self.enter(at, place);
         true
     }
@@ -219,9 +222,4 @@ impl<C: ConfigSpace> Setup<'_, C> {
             bridge::setup(self.cs, self.tree, bridge);
         }
     }
-}
-
-/// True for an expansion ROM that does not decode.
-pub(crate) fn is_disabled_rom(number: usize, resource: &Resource) -> bool {
-    number == ROM && !resource.flags.has(ResourceFlags::ROM_ENABLE)
 }

@@ -43,6 +43,15 @@ impl<P, O> Chunk<P, O> {
         self.runs.any_taken()
     }
 
+    /// Granules in the longest free run.
+    pub fn longest_free(&self) -> u64 {
+        self.runs.longest_run()
+    }
+
+    pub fn free_runs(&self) -> usize {
+        self.runs.count()
+    }
+
     /// The address of `size` bytes taken from here, or `None` without room.
     ///
     /// The search counts granules in 32 bits; what is taken is counted in full. From 2^32 granules on the two differ.

@@ -134,6 +134,17 @@ impl<A: Address, P: Address, O: Copy> Pool<A, P, O> {
         Bytes(self.chunks.iter().fold(0, |sum: u64, chunk| sum.wrapping_add(chunk.available())))
     }
 
+    /// Bytes of the largest free run of granules in any chunk: the most that one allocation by first fit can get, but
+    /// for a chunk's odd remainder.
+    pub fn largest_free(&self) -> Bytes {
+        Bytes(self.chunks.iter().map(|chunk| chunk.longest_free() << self.order).max().unwrap_or(0))
+    }
+
+    /// Number of separate free runs in all chunks.
+    pub fn free_runs(&self) -> usize {
+        self.chunks.iter().map(Chunk::free_runs).sum()
+    }
+
     /// True when one chunk holds both the first and the last of `size` bytes from `address`.
     pub fn has_addr(&self, address: A, size: Bytes) -> bool {
         let last = address.raw().wrapping_add(size.0).wrapping_sub(1);

@@ -93,6 +93,16 @@ impl FreeRuns {
         self.free < self.granules
     }
 
+    /// Granules in the longest run; 0 without one.
+    pub fn longest_run(&self) -> u64 {
+        self.longest(self.root)
+    }
+
+    /// Number of runs.
+    pub fn count(&self) -> usize {
+        self.nodes.len() - self.unused.len()
+    }
+
     /// The first run of at least `count` granules that starts at or after `from`.
     pub fn at_least(&self, count: u64, from: u64) -> Option<Run> {
         self.first_in(self.root, count, from)

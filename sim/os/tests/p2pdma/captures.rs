@@ -53,6 +53,11 @@ pub fn build<'a>(functions: impl Iterator<Item = Listed<'a>>) -> Machine {
         assert_eq!(machine.tree[index].id, id);
         set_ids(&mut machine, index, listed.ids);
         machine.tree[index].pcie_type = u8::try_from(listed.pcie_type).ok().map(PcieType::from_number);
+        // The header of function 0 says whether others follow.
+        let first = FunctionId { devfn: id.devfn & !7, ..id };
+        if let Some(first) = machine.tree.find(first).filter(|first| *first != index) {
+            machine.tree[first].multifunction = true;
+        }
     }
     machine
 }
@@ -62,12 +67,12 @@ pub fn set_ids(machine: &mut Machine, function: FunctionIndex, ids: &str) {
     machine.set_ids(function, u16::try_from(hex(vendor)).unwrap(), u16::try_from(hex(device)).unwrap());
 }
 
-/// Functions with their ACS control words become the only ones with ACS.
-pub fn set_acs<'a>(machine: &mut Machine, words: impl Iterator<Item = (&'a str, u64)>) {
+/// Functions with their ACS capability and control words become the only ones with ACS.
+pub fn set_acs<'a>(machine: &mut Machine, words: impl Iterator<Item = (&'a str, [u64; 2])>) {
     machine.clear_acs();
-    for (id, word) in words {
+    for (id, words) in words {
         let function = find(machine, id);
-        machine.set_acs(function, u16::try_from(word).unwrap());
+        machine.set_acs_words(function, words.map(|word| u16::try_from(word).unwrap()));
     }
 }
 
@@ -101,15 +106,16 @@ pub struct Boot {
     /// DMA that does not go by bus address is translated.
     pub iommu: bool,
     /// What was done on the machine, a command a line.
-    commands: String,
+    pub commands: String,
     acs: String,
+    /// Empty where no distances were asked for.
     pub distances: String,
 }
 
 impl Boot {
     fn read(folder: &Path, profile: Profile) -> Option<Boot> {
         let file = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
-        let (distances, devices) = (file("distance.tsv")?, file("devices.tsv")?);
+        let (distances, devices) = (file("distance.tsv").unwrap_or_default(), file("devices.tsv")?);
         let case: Value = serde_json::from_str(&file("case.json")?).unwrap();
         let mut machine = build(rows(&devices).map(|row| {
             assert_eq!(row[8], "0", "virtual functions need their physical function");
@@ -150,8 +156,27 @@ impl Boot {
             }
         }
         let words = words?;
-        set_acs(&mut machine, rows(&self.acs).filter(|row| row[0] == words).map(|row| (row[1], hex(row[4]))));
+        set_acs(
+            &mut machine,
+            rows(&self.acs).filter(|row| row[0] == words).map(|row| (row[1], [hex(row[3]), hex(row[4])])),
+        );
         Some(machine)
+    }
+
+    /// The machine with the ACS words first listed: those the kernel left when it had booted.
+    pub fn booted(&self) -> Option<Machine> {
+        let tag = rows(&self.acs).next()?[0].to_string();
+        self.phase(&tag)
+    }
+
+    /// Functions whose ACS words were listed under the name `tag`, capability and control of each.
+    pub fn acs_words(&self, tag: &str) -> impl Iterator<Item = (&str, u64, u64)> {
+        rows(&self.acs).filter(move |row| row[0] == tag).map(|row| (row[1], hex(row[3]), hex(row[4])))
+    }
+
+    /// A file of the recording; empty where there is none.
+    pub fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.join(name)).unwrap_or_default()
     }
 
     /// Commands before distances were asked for under the name `tag`; `None` where they are not written out.
@@ -192,8 +217,13 @@ fn place(machine: &mut Machine, log: &str, resources: &str) {
     }
 }
 
-/// All recorded boots; none where the recordings are absent.
+/// The recorded boots on which distances were asked for; none where the recordings are absent.
 pub fn boots() -> Vec<Boot> {
+    all_boots().into_iter().filter(|boot| !boot.distances.is_empty()).collect()
+}
+
+/// All recorded boots.
+pub fn all_boots() -> Vec<Boot> {
     let mut all = Vec::new();
     for (folder, profile) in [("boots", Profile::Linux_6_12), ("boots73", Profile::Linux_7_3)] {
         let entries = std::fs::read_dir(conformance().join(folder)).into_iter().flatten();

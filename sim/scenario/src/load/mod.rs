@@ -142,7 +142,7 @@ fn variants(
         let name = context.name(&variant.name, &place);
         let settings = Settings {
             machine: machine_name(context, &variant.machine, &place).or_else(|| common.machine.clone()),
-            kernel: context.kernel(&variant.kernel, &place, common.kernel),
+            kernel: context.kernel(&variant.kernel, &place, common.kernel.clone()),
             link_layer: context.link_layer(&variant.link_layer, &place, common.link_layer),
             workloads: match &variant.workloads {
                 Some(workloads) => context.workloads(workloads, &place),
@@ -216,11 +216,18 @@ impl Context<'_> {
     ) -> KernelSettings {
         let Some(given) = given else { return base };
         let place = place.field("kernel");
+        let iommu = self.take(&given.iommu, &place, "iommu", "None, Passthrough or Translate");
+        let mps = self.take(&given.mps, &place, "mps", "Off, Default, Safe, Performance or PeerToPeer");
         KernelSettings {
             profile: self
                 .take(&given.profile, &place, "profile", "the name of a kernel")
                 .unwrap_or(base.profile),
+            iommu: iommu.or(base.iommu),
             acs: self.take(&given.acs, &place, "acs", "FirmwareDefault, Off or On").unwrap_or(base.acs),
+            mps: mps.or(base.mps),
+            cmdline: self
+                .take(&given.cmdline, &place, "cmdline", "a kernel command line")
+                .unwrap_or(base.cmdline),
         }
     }
 

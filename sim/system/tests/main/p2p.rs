@@ -8,7 +8,11 @@ use peerbus_system::p2p::{DmaKind, MapType, Matrix, Pair, matrix, render_matrix}
 use crate::build::*;
 
 fn decide(build: &Build, profile: ProfileName, acs: AcsPolicy) -> Matrix {
-    let booted = boot(&build.machine, &KernelSettings { profile, acs }, &BootOptions::default());
+    let booted = boot(
+        &build.machine,
+        &KernelSettings { profile, acs, ..KernelSettings::default() },
+        &BootOptions::default(),
+    );
     matrix(&build.machine, &booted)
 }
 

@@ -35,7 +35,11 @@ fn all_boot_plan_and_resolve() {
         for profile in ProfileName::ALL {
             for acs in [AcsPolicy::FirmwareDefault, AcsPolicy::Off, AcsPolicy::On] {
                 let documents = || {
-                    let booted = boot(machine, &KernelSettings { profile, acs }, &BootOptions::default());
+                    let booted = boot(
+                        machine,
+                        &KernelSettings { profile, acs, ..KernelSettings::default() },
+                        &BootOptions::default(),
+                    );
                     check_machine(machine, &booted, &format!("{name} {profile:?} {acs:?}"));
                     let (plan, matrix) = (plan(machine, &booted), matrix(machine, &booted));
                     let lost: Vec<_> =

@@ -1,0 +1,7 @@
+//! IOMMU groups, IOVAs and DMA mapping: worked examples, properties, and what booted kernels gave out.
+
+mod domains;
+mod groups;
+mod iova;
+mod mapping;
+mod recorded;
