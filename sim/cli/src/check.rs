@@ -52,7 +52,12 @@ fn check_file(path: &Path, catalogue: &Catalogue, sources: &mut Sources) -> Vec<
             sources.extend(provider.into_sources());
             found
         }
-        Kind::Replay => replay::load(&text, &label).1,
+        Kind::Replay => {
+            let provider = machines::Provider::default();
+            let found = replay::load(&text, &label, &|name| provider.text(name), catalogue).1;
+            sources.extend(provider.into_sources());
+            found
+        }
         Kind::Parts => Catalogue::default().add_file(&text, &label),
     };
     sources.insert(label, text);

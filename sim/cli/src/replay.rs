@@ -1,6 +1,7 @@
-//! `replay`: calls into the operating system's allocators, and what they return.
+//! `replay`: calls into the operating system's allocators and its peer-to-peer DMA, and what they return.
 
 use anyhow::bail;
+use peerbus_machine::Catalogue;
 use peerbus_system::replay::{
     Comparison, Document, Replay, compare, load, render_comparison, render_replay, run,
 };
@@ -9,6 +10,7 @@ use serde::Serialize;
 use crate::Answer;
 use crate::args::{self, Format};
 use crate::files::{self, Destination};
+use crate::machines;
 use crate::terminal::{Sources, Terminal};
 
 /// The document of `--diff`.
@@ -48,7 +50,9 @@ fn read(args: &args::Replay, terminal: &Terminal) -> anyhow::Result<Replay> {
     let (replay, diagnostics) = match files::read_text(&args.file) {
         Ok(text) => {
             let label = files::label(&args.file);
-            let read = load(&text, &label);
+            let provider = machines::Provider::default();
+            let read = load(&text, &label, &|name| provider.text(name), &Catalogue::embedded());
+            sources.extend(provider.into_sources());
             sources.insert(label, text);
             read
         }

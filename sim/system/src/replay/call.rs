@@ -1,16 +1,20 @@
 //! [`Replay`]: what is to be called, checked and ready to run.
 
 use std::fmt;
+use std::sync::Arc;
 
+use peerbus_machine::Machine;
 use peerbus_os::iomem::{FreeRegionStep, RegionSpace};
+use peerbus_os::pci::FunctionIndex;
 use peerbus_os::pool::Algorithm;
 use peerbus_units::{Address, Bytes, CpuAddr, Range};
 
 use super::diff::Recording;
+use crate::boot::Booted;
 use crate::kernel::ProfileName;
 
 /// A file's calls.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Replay {
     /// Kernel whose code is called.
     pub profile: ProfileName,
@@ -20,8 +24,27 @@ pub struct Replay {
     pub recorded: Option<Vec<Recording>>,
 }
 
+impl Replay {
+    /// All calls as a file would say them.
+    pub fn shown(&self) -> Vec<String> {
+        let mut machine: Option<&PeerSetup> = None;
+        let shown = |call: &Call, machine: Option<&PeerSetup>| match (call, machine) {
+            (Call::Peer(call), Some(machine)) => call.shown(machine),
+            (other, _) => other.to_string(),
+        };
+        let mut texts = Vec::with_capacity(self.calls.len());
+        for call in &self.calls {
+            if let Call::Machine(setup) = call {
+                machine = Some(setup);
+            }
+            texts.push(shown(call, machine));
+        }
+        texts
+    }
+}
+
 /// One call. Ids refer to what an earlier call of the same list was given.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Call {
     /// Makes the pool.
     Pool {
@@ -78,6 +101,81 @@ pub enum Call {
         /// Which.
         id: u64,
     },
+    /// Boots on a machine.
+    Machine(Arc<PeerSetup>),
+    /// A call on the machine that the last such call booted on.
+    Peer(PeerCall),
+}
+
+/// A machine on which the operating system has come up.
+#[derive(Clone, Debug)]
+pub struct PeerSetup {
+    /// As the file names it.
+    pub name: String,
+    /// The machine.
+    pub machine: Machine,
+    /// What the operating system found on it, before any call.
+    pub booted: Booted,
+}
+
+/// A call of peer-to-peer DMA. Functions are those that the operating system found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PeerCall {
+    /// Makes memory of a BAR peer memory.
+    Register {
+        /// Whose.
+        function: FunctionIndex,
+        /// Which; `None`: the largest prefetchable one.
+        bar: Option<usize>,
+        /// Bytes; 0: all from the offset.
+        size: Bytes,
+        /// Bytes from the BAR's start.
+        offset: Bytes,
+    },
+    /// Lets search find it.
+    Publish {
+        /// Whose memory.
+        function: FunctionIndex,
+        /// Or no longer.
+        published: bool,
+    },
+    /// Calculates a pair.
+    Resolve {
+        /// Whose memory.
+        provider: FunctionIndex,
+        /// Who is to reach it.
+        client: FunctionIndex,
+    },
+    /// Sums up distances.
+    Distance {
+        /// Whose memory.
+        provider: FunctionIndex,
+        /// Who is to reach it.
+        clients: Vec<FunctionIndex>,
+    },
+    /// Looks for providers.
+    Find {
+        /// Who is to reach them.
+        clients: Vec<FunctionIndex>,
+    },
+    /// Maps a page.
+    Map {
+        /// Whose memory.
+        provider: FunctionIndex,
+        /// Who is to reach it.
+        client: FunctionIndex,
+        /// Which BAR; `None`: the largest prefetchable one.
+        bar: Option<usize>,
+        /// Bytes from the BAR's start.
+        offset: Bytes,
+    },
+    /// Writes an ACS control word.
+    SetAcs {
+        /// Whose.
+        function: FunctionIndex,
+        /// The word.
+        control: u16,
+    },
 }
 
 /// What is freed.
@@ -104,7 +202,43 @@ pub struct RegionSetup {
     pub descriptors: Option<u64>,
 }
 
-/// As a file would say it.
+impl PeerCall {
+    fn shown(&self, machine: &PeerSetup) -> String {
+        let id = |function: &FunctionIndex| format!("\"{}\"", machine.booted.tree[*function].id);
+        let all = |clients: &[FunctionIndex]| clients.iter().map(id).collect::<Vec<_>>().join(", ");
+        let bar = |bar: &Option<usize>| bar.map_or(String::new(), |bar| format!(", bar: {bar}"));
+        let bytes = |name: &str, size: &Bytes| match *size {
+            Bytes::ZERO => String::new(),
+            size => format!(", {name}: {}", quoted(size)),
+        };
+        match self {
+            PeerCall::Register { function, bar: number, size, offset } => {
+                let (size, offset) = (bytes("size", size), bytes("offset", offset));
+                format!("Register(function: {}{}{size}{offset})", id(function), bar(number))
+            }
+            PeerCall::Publish { function, published } => {
+                let no = if *published { "" } else { ", published: false" };
+                format!("Publish(function: {}{no})", id(function))
+            }
+            PeerCall::Resolve { provider, client } => {
+                format!("Resolve(provider: {}, client: {})", id(provider), id(client))
+            }
+            PeerCall::Distance { provider, clients } => {
+                format!("Distance(provider: {}, clients: [{}])", id(provider), all(clients))
+            }
+            PeerCall::Find { clients } => format!("Find(clients: [{}])", all(clients)),
+            PeerCall::Map { provider, client, bar: number, offset } => {
+                let (bar, offset) = (bar(number), bytes("offset", offset));
+                format!("Map(provider: {}, client: {}{bar}{offset})", id(provider), id(client))
+            }
+            PeerCall::SetAcs { function, control } => {
+                format!("SetAcs(function: {}, control: {control:#x})", id(function))
+            }
+        }
+    }
+}
+
+/// As a file would say it. Functions of peer-to-peer calls have no names here: see [`Replay::shown`].
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = |id: &Option<u64>| id.map_or(String::new(), |id| format!("id: {id}, "));
@@ -142,6 +276,8 @@ impl fmt::Display for Call {
                 write!(f, "Request({}size: {size}, direction: Up, align: {align})", id(number))
             }
             Call::Release { id } => write!(f, "Release(id: {id})"),
+            Call::Machine(setup) => write!(f, "Machine({:?})", setup.name),
+            Call::Peer(call) => write!(f, "{call:?}"),
         }
     }
 }

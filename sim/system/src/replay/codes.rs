@@ -1,4 +1,4 @@
-//! Codes of what can be wrong with a replay: R01xx. Texts that cannot be read at all have the codes of
+//! Codes of what can be wrong with a replay: R01xx. The tests' machine, `m.ron`, has two adapters below one switch. Texts that cannot be read at all have the codes of
 //! [`peerbus_machine::codes`], whose rules hold here too: codes are stable, and the tests load every example.
 
 use peerbus_machine::codes::Entry;
@@ -23,7 +23,7 @@ entries! {
         right r##"(calls: [Pool(), AddChunk(base: 0x1000, size: "1MiB")])"##;
     NO_CONSTRUCTOR "R0102" "A call comes before what it works on is made"
         "AddChunk, Alloc, Free and Avail work on the pool that the last Pool made; Busy, Request and Release on the \
-         tree of addresses that the last Region made."
+         tree of addresses that the last Region made; calls of peer-to-peer DMA on what the last Machine booted on."
         wrong r##"(calls: [Avail])"##
         right r##"(calls: [Pool(), Avail])"##;
     UNKNOWN_ID "R0103" "No earlier call was given this id"
@@ -58,4 +58,17 @@ entries! {
         "Results name their call by its number, counted from 0, and stand in the order of the calls, one per call."
         wrong r##"(calls: [Pool(), Avail], results: [(call: 2, bytes: 0)])"##
         right r##"(calls: [Pool(), Avail], results: [(call: 1, bytes: 0)])"##;
+    NO_MACHINE "R0110" "The machine's file cannot be read"
+        "Paths are seen from the folder where the program runs, or else from the replay's own."
+        wrong r##"(calls: [Machine(file: "absent.ron")])"##
+        right r##"(calls: [Machine(file: "m.ron")])"##;
+    BROKEN_MACHINE "R0111" "The machine cannot be used"
+        "Its own problems are shown with their places in its file."
+        wrong r##"(calls: [Machine(file: "broken.ron")])"##
+        right r##"(calls: [Machine(file: "m.ron")])"##;
+    UNKNOWN_FUNCTION "R0112" "The machine has no such function"
+        "Functions are named by their address (`0000:01:00.0`), by the name of their device (`nic0`, its first \
+         function), or by their path, as ports are. `peerbus plan` shows all of them."
+        wrong r##"(calls: [Machine(file: "m.ron"), Register(function: "nic7")])"##
+        right r##"(calls: [Machine(file: "m.ron"), Register(function: "nic0")])"##;
 }

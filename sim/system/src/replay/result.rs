@@ -1,9 +1,11 @@
 //! [`Entry`]: what a call returned, and the document that holds them all.
 
+use peerbus_units::FunctionId;
 use serde::Serialize;
 
 use super::call::Replay;
 use crate::kernel::ProfileName;
+use crate::p2p::{DmaKind, MapType};
 
 /// Everything `peerbus replay` shows.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -50,6 +52,30 @@ pub enum Outcome {
         last: u64,
         /// Places the kernel looks at, this one included.
         probes: u64,
+    },
+    /// A pair.
+    Resolved {
+        /// By which way.
+        map_type: MapType,
+        /// Steps up from both to where they meet; valid for every map type.
+        distance: u32,
+    },
+    /// A provider and its clients.
+    Distance {
+        /// Sum of the distances; −1 when there is no client or one is not supported.
+        distance: i64,
+    },
+    /// A search.
+    Found {
+        /// The nearest providers, in order of enumeration. A kernel draws one of them.
+        providers: Vec<FunctionId>,
+    },
+    /// A page for a client.
+    Mapped {
+        /// What the client sends.
+        dma_addr: u64,
+        /// What kind of address that is.
+        dma_kind: DmaKind,
     },
     /// A failure.
     Failed {

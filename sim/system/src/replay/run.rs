@@ -3,6 +3,7 @@
 use peerbus_os::{Rules, RulesOptions};
 
 use super::call::{Call, Replay};
+use super::peer::PeerState;
 use super::pool::PoolState;
 use super::region::RegionState;
 use super::result::{Document, Entry, Outcome};
@@ -13,12 +14,13 @@ struct State {
     rules: Rules,
     pool: Option<PoolState>,
     region: Option<RegionState>,
+    peers: Option<PeerState>,
 }
 
 /// Makes all calls in order.
 pub fn run(replay: &Replay) -> Document {
     let rules = replay.profile.profile().rules(RulesOptions::default());
-    let mut state = State { rules, pool: None, region: None };
+    let mut state = State { rules, pool: None, region: None, peers: None };
     let outcomes = replay.calls.iter().map(|call| state.call(call));
     let results = outcomes.enumerate().filter_map(|(call, outcome)| Some(Entry { call, outcome: outcome? }));
     let results = results.collect();
@@ -37,6 +39,14 @@ impl State {
                 self.region = Some(RegionState::new(setup, &self.rules));
                 None
             }
+            Call::Machine(setup) => {
+                self.peers = Some(PeerState::new(setup));
+                None
+            }
+            Call::Peer(call) => match &mut self.peers {
+                Some(peers) => peers.call(call),
+                None => Some(unmade("Machine")),
+            },
             Call::AddChunk { .. } | Call::Alloc { .. } | Call::Free { .. } | Call::Avail => self.pool(call),
             Call::Busy { .. } | Call::Request { .. } | Call::Release { .. } => self.region(call),
         }

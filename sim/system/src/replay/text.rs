@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::call::Replay;
 use super::diff::{Comparison, Difference};
 use super::result::{Document, Outcome};
+use crate::p2p::DmaKind;
 
 /// Calls shown before a difference.
 const BEFORE: usize = 5;
@@ -33,7 +34,8 @@ fn write_calls(
     document: &Document,
     range: std::ops::Range<usize>,
 ) -> fmt::Result {
-    let calls: Vec<String> = replay.calls[range.clone()].iter().map(ToString::to_string).collect();
+    let shown = replay.shown();
+    let calls = &shown[range.clone()];
     // A few long calls need not push all results to the right.
     let width = calls.iter().map(|call| call.chars().count()).max().unwrap_or(0).min(64);
     let digits = range.end.saturating_sub(1).to_string().len();
@@ -57,6 +59,15 @@ fn outcome(outcome: &Outcome) -> String {
             let s = if *probes == 1 { "" } else { "s" };
             format!("{first:#x}-{last:#x}, {probes} probe{s}")
         }
+        Outcome::Resolved { map_type, distance } => format!("{} {distance}", map_type.letter()),
+        Outcome::Distance { distance } => format!("{distance}"),
+        Outcome::Found { providers } => {
+            providers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        }
+        Outcome::Mapped { dma_addr, dma_kind } => match dma_kind {
+            DmaKind::Bus => format!("bus address {dma_addr:#x}"),
+            DmaKind::Cpu => format!("CPU address {dma_addr:#x}"),
+        },
         Outcome::Failed { error, reason } => format!("{error}: {reason}"),
     }
 }
@@ -81,7 +92,7 @@ fn write_comparison(
 fn fields(fields: Option<&Map<String, Value>>) -> String {
     let Some(fields) = fields else { return "no result".to_owned() };
     let shown = fields.iter().map(|(name, value)| match (name.as_str(), value.as_u64(), value.as_str()) {
-        ("address" | "first" | "last", Some(number), _) => format!("{name}: {number:#x}"),
+        ("address" | "first" | "last" | "dma_addr", Some(number), _) => format!("{name}: {number:#x}"),
         (_, _, Some(text)) => format!("{name}: {text}"),
         _ => format!("{name}: {value}"),
     });

@@ -18,6 +18,11 @@ impl Place {
         Place(self.0.iter().copied().chain([Step::Field(name)]).collect())
     }
 
+    /// The way from the top.
+    pub fn steps(&self) -> &[Step] {
+        &self.0
+    }
+
     /// The element `index` of the list `name`.
     pub fn element(&self, name: &'static str, index: usize) -> Place {
         Place(self.0.iter().copied().chain([Step::Field(name), Step::Index(index)]).collect())

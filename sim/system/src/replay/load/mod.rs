@@ -5,32 +5,45 @@
 //! results that belong to no call.
 
 mod context;
+mod peer;
 mod pool;
 mod region;
 mod results;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use peerbus_machine::Catalogue;
 use peerbus_machine::diagnostic::{Diagnostic, any_error, sort};
 use peerbus_machine::load::read;
 
-use super::call::{Call, Replay};
+use super::call::{Call, PeerSetup, Replay};
 use super::{codes, file};
+use crate::kernel::ProfileName;
 use context::{Context, Place};
+use peer::Machines;
+pub use peer::Provider;
 
-/// Reads a replay, RON or JSON (by the extension of `file_name`, or else by its first character). All problems are
-/// returned; without errors, so is the replay.
-pub fn load(text: &str, file_name: &str) -> (Option<Replay>, Vec<Diagnostic>) {
+/// Reads a replay, RON or JSON (by the extension of `file_name`, or else by its first character), and the machines it
+/// names. `provider` reads files: a machine's path is tried as it is and then beside the replay. All problems are
+/// returned, the replay's and the machines'; without errors, so is the replay.
+pub fn load(
+    text: &str,
+    file_name: &str,
+    provider: &Provider<'_>,
+    catalogue: &Catalogue,
+) -> (Option<Replay>, Vec<Diagnostic>) {
     let reading = read::<file::Replay>(text, file_name);
     let mut context = Context { source: &reading.source, diagnostics: reading.diagnostics };
-    let replay = reading.value.map(|given| lower(&mut context, &given));
+    let machines = Machines { provider, catalogue, file_name };
+    let replay = reading.value.map(|given| lower(&mut context, &given, &machines));
     let mut diagnostics = context.diagnostics;
     sort(&mut diagnostics);
     (replay.flatten().filter(|_| !any_error(&diagnostics)), diagnostics)
 }
 
 /// `None` when a call could not be understood; then an error was reported.
-fn lower(context: &mut Context<'_>, given: &file::Replay) -> Option<Replay> {
+fn lower(context: &mut Context<'_>, given: &file::Replay, machines: &Machines<'_>) -> Option<Replay> {
     let top = Place::default();
     let profile = context.take(&given.profile, &top, "profile", "the name of a kernel").unwrap_or_default();
     if given.calls.is_empty() && !context.left_out(&top, "calls") {
@@ -42,7 +55,7 @@ fn lower(context: &mut Context<'_>, given: &file::Replay) -> Option<Replay> {
     let mut calls = Vec::with_capacity(given.calls.len());
     for (index, call) in given.calls.iter().enumerate() {
         let place = top.element("calls", index);
-        let lowered = context.call(call, &place, &mut known, profile);
+        let lowered = context.call(call, &place, &mut known, machines, profile);
         known.unsure |= lowered.is_none();
         calls.extend(lowered);
     }
@@ -57,6 +70,9 @@ struct Known {
     unsure: bool,
     pool: bool,
     region: bool,
+    /// There was a Machine, though it may have been wrong.
+    booted: bool,
+    machine: Option<Arc<PeerSetup>>,
     /// Ids given by allocations since the last pool was made.
     allocations: Ids,
     /// Ids given by requests since the last tree was made.
@@ -77,9 +93,15 @@ impl Context<'_> {
         call: &file::Call,
         place: &Place,
         known: &mut Known,
-        profile: crate::kernel::ProfileName,
+        machines: &Machines<'_>,
+        profile: ProfileName,
     ) -> Option<Call> {
         match call {
+            file::Call::Machine(machine) => {
+                known.booted = true;
+                known.machine = self.machine(machine, place, machines, profile);
+                known.machine.clone().map(Call::Machine)
+            }
             file::Call::Pool(pool) => {
                 (known.pool, known.allocations) = (true, Ids::default());
                 self.pool(pool, place)
@@ -95,6 +117,10 @@ impl Context<'_> {
             file::Call::Busy(_) | file::Call::Request(_) | file::Call::Release(_) => {
                 self.made(known.region || known.unsure, place, "Region");
                 self.region_call(call, place, known)
+            }
+            _ => {
+                self.made(known.booted || known.unsure, place, "Machine");
+                self.peer_call(call, place, known)
             }
         }
     }

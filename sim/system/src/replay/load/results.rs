@@ -1,6 +1,7 @@
 //! Recorded results.
 
 use peerbus_machine::file::Leaf;
+use peerbus_units::FunctionId;
 use serde_json::{Map, Value};
 
 use super::context::{Context, Place};
@@ -41,14 +42,28 @@ impl Context<'_> {
         let mut put = |name: &str, value: Option<Value>| {
             fields.extend(value.map(|value| (name.to_owned(), value)));
         };
-        for (name, leaf) in [("address", &entry.address), ("first", &entry.first), ("last", &entry.last)] {
+        let words = |list: Vec<FunctionId>| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        for (name, leaf) in [
+            ("address", &entry.address),
+            ("first", &entry.first),
+            ("last", &entry.last),
+            ("dma_addr", &entry.dma_addr),
+        ] {
             put(name, self.take(leaf, place, name, ADDRESS).map(|address| address.0.into()));
         }
         put("bytes", self.take(&entry.bytes, place, "bytes", SIZE).map(|bytes| bytes.0.into()));
         put("probes", self.take(&entry.probes, place, "probes", ID).map(Value::from));
+        put("distance", self.take(&entry.distance, place, "distance", "a whole number").map(Value::from));
+        let functions = "a list of addresses such as [\"0000:01:00.0\"]";
+        put(
+            "providers",
+            self.take(&entry.providers, place, "providers", functions).map(|list| words(list).into()),
+        );
         let text = |context: &mut Self, leaf: &Option<Leaf<String>>, name| {
             context.take(leaf, place, name, "a word in quotation marks").map(Value::from)
         };
+        put("map_type", text(self, &entry.map_type, "map_type"));
+        put("dma_kind", text(self, &entry.dma_kind, "dma_kind"));
         put("error", text(self, &entry.error, "error"));
         // Read so that it is checked; words are not compared.
         text(self, &entry.reason, "reason");

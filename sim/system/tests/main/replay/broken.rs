@@ -5,10 +5,9 @@
 //! the difference before committing it.
 
 use peerbus_machine::Diagnostic;
-use peerbus_system::replay::codes::{ENTRIES, ID_GIVEN_AGAIN};
-use peerbus_system::replay::load;
+use peerbus_system::replay::codes::{BROKEN_MACHINE, ENTRIES, ID_GIVEN_AGAIN};
 
-use super::line;
+use super::{line, load};
 
 fn path() -> std::path::PathBuf {
     std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/main/replay/broken.txt")
@@ -51,8 +50,10 @@ fn wrong_examples_yield_their_code_and_right_ones_nothing() {
     for entry in ENTRIES {
         assert!(!entry.title.is_empty() && entry.explanation.len() > 30, "{}", entry.code);
         let (replay, found) = load(entry.wrong, "wrong.ron");
-        let codes: Vec<_> = found.iter().map(|found| found.code).collect();
+        let own = found.iter().filter(|found| found.file == "wrong.ron");
+        let codes: Vec<_> = own.map(|found| found.code).collect();
         assert_eq!(codes, [entry.code], "{found:#?}");
+        assert_eq!(found.len() > 1, entry.code == BROKEN_MACHINE, "{found:#?}");
         assert_eq!(replay.is_some(), entry.code == ID_GIVEN_AGAIN, "only that is a warning");
         let (replay, found) = load(entry.right, "right.ron");
         assert!(replay.is_some() && found.is_empty(), "{}: {found:#?}", entry.code);

@@ -2,8 +2,10 @@
 
 use peerbus_machine::Diagnostic;
 use peerbus_system::replay::schema::TEMPLATE;
-use peerbus_system::replay::{compare, load, render_comparison, render_replay, run};
+use peerbus_system::replay::{compare, render_comparison, render_replay, run};
 use proptest::prelude::*;
+
+use super::load;
 
 const JSON: &str = r#"{"profile": "Linux_6_1", "calls": [
     {"Pool": {"granule": 4096, "algorithm": {"FirstFitAlign": {"align": "64KiB"}}}}, {"AddChunk": {"base": "0x1000_0000", "size": "64MiB"}},

@@ -3,12 +3,16 @@
 //! Every field is optional and every scalar a [`Leaf`], so that reading never stops at the first problem; `load` says
 //! what is missing or impossible.
 
+mod peer;
+
 use peerbus_machine::file::Leaf;
-use peerbus_units::{Bytes, CpuAddr};
+use peerbus_units::{Bytes, CpuAddr, FunctionId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::ProfileName;
+
+pub use peer::{Distance, Find, Machine, Map, Publish, Register, Resolve, SetAcs};
 
 /// Calls to make, and what they returned elsewhere.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -46,6 +50,22 @@ pub enum Call {
     Request(Request),
     /// Removes what `Request` entered.
     Release(Release),
+    /// Boots on a machine; no memory is registered.
+    Machine(Machine),
+    /// Makes a part of a BAR peer memory.
+    Register(Register),
+    /// Lets `Find` find a function's memory.
+    Publish(Publish),
+    /// Calculates map type and distance of a pair.
+    Resolve(Resolve),
+    /// Asks for the sum of the distances to several clients.
+    Distance(Distance),
+    /// Looks for the nearest providers.
+    Find(Find),
+    /// Maps a page for a client.
+    Map(Map),
+    /// Writes an ACS control word.
+    SetAcs(SetAcs),
 }
 
 /// An empty allocator pool.
@@ -348,6 +368,21 @@ pub struct Recorded {
     /// Places the kernel looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probes: Option<Leaf<u64>>,
+    /// Map type of a pair: `BUS_ADDR`, `THRU_HOST_BRIDGE` or `NOT_SUPPORTED`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub map_type: Option<Leaf<String>>,
+    /// Distance of a pair, or of a provider to several clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distance: Option<Leaf<i64>>,
+    /// Functions found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub providers: Option<Leaf<Vec<FunctionId>>>,
+    /// What a client sends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dma_addr: Option<Leaf<CpuAddr>>,
+    /// `BUS` or `CPU`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dma_kind: Option<Leaf<String>>,
     /// Name of an error: `ENOMEM`, `ERANGE`, `EBUSY`, `EINVAL`, `BUG`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Leaf<String>>,
