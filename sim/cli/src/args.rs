@@ -39,6 +39,14 @@ Examples:
       one page: the route, what stands in the way, and the smallest changes that help
   peerbus p2p machine.ron --why host0/rp1/sw0/gpu2 0000:81:00.0 --profile Linux_6_12";
 
+const REPLAY_HELP: &str = "\
+A call that fails is a result like any other. `BUG` stands where a real kernel stops, hangs or destroys itself.
+
+Examples:
+  peerbus schema replay --template >calls.ron && peerbus replay calls.ron
+  peerbus replay calls.ron --diff
+      exit code 1 and the first difference when a result is not the recorded one";
+
 const RUN_HELP: &str = "\
 The report goes to standard output, the comparison with a baseline to standard error. With --format json several
 scenarios make a list of documents.
@@ -80,12 +88,14 @@ pub enum Color {
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Find everything wrong with machine and scenario files
+    /// Find everything wrong with machine, scenario and replay files
     Check(Check),
     /// Show where a machine's functions get their addresses, and what does not fit
     Plan(Plan),
     /// Show who may send peer-to-peer requests to whom, and by which way
     P2p(P2p),
+    /// Make calls into the operating system's allocators, and show what they return
+    Replay(Replay),
     /// Run scenarios and check their expectations
     Run(Run),
     /// Compare two results of `run --format json`
@@ -115,7 +125,7 @@ pub enum Format {
 /// Arguments of `check`.
 #[derive(Args, Debug)]
 pub struct Check {
-    /// Machine, scenario or part files; which one is told by their content. `-` is standard input
+    /// Machine, scenario, replay or part files; which one is told by their content. `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Form of the answer
@@ -280,6 +290,19 @@ impl Acs {
     }
 }
 
+/// Arguments of `replay`.
+#[derive(Args, Debug)]
+#[command(after_long_help = REPLAY_HELP)]
+pub struct Replay {
+    /// Replay file (RON or JSON), `-` for standard input
+    pub file: PathBuf,
+    /// Compare with the results that the file recorded; a difference is exit code 1
+    #[arg(long)]
+    pub diff: bool,
+    #[command(flatten)]
+    pub output: Output,
+}
+
 /// Arguments of `run`.
 #[derive(Args, Debug)]
 #[command(after_long_help = RUN_HELP)]
@@ -431,6 +454,8 @@ pub enum FileKind {
     Machine,
     /// Scenario files
     Scenario,
+    /// Replay files
+    Replay,
 }
 
 /// Arguments of `schema`.

@@ -11,6 +11,7 @@ mod closed_form;
 mod p2p;
 mod payload;
 mod plan;
+mod replay;
 mod run;
 mod shipped;
 mod why;
