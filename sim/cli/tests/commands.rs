@@ -198,11 +198,12 @@ fn check_lists_what_is_wrong() {
 #[test]
 fn templates_are_valid_and_schemas_are_json() {
     let here = Workspace::new();
-    for kind in ["machine", "scenario"] {
+    for kind in ["machine", "scenario", "replay"] {
         assert!(here.expect(0, &["schema", kind]).json()["properties"].is_object());
         here.file(&format!("{kind}.ron"), here.expect(0, &["schema", kind, "--template"]).stdout);
     }
-    here.expect(0, &["check", "machine.ron"]);
+    here.expect(0, &["check", "machine.ron", "replay.ron"]);
+    here.expect(0, &["replay", "replay.ron", "--diff"]);
     here.expect(2, &["schema", "weather"]);
 }
 

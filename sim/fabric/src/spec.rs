@@ -436,7 +436,9 @@ impl Spec {
                 Role::Endpoint(device) => machine.devices[device].functions.clone(),
                 _ => vec![link.lower],
             };
-            let direct = if upper_function.is_none() { behind.clone() } else { Vec::new() };
+            // Where several things share one port, or no port is seen, each claims what is its own.
+            let shared = machine.links.iter().filter(|other| other.upper == upper_function).count() > 1;
+            let direct = if upper_function.is_none() || shared { behind.clone() } else { Vec::new() };
             let port = PortSpec { function: upper_function, down, up, child: lower, behind, direct };
             self.nodes[upper.at()].ports.push(port);
         }

@@ -5,6 +5,8 @@
 
 mod problem;
 
+use peerbus_machine::model::Capture;
+pub use peerbus_machine::model::IommuMode as IommuPolicy;
 use peerbus_os::parameters::{FirmwareTables, IommuSwitch};
 use peerbus_os::pci::{self, AcsParameters};
 use peerbus_os::{Parameters, Profile};
@@ -43,6 +45,21 @@ pub struct Firmware {
 }
 
 impl KernelSettings {
+    /// True when nothing but the kernel is chosen.
+    pub fn says_nothing(&self) -> bool {
+        *self == KernelSettings { profile: self.profile, ..KernelSettings::default() }
+    }
+
+    /// The same, where it leaves something open as the kernel of the machine's capture was told.
+    pub fn or_captured(&self, capture: &Capture) -> KernelSettings {
+        let mut settings = self.clone();
+        if settings.cmdline.is_empty() {
+            settings.cmdline = capture.cmdline.clone().unwrap_or_default();
+        }
+        settings.iommu = settings.iommu.or(capture.iommu);
+        settings
+    }
+
     /// What the command line says.
     pub fn parameters(&self) -> Parameters {
         Parameters::parse(&self.cmdline)
@@ -139,25 +156,6 @@ impl ProfileName {
     /// As files write it.
     pub fn name(self) -> &'static str {
         self.profile().name()
-    }
-}
-
-/// Whether the kernel uses an IOMMU, and what for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-pub enum IommuPolicy {
-    /// There is none, or it stays off: devices address memory directly.
-    #[default]
-    None,
-    /// It is on and devices are in identity domains, as with `iommu=pt`. Its driver asks for ACS all the same.
-    Passthrough,
-    /// It is on and translates: devices get I/O virtual addresses.
-    Translate,
-}
-
-impl IommuPolicy {
-    /// True when an IOMMU driver runs, and so asks for ACS.
-    pub fn is_on(self) -> bool {
-        self != IommuPolicy::None
     }
 }
 

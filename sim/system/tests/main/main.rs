@@ -5,11 +5,13 @@
 
 mod boot;
 mod build;
+mod captured;
 mod captures;
 mod closed_form;
 mod p2p;
 mod payload;
 mod plan;
+mod replay;
 mod run;
 mod shipped;
 mod why;
