@@ -112,12 +112,12 @@ impl Boot {
         machine.unwrap_or_else(|| panic!("{}: {found:#?}", self.name))
     }
 
-    fn booted(&self, machine: &Machine, reassign: bool) -> Booted {
+    pub fn booted(&self, machine: &Machine, reassign: bool) -> Booted {
         let settings = KernelSettings { profile: self.profile(), ..KernelSettings::default() };
         boot(machine, &settings, &BootOptions { reassign })
     }
 
-    fn table(&self, name: &str) -> Vec<Vec<String>> {
+    pub fn table(&self, name: &str) -> Vec<Vec<String>> {
         let text = std::fs::read_to_string(self.folder.join(name)).unwrap_or_default();
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         lines.map(|line| line.split('\t').map(str::to_owned).collect()).collect()
@@ -125,11 +125,11 @@ impl Boot {
 
     /// The phase whose ACS words are those of the listing; later phases change ids or moved words in the kernel's
     /// memory, which no listing shows.
-    fn phase(&self, booted: &Booted) -> Option<String> {
+    pub fn phase(&self, booted: &Booted) -> Option<String> {
         let mut words: BTreeMap<String, bool> = BTreeMap::new();
         for row in self.table("acs.tsv") {
             let function = booted.registers.at(row[1].parse().unwrap()).unwrap();
-            let same = booted.registers.acs_control(function) == Some(hex(&row[4]) as u16);
+            let same = booted.registers.acs_control(function).map(u64::from) == Some(hex(&row[4]));
             *words.entry(row[0].clone()).or_insert(true) &= same;
         }
         let mut current = Some("boot".to_owned());
