@@ -94,6 +94,8 @@ fn requests_add_what_the_hardware_can() {
 }
 
 /// Newer kernels take the firmware's word, the oldest the one with the request in it.
+///
+/// Property B14.
 #[test]
 fn disabling_redirection_starts_from_different_words() {
     let all = "pci=disable_acs_redir=pci:0:0";
@@ -117,6 +119,7 @@ fn disabling_redirection_starts_from_different_words() {
     );
 }
 
+/// Property B15.
 #[test]
 fn config_acs_starts_from_the_firmware_word() {
     let dt = "pci=config_acs=10x00xx@pci:0:0";
@@ -137,6 +140,8 @@ fn config_acs_starts_from_the_firmware_word() {
 }
 
 /// Nothing is applied from an entry that cannot be read on; functions that match before it do not see it.
+///
+/// Property B15, mistakes.
 #[test]
 fn mistakes_in_lists() {
     let broken = "pci=config_acs=1@02:00.0;00:02.0";
