@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use peerbus_machine::import::Identity;
-use peerbus_machine::model::IommuMode;
-use peerbus_system::kernel::{AcsPolicy, ProfileName};
+use peerbus_system::kernel::{AcsPolicy, IommuPolicy, KernelSettings, MpsPolicy, ProfileName};
 
 const EXAMPLES_AND_CODES: &str = "\
 Examples:
@@ -39,6 +38,14 @@ Examples:
   peerbus p2p machine.ron --why gpu0 gpu3
       one page: the route, what stands in the way, and the smallest changes that help
   peerbus p2p machine.ron --why host0/rp1/sw0/gpu2 0000:81:00.0 --profile Linux_6_12";
+
+const REPLAY_HELP: &str = "\
+A call that fails is a result like any other. `BUG` stands where a real kernel stops, hangs or destroys itself.
+
+Examples:
+  peerbus schema replay --template >calls.ron && peerbus replay calls.ron
+  peerbus replay calls.ron --diff
+      exit code 1 and the first difference when a result is not the recorded one";
 
 const RUN_HELP: &str = "\
 The report goes to standard output, the comparison with a baseline to standard error. With --format json several
@@ -81,12 +88,14 @@ pub enum Color {
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Find everything wrong with machine and scenario files
+    /// Find everything wrong with machine, scenario and replay files
     Check(Check),
     /// Show where a machine's functions get their addresses, and what does not fit
     Plan(Plan),
     /// Show who may send peer-to-peer requests to whom, and by which way
     P2p(P2p),
+    /// Make calls into the operating system's allocators, and show what they return
+    Replay(Replay),
     /// Run scenarios and check their expectations
     Run(Run),
     /// Compare two results of `run --format json`
@@ -116,7 +125,7 @@ pub enum Format {
 /// Arguments of `check`.
 #[derive(Args, Debug)]
 pub struct Check {
-    /// Machine, scenario or part files; which one is told by their content. `-` is standard input
+    /// Machine, scenario, replay or part files; which one is told by their content. `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Form of the answer
@@ -149,9 +158,8 @@ impl Output {
 pub struct Plan {
     #[arg(help = MACHINE_HELP)]
     pub machine: PathBuf,
-    /// Kernel whose rules place everything
-    #[arg(long, value_parser = profile(), ignore_case = true, default_value = ProfileName::default().name())]
-    pub profile: ProfileName,
+    #[command(flatten)]
+    pub kernel: Kernel,
     /// Ignore addresses that the machine file fixes: the operating system places everything
     #[arg(long)]
     pub reassign: bool,
@@ -188,12 +196,8 @@ impl Plan {
 pub struct P2p {
     #[arg(help = MACHINE_HELP)]
     pub machine: PathBuf,
-    /// Kernel that decides
-    #[arg(long, value_parser = profile(), ignore_case = true, default_value = ProfileName::default().name())]
-    pub profile: ProfileName,
-    /// What the kernel does with ACS control words
-    #[arg(long, value_enum, default_value_t = Acs::Firmware)]
-    pub acs: Acs,
+    #[command(flatten)]
+    pub kernel: Kernel,
     /// Explain one pair: memory of A, requests by B. A and B are devices, paths or addresses
     #[arg(long, num_args = 2, value_names = ["A", "B"])]
     pub why: Option<Vec<String>>,
@@ -202,6 +206,89 @@ pub struct P2p {
     pub all: bool,
     #[command(flatten)]
     pub output: Output,
+}
+
+/// The kernel and how it is told to behave.
+#[derive(Args, Debug)]
+pub struct Kernel {
+    /// Kernel whose rules decide
+    #[arg(long, value_parser = profile(), ignore_case = true, default_value = ProfileName::default().name())]
+    pub profile: ProfileName,
+    /// What the kernel does with ACS control words
+    #[arg(long, value_enum, default_value_t = Acs::Firmware)]
+    pub acs: Acs,
+    /// Whether an IOMMU is in use; without it, what the command line says
+    #[arg(long, value_enum)]
+    pub iommu: Option<Iommu>,
+    /// How payload sizes are chosen; without it, what the command line says
+    #[arg(long, value_enum)]
+    pub mps: Option<Mps>,
+    /// Kernel command line, such as "intel_iommu=on pci=realloc,disable_acs_redir=pci:0:0"
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub cmdline: String,
+}
+
+impl Kernel {
+    /// As scenario files have them.
+    pub fn settings(&self) -> KernelSettings {
+        KernelSettings {
+            profile: self.profile,
+            iommu: self.iommu.map(Iommu::policy),
+            acs: self.acs.policy(),
+            mps: self.mps.map(Mps::policy),
+            cmdline: self.cmdline.clone(),
+        }
+    }
+}
+
+/// Whether an IOMMU is in use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Iommu {
+    /// There is none, or it is off
+    None,
+    /// It is on, and devices are in identity domains
+    Passthrough,
+    /// It is on and translates
+    Translate,
+}
+
+impl Iommu {
+    /// As scenario files call it.
+    pub fn policy(self) -> IommuPolicy {
+        match self {
+            Iommu::None => IommuPolicy::None,
+            Iommu::Passthrough => IommuPolicy::Passthrough,
+            Iommu::Translate => IommuPolicy::Translate,
+        }
+    }
+}
+
+/// How payload sizes are chosen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Mps {
+    /// They stay as firmware left them
+    Off,
+    /// A function takes the size of the port above it
+    Default,
+    /// One size below each root port that all support
+    Safe,
+    /// As large as each function and the port above it support
+    Performance,
+    /// 128 bytes everywhere
+    PeerToPeer,
+}
+
+impl Mps {
+    /// As scenario files call it.
+    pub fn policy(self) -> MpsPolicy {
+        match self {
+            Mps::Off => MpsPolicy::Off,
+            Mps::Default => MpsPolicy::Default,
+            Mps::Safe => MpsPolicy::Safe,
+            Mps::Performance => MpsPolicy::Performance,
+            Mps::PeerToPeer => MpsPolicy::PeerToPeer,
+        }
+    }
 }
 
 /// What happens to ACS control words.
@@ -224,6 +311,19 @@ impl Acs {
             Acs::Off => AcsPolicy::Off,
         }
     }
+}
+
+/// Arguments of `replay`.
+#[derive(Args, Debug)]
+#[command(after_long_help = REPLAY_HELP)]
+pub struct Replay {
+    /// Replay file (RON or JSON), `-` for standard input
+    pub file: PathBuf,
+    /// Compare with the results that the file recorded; a difference is exit code 1
+    #[arg(long)]
+    pub diff: bool,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Arguments of `run`.
@@ -368,28 +468,6 @@ pub struct Told {
     pub iommu: Option<Iommu>,
 }
 
-/// How a kernel uses an IOMMU.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum Iommu {
-    /// There is none, or it is off
-    None,
-    /// It is on, and devices see CPU addresses
-    Passthrough,
-    /// It translates
-    Translate,
-}
-
-impl Iommu {
-    /// As machine files call it.
-    pub fn mode(self) -> IommuMode {
-        match self {
-            Iommu::None => IommuMode::None,
-            Iommu::Passthrough => IommuMode::Passthrough,
-            Iommu::Translate => IommuMode::Translate,
-        }
-    }
-}
-
 /// `VENDOR:FAMILY:MODEL`, numbers decimal or with 0x.
 fn cpu(text: &str) -> Result<Identity, String> {
     let number = |text: &str| match text.strip_prefix("0x") {
@@ -423,6 +501,8 @@ pub enum FileKind {
     Machine,
     /// Scenario files
     Scenario,
+    /// Replay files
+    Replay,
 }
 
 /// Arguments of `schema`.

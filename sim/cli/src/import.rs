@@ -102,7 +102,7 @@ fn told(args: &args::Told) -> Capture<'static> {
     Capture {
         processor: Processor { identity: args.cpu.clone(), physical_bits: args.phys_bits },
         cmdline: args.cmdline.clone(),
-        iommu: args.iommu.map(args::Iommu::mode),
+        iommu: args.iommu.map(args::Iommu::policy),
         ..Capture::default()
     }
 }

@@ -7,5 +7,6 @@ mod commands;
 mod imports;
 mod inputs;
 mod outputs;
+mod replays;
 mod runs;
 mod workspace;

@@ -121,6 +121,13 @@ pub enum IommuMode {
     Translate,
 }
 
+impl IommuMode {
+    /// True when an IOMMU driver runs, and so asks for ACS.
+    pub fn is_on(self) -> bool {
+        self != IommuMode::None
+    }
+}
+
 /// A CPU package.
 #[derive(Clone, Debug)]
 pub struct Cpu {

@@ -1,5 +1,6 @@
 //! Virtual functions: their BARs as optional resources of the physical function, and functions of their own.
 
+use peerbus_os::p2pdma::{CpuIdentity, CpuVendor, MapType, resolve};
 use peerbus_os::pci::{
     PcieType, Realloc, ResourceFlags, ResourceRef, VirtualFunctionError, enable_virtual_functions, rescan,
 };
@@ -104,6 +105,23 @@ fn routing_ids_beyond_the_bus_make_a_virtual_bus() {
     assert_eq!(tree.upstream(added[99]), Some(port));
     assert_eq!(fake.read_dword(last.id, 0), u32::MAX);
     assert!(last.capabilities.pcie.is_some(), "the registers of a virtual function are its own");
+}
+
+/// Two virtual functions, one of them on the virtual bus: both lie below the port of the card, so peer-to-peer
+/// traffic between them is two steps and turns round there.
+#[test]
+fn virtual_functions_are_neighbours_below_the_port() {
+    let cpu = CpuIdentity { vendor: CpuVendor::Intel, family: 6, model: 0x55, x86: true };
+    for profile in Profile::ALL {
+        let (mut fake, _) = machine((100, 128, 2), &[(0, 4096, PREFETCH_64)]);
+        let mut tree = booted(&mut fake, profile);
+        let physical = tree.find(PHYSICAL).unwrap();
+        let added = enable_virtual_functions(&mut tree, &mut fake, physical, 100).unwrap();
+        let far = resolve(&tree, &fake, &cpu, &rules(profile), added[0], added[99]);
+        assert_eq!((far.map_type, far.distance), (MapType::BusAddr, 2), "{profile}: {far:?}");
+        let own = resolve(&tree, &fake, &cpu, &rules(profile), physical, added[99]);
+        assert_eq!((own.map_type, own.distance), (MapType::BusAddr, 2), "{profile}: {own:?}");
+    }
 }
 
 #[test]

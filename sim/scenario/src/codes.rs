@@ -91,6 +91,23 @@ entries! {
          a mistake in the unit."
         wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB", start: "5000s")])"##
         right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB", start: "5us")])"##;
+    CONTRADICTION "S0115" "The kernel is told two different things"
+        "`iommu`, `acs` and `mps` are shorthands for words of the kernel's command line. Where `cmdline` speaks of \
+         the same thing, both must say the same: which of them would hold is not for us to choose."
+        wrong r##"(machine: "m.ron", kernel: (mps: Safe, cmdline: "pci=pcie_bus_perf"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", kernel: (cmdline: "pci=pcie_bus_perf"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
+    ACS_LIST "S0116" "A list of functions on the command line cannot be read"
+        "`pci=disable_acs_redir=` and `pci=config_acs=` take functions separated by `;`: `[DOMAIN:]BUS:DEV.FN`, with \
+         `/DEV.FN` for each step further down, or `pci:VENDOR:DEVICE[:SUBVENDOR:SUBDEVICE]` where 0 fits any. In \
+         `config_acs` every function has its bits and `@` in front: up to seven of 0, 1 and x, the right-most is source \
+         validation. A kernel logs the mistake and applies nothing from there on."
+        wrong r##"(machine: "m.ron", kernel: (cmdline: "pci=config_acs=01:00.0"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", kernel: (cmdline: "pci=config_acs=0000000@01:00.0"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
+    NO_EFFECT "S0117" "The kernel ignores this"
+        "Not every kernel knows every option: `config_acs` came after Linux 6.1. A kernel ignores what it does not \
+         know, and so does the run; this is a warning."
+        wrong r##"(machine: "m.ron", kernel: (profile: Linux_6_1, cmdline: "pci=config_acs=x@01:00.0"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", kernel: (profile: Linux_6_12, cmdline: "pci=config_acs=x@01:00.0"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
     MACHINE_MISSING "S0201" "The machine file cannot be read"
         "A machine is named by the path of its file, seen from where the program runs or from the scenario file, or \
          is a synthetic form such as `2rc:2sw:4gpu@gen5x16`."

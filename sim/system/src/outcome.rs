@@ -151,7 +151,7 @@ pub struct SpaceOutcome {
 
 /// Every [`ErrorOutcome::kind`] that runs report. Expectations on another kind are refused when they are read, since
 /// their counts could only ever be zero.
-pub const ERROR_KINDS: [&str; 3] = ["P2P_REFUSED", "UNPLACED_BAR", "UNSUPPORTED_REQUEST"];
+pub const ERROR_KINDS: [&str; 4] = ["MALFORMED_TLP", "P2P_REFUSED", "UNPLACED_BAR", "UNSUPPORTED_REQUEST"];
 
 /// Something that went wrong.
 #[derive(Clone, PartialEq, Debug)]

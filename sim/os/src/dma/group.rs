@@ -4,7 +4,7 @@
 //! meets:
 //!
 //! 1. that of a bridge under whose requester id its requests arrive ([`dma_aliases`]);
-//! 2. climbing from there as long as the bridge above is not isolated *up to the root* ([`acs_path`]), that of the
+//! 2. climbing from there as long as the bridge above is not isolated *up to the root* ([`acs_path`](crate::pci::acs_path)), that of the
 //!    bridge reached. It is the bridge's isolation that counts, not the function's: an endpoint below a downstream port
 //!    without ACS shares that port's group;
 //! 3. that of a function of its bus whose id it uses, or the reverse;
@@ -19,9 +19,11 @@ use core::ops::ControlFlow;
 
 use super::DmaRules;
 use super::alias::{AliasQuirks, dma_aliases};
-use super::isolation::{KnownIsolation, REQUIRED, acs_enabled, acs_path, is_multifunction};
 use crate::ConfigSpace;
-use crate::pci::{FunctionIndex, Tree};
+use crate::pci::{AcsWord, FunctionIndex, Tree, acs_enabled, acs_path};
+
+/// What a path must do to keep functions apart.
+const REQUIRED: AcsWord = AcsWord::ISOLATION;
 
 /// Number of a group, as the kernel shows it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -36,13 +38,11 @@ pub struct Groups {
 
 /// What grouping needs beside the tree.
 #[derive(Clone, Copy, Debug)]
-pub struct Grouping<'a, C, K> {
+pub struct Grouping<'a, C> {
     /// Enumeration's result.
     pub tree: &'a Tree,
     /// The functions' registers: ACS words are read.
     pub cs: &'a C,
-    /// Devices known to isolate or not.
-    pub known: &'a K,
     /// Devices with ids of others.
     pub quirks: &'a AliasQuirks,
     /// The kernel.
@@ -66,8 +66,8 @@ impl Groups {
     }
 
     /// Groups all functions that `covered` says an IOMMU covers, in enumeration order.
-    pub fn probe<C: ConfigSpace, K: KnownIsolation>(
-        grouping: &Grouping<'_, C, K>,
+    pub fn probe<C: ConfigSpace>(
+        grouping: &Grouping<'_, C>,
         covered: impl Fn(FunctionIndex) -> bool,
     ) -> Groups {
         let mut groups = Groups::default();
@@ -79,9 +79,9 @@ impl Groups {
     }
 
     /// Puts `function`, which appeared later, into a group.
-    pub fn add<C: ConfigSpace, K: KnownIsolation>(
+    pub fn add<C: ConfigSpace>(
         &mut self,
-        grouping: &Grouping<'_, C, K>,
+        grouping: &Grouping<'_, C>,
         function: FunctionIndex,
     ) -> GroupNumber {
         if let Some(group) = self.of(function) {
@@ -110,9 +110,9 @@ impl Groups {
         GroupNumber(free.map_or_else(count, |(number, _)| number))
     }
 
-    fn find<C: ConfigSpace, K: KnownIsolation>(
+    fn find<C: ConfigSpace>(
         &self,
-        grouping: &Grouping<'_, C, K>,
+        grouping: &Grouping<'_, C>,
         function: FunctionIndex,
     ) -> Option<GroupNumber> {
         let last = match self.by_alias(grouping, function) {
@@ -128,9 +128,9 @@ impl Groups {
     }
 
     /// Step 1: a group met on the way, or the last function that puts an id on the requests.
-    fn by_alias<C, K>(
+    fn by_alias<C>(
         &self,
-        grouping: &Grouping<'_, C, K>,
+        grouping: &Grouping<'_, C>,
         function: FunctionIndex,
     ) -> ControlFlow<GroupNumber, FunctionIndex> {
         let mut last = function;
@@ -144,15 +144,15 @@ impl Groups {
     }
 
     /// Step 2: a group met on the way, or the highest function reached.
-    fn by_climbing<C: ConfigSpace, K: KnownIsolation>(
+    fn by_climbing<C: ConfigSpace>(
         &self,
-        grouping: &Grouping<'_, C, K>,
+        grouping: &Grouping<'_, C>,
         from: FunctionIndex,
     ) -> ControlFlow<GroupNumber, FunctionIndex> {
-        let Grouping { tree, cs, known, .. } = grouping;
+        let Grouping { tree, cs, .. } = grouping;
         let mut top = from;
         while let Some(bridge) = tree.upstream(top) {
-            if acs_path(tree, *cs, *known, bridge, REQUIRED) {
+            if acs_path(tree, *cs, bridge, None, REQUIRED) {
                 break;
             }
             top = bridge;
@@ -164,9 +164,9 @@ impl Groups {
     }
 
     /// Step 3: the group of a function of the bus that shares ids with `function`, directly or over others.
-    fn by_quirk<C, K>(
+    fn by_quirk<C>(
         &self,
-        grouping: &Grouping<'_, C, K>,
+        grouping: &Grouping<'_, C>,
         function: FunctionIndex,
         seen: &mut BTreeSet<FunctionIndex>,
     ) -> Option<GroupNumber> {
@@ -187,9 +187,9 @@ impl Groups {
     }
 
     /// Step 4: the group of another function of the slot, or of one that shares ids with it.
-    fn by_slot<C: ConfigSpace, K: KnownIsolation>(
+    fn by_slot<C: ConfigSpace>(
         &self,
-        grouping: &Grouping<'_, C, K>,
+        grouping: &Grouping<'_, C>,
         function: FunctionIndex,
         seen: &mut BTreeSet<FunctionIndex>,
     ) -> Option<GroupNumber> {
@@ -198,13 +198,13 @@ impl Groups {
     }
 
     /// The other functions of the slot that are not isolated, if `function` is not.
-    fn slot_mates<C: ConfigSpace, K: KnownIsolation>(
+    fn slot_mates<C: ConfigSpace>(
         &self,
-        grouping: &Grouping<'_, C, K>,
+        grouping: &Grouping<'_, C>,
         function: FunctionIndex,
     ) -> Vec<FunctionIndex> {
-        let Grouping { tree, cs, known, .. } = grouping;
-        let isolated = |function| acs_enabled(tree, *cs, *known, function, REQUIRED);
+        let Grouping { tree, cs, .. } = grouping;
+        let isolated = |function| acs_enabled(tree, *cs, function, REQUIRED);
         if !is_multifunction(tree, function) || isolated(function) {
             return Vec::new();
         }
@@ -212,4 +212,9 @@ impl Groups {
         let others = tree[tree[function].bus].devices.iter().copied();
         others.filter(|at| *at != function && slot(*at) == slot(function) && !isolated(*at)).collect()
     }
+}
+
+/// A virtual function never counts as one of several.
+fn is_multifunction(tree: &Tree, function: FunctionIndex) -> bool {
+    tree[function].multifunction && tree[function].physical_function.is_none()
 }

@@ -13,11 +13,12 @@ use super::default_domain::{DeviceKind, global_domain_type, group_domain, transl
 use super::mapper::Mapper;
 use super::{
     AliasQuirks, Attributes, Context, Device, DmaError, DmaRules, DomainError, DomainParameters, DomainShape,
-    DomainType, FlushShape, FlushTimer, GroupNumber, Grouping, Groups, Invalidation, IommuDriver,
-    KnownIsolation, Mapped, Member, Memory, Reservation, ReservedRegion, TranslatedDomain, amd_aperture_end,
-    intel_aperture_end, reserved_ranges,
+    DomainType, FlushShape, FlushTimer, GroupNumber, Grouping, Groups, Invalidation, IommuDriver, Mapped,
+    Member, Memory, Reservation, ReservedRegion, TranslatedDomain, amd_aperture_end, intel_aperture_end,
+    reserved_ranges,
 };
 use crate::ConfigSpace;
+use crate::parameters::IommuParameters;
 use crate::pci::{FunctionIndex, Tree};
 
 /// The IOMMUs of a machine, all of one kind.
@@ -31,7 +32,7 @@ pub struct Iommu {
     pub granule_shift: u32,
     /// First address they translate.
     pub aperture_start: Iova,
-    /// Last address they translate.
+    /// Last address they translate; [`intel_aperture_end`] and [`amd_aperture_end`] tell it.
     pub aperture_end: Iova,
     /// Ranges that domains keep free.
     pub reserved: Vec<ReservedRegion>,
@@ -126,6 +127,19 @@ impl Default for DmaSettings {
     }
 }
 
+impl DmaSettings {
+    /// The defaults, changed by what the command line says.
+    pub fn with_parameters(parameters: &IommuParameters) -> DmaSettings {
+        let domains = DomainParameters {
+            pass_through: parameters.passthrough,
+            strict: parameters.strict,
+            ..DomainParameters::default()
+        };
+        let force_high = parameters.force_dac == Some(true);
+        DmaSettings { domains, force_high, ..DmaSettings::default() }
+    }
+}
+
 /// What a group's devices use.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Domain {
@@ -163,31 +177,72 @@ impl Dma {
     pub fn probe(
         tree: &Tree,
         cs: &impl ConfigSpace,
-        known: &impl KnownIsolation,
         rules: &DmaRules,
         iommu: &Iommu,
         settings: &DmaSettings,
     ) -> Dma {
-        let grouping = Grouping { tree, cs, known, quirks: &settings.quirks, rules };
+        let grouping = Grouping { tree, cs, quirks: &settings.quirks, rules };
         let groups = Groups::probe(&grouping, |function| !iommu.not_covered.contains(&function));
+        let numbers: Vec<GroupNumber> = groups.iter().map(|(number, _)| number).collect();
+        let mut dma = Dma { groups, ..Dma::without_iommu(tree, rules, settings) };
+        numbers.into_iter().for_each(|group| dma.choose_domain(tree, cs, iommu, settings, group));
+        dma
+    }
+
+    /// A function of the tree that appeared later: it joins a group, or gets one of its own, whose domain it decides
+    /// alone. Nothing happens if no IOMMU covers it.
+    pub fn add(
+        &mut self,
+        tree: &Tree,
+        cs: &impl ConfigSpace,
+        iommu: &Iommu,
+        settings: &DmaSettings,
+        function: FunctionIndex,
+    ) {
+        self.devices.extend(devices(tree, settings).into_iter().skip(self.devices.len()));
+        if iommu.not_covered.contains(&function) {
+            return;
+        }
+        let rules = &self.rules;
+        let group = self.groups.add(&Grouping { tree, cs, quirks: &settings.quirks, rules }, function);
+        if !self.domains.contains_key(&group) {
+            self.choose_domain(tree, cs, iommu, settings, group);
+        }
+    }
+
+    /// A function that went away leaves its group; an empty group goes with its domain.
+    pub fn remove(&mut self, function: FunctionIndex) {
+        let Some(group) = self.groups.of(function) else { return };
+        self.groups.remove(function);
+        if self.groups.members(group).is_empty() {
+            self.domains.remove(&group);
+        }
+    }
+
+    fn choose_domain(
+        &mut self,
+        tree: &Tree,
+        cs: &impl ConfigSpace,
+        iommu: &Iommu,
+        settings: &DmaSettings,
+        group: GroupNumber,
+    ) {
+        let rules = &self.rules;
         let global = match global_domain_type(&settings.domains, iommu.driver.needs_strict()) {
             DomainType::Identity if !iommu.identity => DomainType::Strict,
             global => global,
         };
-        let mut dma = Dma { groups, ..Dma::without_iommu(tree, rules, settings) };
-        for (group, members) in dma.groups.iter() {
-            let member = |function: &FunctionIndex| {
-                let kind = device_kind(tree, cs, settings, *function);
-                Member { untrusted: kind.untrusted, wish: iommu.driver.wish(rules, &settings.domains, &kind) }
-            };
-            let wishes: Vec<Member> = members.iter().map(member).collect();
-            let domain = match (group_domain(rules, global, &wishes), members.first()) {
-                (Ok(chosen), Some(first)) => domain(tree, rules, iommu, settings, chosen.domain, *first),
-                _ => Domain::Refused,
-            };
-            dma.domains.insert(group, domain);
-        }
-        dma
+        let members = self.groups.members(group);
+        let member = |function: &FunctionIndex| {
+            let kind = device_kind(tree, cs, settings, *function);
+            Member { untrusted: kind.untrusted, wish: iommu.driver.wish(rules, &settings.domains, &kind) }
+        };
+        let wishes: Vec<Member> = members.iter().map(member).collect();
+        let domain = match (group_domain(rules, global, &wishes), members.first()) {
+            (Ok(chosen), Some(first)) => domain(tree, rules, iommu, settings, chosen.domain, *first),
+            _ => Domain::Refused,
+        };
+        self.domains.insert(group, domain);
     }
 
     /// The groups.

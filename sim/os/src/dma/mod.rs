@@ -8,7 +8,7 @@
 //! Invariants: no clock is read and nothing is random, both are arguments ([`Call`]); no IOVA is handed out twice
 //! while in use, outside the device's limits, or in a reserved range; a call that fails leaves nothing mapped.
 //!
-//! Modules in reading order: `rules` (kernels), `work` (costs), `error`; `isolation`, `alias`, `group` (who is
+//! Modules in reading order: `rules` (kernels), `work` (costs), `error`; `alias`, `group` (who is
 //! together); `default_domain` (translated or not); `iova_tree`, `iova_cache`, `iova_space`, `flush_queue`,
 //! `reserved`, `domain` (addresses); `device`, `memory`, `peers`, `tables`, `bounce` (what mapping asks and
 //! writes); `mapper`, `list`, `two_step` (mapping); `layer`, which holds all of it together.
@@ -24,7 +24,6 @@ mod group;
 mod iova_cache;
 mod iova_space;
 mod iova_tree;
-mod isolation;
 mod layer;
 mod list;
 mod mapper;
@@ -50,7 +49,6 @@ pub use group::{GroupNumber, Grouping, Groups};
 pub use iova_cache::{IovaCaches, MAGAZINE};
 pub use iova_space::{Call, IovaSpace};
 pub use iova_tree::IovaTree;
-pub use isolation::{IntegratedIntel, KnownIsolation, REQUIRED, acs_enabled, acs_path};
 pub use layer::{Dma, DmaSettings, Domain, Iommu, Operations, peers_supported};
 pub use mapper::Context;
 pub use memory::{Attributes, DmaKind, Mapped, Memory, Segment, entries_or_zero};

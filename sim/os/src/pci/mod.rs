@@ -11,6 +11,7 @@ mod boot;
 mod bridge;
 mod capability;
 mod claim;
+mod distribute;
 mod extent;
 mod failure;
 mod host;

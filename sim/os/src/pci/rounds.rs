@@ -23,6 +23,9 @@ impl<C: ConfigSpace> Setup<'_, C> {
             let mut wishes = (round == rounds).then(Wishes::default);
             let mut failed = Vec::new();
             self.size_bridges(bus, &mut wishes);
+            if let Some(wishes) = &mut wishes {
+                self.distribute(bus, wishes);
+            }
             self.assign_bus(bus, &mut wishes, &mut failed);
             if failed.is_empty() || round == rounds {
                 return;

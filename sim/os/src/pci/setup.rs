@@ -1,7 +1,7 @@
 //! State of one assignment run, and the moves every step of it is made of.
 //!
 //! The steps: [`claim`](super::claim) what firmware assigned, [`size`](super::size) the windows bottom-up,
-//! [`assign`](super::assign) top-down, [`rounds`](super::rounds) of the last two. Each is an `impl` of
+//! [`distribute`](super::distribute) what is left, [`assign`](super::assign) top-down, [`rounds`](super::rounds) of these. Each is an `impl` of
 //! [`Setup`] in its own file.
 
 use alloc::collections::BTreeMap;

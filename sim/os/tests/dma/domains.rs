@@ -2,8 +2,8 @@
 
 use peerbus_os::dma::{
     Attributes, Call, Context, Dma, DmaSettings, DmaWork, Domain, DomainError, DomainParameters, GroupNumber,
-    IntegratedIntel, Iommu, IommuDriver, Mapped, Memory, NoBounce, NoPeers, ReservedKind, ReservedRegion,
-    Translations, reserved_ranges,
+    Iommu, IommuDriver, Mapped, Memory, NoBounce, NoPeers, ReservedKind, ReservedRegion, Translations,
+    reserved_ranges,
 };
 use peerbus_os::pci::{FunctionIndex, PcieType, Window};
 use peerbus_os::{Profile, ResourceKind};
@@ -40,7 +40,7 @@ const SOUND: FunctionIndex = FunctionIndex(1);
 const PLAIN: FunctionIndex = FunctionIndex(2);
 
 fn probe(machine: &Machine, iommu: &Iommu, settings: &DmaSettings, profile: Profile) -> Dma {
-    Dma::probe(&machine.tree, machine, &IntegratedIntel, &rules(profile).dma, iommu, settings)
+    Dma::probe(&machine.tree, machine, &rules(profile).dma, iommu, settings)
 }
 
 /// A page mapped twice for `device`, the first unmapped before: the two addresses.
@@ -183,4 +183,28 @@ fn the_first_device_of_a_group_decides_what_is_reserved() {
     };
     check(first, 0xffff_e000);
     check(second, 0xffff_f000);
+}
+
+#[test]
+fn functions_come_and_go() {
+    let mut machine = machine();
+    let settings = DmaSettings::default();
+    let mut dma = probe(&machine, &iommu(), &settings, Profile::Linux_6_12);
+    assert_eq!(two(&mut dma, PLAIN), [0xffff_f000, 0xffff_e000]);
+    let root = machine.tree[PLAIN].bus;
+    let [late, outside] = [4, 5].map(|device| machine.function(root, device, 0));
+    let iommu = Iommu { not_covered: vec![outside], ..iommu() };
+    for function in [late, outside, late] {
+        dma.add(&machine.tree, &machine, &iommu, &settings, function);
+    }
+    assert_eq!([late, outside].map(|it| dma.groups().of(it)), [Some(GroupNumber(3)), None]);
+    assert_eq!(two(&mut dma, late), [0xffff_f000, 0xffff_e000]);
+    assert_eq!(two(&mut dma, outside), [0x12_3000, 0x12_3000]);
+    dma.remove(PLAIN);
+    dma.remove(outside);
+    assert_eq!((dma.domain(GroupNumber(2)), dma.is_translated(PLAIN)), (None, false));
+    // Back again, with the lowest free number and an empty space.
+    dma.add(&machine.tree, &machine, &iommu, &settings, PLAIN);
+    assert_eq!(dma.groups().of(PLAIN), Some(GroupNumber(2)));
+    assert_eq!(two(&mut dma, PLAIN), [0xffff_f000, 0xffff_e000]);
 }

@@ -1,18 +1,17 @@
 //! Which functions are grouped: recorded tables and small trees.
 
 use peerbus_os::Profile;
-use peerbus_os::dma::{
-    AliasQuirks, GroupNumber, Grouping, Groups, IntegratedIntel, REQUIRED, acs_enabled, dma_aliases,
-};
-use peerbus_os::pci::{AcsWord, FunctionIndex, PcieType};
+use peerbus_os::dma::{AliasQuirks, GroupNumber, Grouping, Groups, dma_aliases};
+use peerbus_os::pci::{AcsWord, FunctionIndex, PcieType, acs_enabled};
 
 use crate::p2pdma::captures::{Tally, boots};
 use crate::p2pdma::machine::{Machine, rules};
 
+const REQUIRED: AcsWord = AcsWord::ISOLATION;
+
 pub fn grouped(machine: &Machine, profile: Profile, quirks: &AliasQuirks) -> Groups {
     let rules = rules(profile).dma;
-    let grouping =
-        Grouping { tree: &machine.tree, cs: machine, known: &IntegratedIntel, quirks, rules: &rules };
+    let grouping = Grouping { tree: &machine.tree, cs: machine, quirks, rules: &rules };
     Groups::probe(&grouping, |_| true)
 }
 
@@ -100,7 +99,7 @@ fn a_bit_the_hardware_has_not_counts_as_set() {
     let port = FunctionIndex(2);
     let mut check = |words, flags, expect| {
         machine.set_acs_words(port, words);
-        let found = acs_enabled(&machine.tree, &machine, &IntegratedIntel, port, flags);
+        let found = acs_enabled(&machine.tree, &machine, port, flags);
         assert_eq!(found, expect, "{words:x?} {flags:?}");
     };
     check([0x01, 0x01], REQUIRED, true);
@@ -122,7 +121,7 @@ fn kinds_of_functions_differ() {
         acs.into_iter().for_each(|word| machine.set_acs(function, word));
         machine.tree[function].pcie_type = kind;
         machine.tree[function].multifunction = multifunction;
-        let found = acs_enabled(&machine.tree, &machine, &IntegratedIntel, function, REQUIRED);
+        let found = acs_enabled(&machine.tree, &machine, function, REQUIRED);
         assert_eq!(found, expect, "{kind:?} {multifunction} {acs:?}");
     };
     for kind in [None, Some(PcieType::ToPci), Some(PcieType::FromPci), Some(PcieType::EventCollector)] {
@@ -211,13 +210,7 @@ fn the_lowest_free_number_is_used_again() {
     let bus = machine.host(0, 0);
     let [a, b, c] = [1, 2, 3].map(|device| machine.function(bus, device, 0));
     let (quirks, rules) = (AliasQuirks::default(), rules(Profile::Linux_6_12).dma);
-    let grouping = Grouping {
-        tree: &machine.tree,
-        cs: &machine,
-        known: &IntegratedIntel,
-        quirks: &quirks,
-        rules: &rules,
-    };
+    let grouping = Grouping { tree: &machine.tree, cs: &machine, quirks: &quirks, rules: &rules };
     let mut groups = Groups::probe(&grouping, |function| function != c);
     assert_eq!(groups.of(c), None);
     groups.remove(a);

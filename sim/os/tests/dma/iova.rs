@@ -9,6 +9,7 @@ use peerbus_os::pci::FunctionIndex;
 use peerbus_units::{Bytes, Iova, Picos, Range};
 
 use crate::p2pdma::machine::rules;
+use crate::random::{Random, cases};
 
 const LAZY: Invalidation = Invalidation::Lazy(FlushShape::ORDINARY, FlushTimer::Never);
 const CALL: Call = Call { now: Picos(0), cpu: 0 };
@@ -202,25 +203,6 @@ fn a_space_without_pages_cannot_be_set_up() {
     assert_eq!([domain.take(1), domain.take(0x1_0001)], [0xffff_0000, 0xfffc_0000]);
 }
 
-/// SplitMix64.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut value = self.0;
-        value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (value ^ value >> 31) % limit
-    }
-
-    /// A number below 2^b, b itself random from `bits` on.
-    pub fn sized(&mut self, bits: u64, more: u64) -> u64 {
-        let bits = bits + self.below(more);
-        self.below(1 << bits)
-    }
-}
-
 /// True when `pages` pages, aligned, fit between `taken` ranges up to address `last`. Only ends of ranges, and the top,
 /// need to be looked at: a place can be moved up until it meets one.
 fn fits(taken: &[Range<Iova>], pages: u64, last: u64) -> bool {
@@ -315,7 +297,7 @@ fn run(seed: u64) -> [u64; 3] {
 
 #[test]
 fn live_ranges_never_overlap_and_keep_to_every_limit() {
-    let cases = std::env::var("PEERBUS_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(150);
+    let cases = cases(150);
     let mut sum = [0; 3];
     for seed in 0..cases {
         for (sum, count) in sum.iter_mut().zip(run(seed)) {

@@ -2,9 +2,8 @@
 
 use peerbus_os::dma::{
     Attributes, BounceArea, Call, Context, Device, Dma, DmaError, DmaKind, DmaSettings, DmaWork,
-    DomainParameters, GroupNumber, IntegratedIntel, Iommu, Mapped, Memory, Operations, PeerType, PeerTypes,
-    ProviderId, ReservedRegion, Translations, entries_or_zero, intel_aperture_end, peers_supported,
-    translation_features,
+    DomainParameters, GroupNumber, Iommu, Mapped, Memory, Operations, PeerType, PeerTypes, ProviderId,
+    ReservedRegion, Translations, entries_or_zero, intel_aperture_end, peers_supported, translation_features,
 };
 use peerbus_os::pci::{FunctionIndex, enumerate};
 use peerbus_os::{MapType, Profile};
@@ -62,7 +61,7 @@ impl Bench {
         let tree = &machine.tree;
         let iommu = Iommu::other(12, intel_aperture_end(39, false)).with(ReservedRegion::interrupts());
         let mut dma = match translated {
-            true => Dma::probe(tree, &machine, &IntegratedIntel, &rules, &iommu, &settings),
+            true => Dma::probe(tree, &machine, &rules, &iommu, &settings),
             false => Dma::without_iommu(tree, &rules, &settings),
         };
         assert_eq!(dma.is_translated(DEVICE), translated);
@@ -431,7 +430,7 @@ fn an_amd_iommu_translates_neither_for_itself_nor_for_devices_with_pasid() {
     let iommu = Iommu::amd(vec![FunctionIndex(own)]);
     let translated = |profile| {
         let settings = DmaSettings::default();
-        let dma = Dma::probe(&tree, &fake, &IntegratedIntel, &rules(profile).dma, &iommu, &settings);
+        let dma = Dma::probe(&tree, &fake, &rules(profile).dma, &iommu, &settings);
         assert_eq!(dma.groups().of(FunctionIndex(own)), None);
         [own, gpu, plain].map(|function| dma.is_translated(FunctionIndex(function)))
     };

@@ -3,10 +3,11 @@
 //! named ones where their commands are obeyed one by one, with the types their providers remember.
 
 use peerbus_os::dma::{
-    Attributes, Call, Context, Dma, DmaError, DmaKind, DmaSettings, DmaWork, DomainParameters,
-    IntegratedIntel, Iommu, IommuDriver, Memory, NoBounce, PeerType, PeerTypes, ProviderId, Translations,
+    Attributes, Call, Context, Dma, DmaError, DmaKind, DmaSettings, DmaWork, Iommu, IommuDriver, Memory,
+    NoBounce, PeerType, PeerTypes, ProviderId, Translations,
 };
 use peerbus_os::p2pdma::Resolver;
+use peerbus_os::parameters::{IommuSwitch, Parameters};
 use peerbus_os::pci::FunctionIndex;
 use peerbus_os::{CpuIdentity, Profile};
 use peerbus_units::{Bytes, CpuAddr};
@@ -19,10 +20,10 @@ use crate::p2pdma::machine::{Machine, rules};
 
 /// The emulator's IOMMU, if the kernel that was booted so uses it. `own`: the functions that are IOMMUs.
 fn iommu(arguments: &str, command_line: &str, own: Vec<FunctionIndex>) -> Option<Iommu> {
-    let has = |word: &str| command_line.split_whitespace().any(|it| it == word);
+    let parameters = Parameters::parse(command_line).iommu;
     if arguments.contains("intel-iommu") {
-        has("intel_iommu=on").then(|| Iommu::intel(39))
-    } else if arguments.contains("amd-iommu") && !has("amd_iommu=off") {
+        (parameters.intel == Some(IommuSwitch::On)).then(|| Iommu::intel(39))
+    } else if arguments.contains("amd-iommu") && parameters.amd != Some(IommuSwitch::Off) {
         // The emulator's says that it caches entries which are not present.
         Some(Iommu { driver: IommuDriver::Amd { caches_not_present: true }, ..Iommu::amd(own) })
     } else {
@@ -32,12 +33,10 @@ fn iommu(arguments: &str, command_line: &str, own: Vec<FunctionIndex>) -> Option
 
 /// The DMA layer as booted, every device with a 64-bit mask.
 fn booted(machine: &Machine, profile: Profile, iommu: Option<&Iommu>, command_line: &str) -> Dma {
-    let pass_through = command_line.split_whitespace().any(|it| it == "iommu=pt").then_some(true);
-    let domains = DomainParameters { pass_through, ..DomainParameters::default() };
-    let settings = DmaSettings { domains, ..DmaSettings::default() };
+    let settings = DmaSettings::with_parameters(&Parameters::parse(command_line).iommu);
     let rules = rules(profile).dma;
     let mut dma = match iommu {
-        Some(iommu) => Dma::probe(&machine.tree, machine, &IntegratedIntel, &rules, iommu, &settings),
+        Some(iommu) => Dma::probe(&machine.tree, machine, &rules, iommu, &settings),
         None => Dma::without_iommu(&machine.tree, &rules, &settings),
     };
     for (function, _) in machine.tree.iter() {

@@ -2,7 +2,7 @@
 
 use peerbus_os::dma::{
     BounceArea, Call, Context, Dma, DmaError, DmaKind, DmaSettings, DmaWork, DomainParameters, FlushShape,
-    IntegratedIntel, Iommu, IommuDriver, ProviderId, Segment, Translations, intel_aperture_end,
+    Iommu, IommuDriver, ProviderId, Segment, Translations, intel_aperture_end,
 };
 use peerbus_os::dma_buf::{MappedVectors, PhysicalVector, VectorError, map_vectors};
 use peerbus_os::p2pdma::{P2pdma, Peers};
@@ -45,14 +45,15 @@ impl Bench {
             driver: IommuDriver::Other,
             not_covered: Vec::new(),
             granule_shift: 12,
-            aperture: Range::new(Iova(0), intel_aperture_end(39, false)).unwrap(),
+            aperture_start: Iova(0),
+            aperture_end: intel_aperture_end(39, false),
             reserved: Vec::new(),
             flush: Some(FlushShape::ORDINARY),
             identity: true,
         };
         let (tree, machine) = (&example.machine.tree, &example.machine);
         let mut dma = match translated {
-            true => Dma::probe(tree, machine, &IntegratedIntel, &rules, &iommu, &settings),
+            true => Dma::probe(tree, machine, &rules, &iommu, &settings),
             false => Dma::without_iommu(tree, &rules, &settings),
         };
         for function in [example.b, example.c] {

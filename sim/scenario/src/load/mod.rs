@@ -5,6 +5,7 @@
 
 mod context;
 mod fit;
+mod kernel;
 mod literal;
 mod machines;
 mod workload;
@@ -207,30 +208,6 @@ impl Context<'_> {
         }
     }
 
-    /// The settings at `kernel` of `place`; what is not named stays as in `base`.
-    fn kernel(
-        &mut self,
-        given: &Option<file::Kernel>,
-        place: &Place,
-        base: KernelSettings,
-    ) -> KernelSettings {
-        let Some(given) = given else { return base };
-        let place = place.field("kernel");
-        let iommu = self.take(&given.iommu, &place, "iommu", "None, Passthrough or Translate");
-        let mps = self.take(&given.mps, &place, "mps", "Off, Default, Safe, Performance or PeerToPeer");
-        KernelSettings {
-            profile: self
-                .take(&given.profile, &place, "profile", "the name of a kernel")
-                .unwrap_or(base.profile),
-            iommu: iommu.or(base.iommu),
-            acs: self.take(&given.acs, &place, "acs", "FirmwareDefault, Off or On").unwrap_or(base.acs),
-            mps: mps.or(base.mps),
-            cmdline: self
-                .take(&given.cmdline, &place, "cmdline", "a kernel command line")
-                .unwrap_or(base.cmdline),
-        }
-    }
-
     fn link_layer(
         &mut self,
         given: &Option<Leaf<file::LinkLayer>>,
@@ -280,7 +257,7 @@ impl Context<'_> {
     }
 
     /// Where bytes of a string's content stand in the parsed text.
-    fn inside(
+    pub(super) fn inside(
         &self,
         leaf: &Leaf<String>,
         content: &std::ops::Range<usize>,

@@ -119,7 +119,9 @@ fn abbreviates(text: &str, path: &str) -> bool {
 fn unknown(machine: &Machine, given: &str) -> FindError {
     let devices: Vec<&str> = machine.devices.iter().map(|device| device.name.as_str()).collect();
     let paths = machine.functions.node_weights().map(|function| function.name.as_str());
-    let like = nearest(given, devices.iter().copied()).or_else(|| nearest(given, paths));
+    // Who writes a path means a path.
+    let device = if given.contains('/') { None } else { nearest(given, devices.iter().copied()) };
+    let like = device.or_else(|| nearest(given, paths));
     FindError::Unknown {
         given: given.to_owned(),
         nearest: like.map(str::to_owned),

@@ -4,7 +4,7 @@ use peerbus_machine::Machine;
 use peerbus_machine::model::{Fact, FunctionIndex, Role};
 use peerbus_os::p2pdma::upstream_path;
 use peerbus_os::pci;
-use peerbus_os::pci::acs::{acs_capability, acs_control};
+use peerbus_os::pci::{AcsWord, acs_capability, acs_control};
 use peerbus_units::FunctionId;
 use serde::Serialize;
 
@@ -59,7 +59,7 @@ pub struct Hop {
     pub function: FunctionId,
     /// Its path.
     pub name: String,
-    /// `root port`, `upstream port`, `downstream port`, `endpoint` or `root bus function`.
+    /// `root port`, `upstream port`, `downstream port`, `endpoint` or `on the root bus`.
     pub role: &'static str,
     /// Its link: of a root port or downstream port the one below, else the one above.
     pub link: Option<HopLink>,
@@ -114,10 +114,10 @@ pub(super) fn hops(machine: &Machine, booted: &Booted, walk: &[(Side, pci::Funct
 fn role(machine: &Machine, index: FunctionIndex) -> &'static str {
     match machine.functions[index].role {
         Role::RootPort => "root port",
-        Role::RootBusHead => "root bus function",
+        Role::RootBusHead => "on the root bus",
         Role::SwitchUpstream(_) => "upstream port",
         Role::SwitchDownstream(_) => "downstream port",
-        Role::Endpoint(_) if machine.parent(index).is_none() => "root bus function",
+        Role::Endpoint(_) if machine.parent(index).is_none() => "on the root bus",
         Role::Endpoint(_) => "endpoint",
     }
 }
@@ -140,7 +140,7 @@ fn words(booted: &Booted, function: pci::FunctionIndex) -> Option<AcsWords> {
         capability: capability.0,
         control: control.0,
         set: bit_names(control.0),
-        redirects: bit_names(control.0 & pci::acs::AcsWord::REDIRECT.0),
+        redirects: bit_names(control.0 & AcsWord::REDIRECT.0),
     })
 }
 

@@ -201,6 +201,20 @@ impl Build {
         downstream
     }
 
+    /// One more downstream port of the switch with that upstream port.
+    pub fn free_port(&mut self, upstream: FunctionIndex) -> FunctionIndex {
+        let Role::SwitchUpstream(switch) = self.machine.functions[upstream].role else {
+            panic!("{} is no upstream port", self.machine.functions[upstream].name);
+        };
+        let (name, at) =
+            (self.machine.switches[switch].name.clone(), self.machine.switches[switch].downstream.len());
+        let host = self.machine.functions[upstream].host_bridge;
+        let port = self.function(host, Role::SwitchDownstream(switch), format!("{name}/p{at}"));
+        self.machine.functions.add_edge(upstream, port, Attachment::Internal);
+        self.machine.switches[switch].downstream.push(port);
+        port
+    }
+
     /// A device below `port`, or on the root bus of `host` without one.
     pub fn device(
         &mut self,

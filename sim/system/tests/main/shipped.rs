@@ -11,7 +11,7 @@ use peerbus_system::plan::{plan, render_plan};
 use crate::boot::check_machine;
 
 /// File name and machine of every shipped topology, by name.
-fn shipped() -> Vec<(String, Machine)> {
+pub fn shipped() -> Vec<(String, Machine)> {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../topologies"));
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<PathBuf> =

@@ -7,6 +7,7 @@ use peerbus_units::FunctionId;
 
 use super::super::{MapType, Pair};
 use super::Shown;
+use crate::page::wrap;
 
 /// Functions and pairs that are named; of more only the number is told.
 const NAMED: usize = 8;
@@ -31,9 +32,9 @@ pub(super) fn write(out: &mut String, shown: &Shown<'_>) -> fmt::Result {
             group.reasons.iter().map(|(kind, functions)| reason(kind, functions)).collect();
         let count = group.pairs.len();
         let noun = if count == 1 { "pair" } else { "pairs" };
-        writeln!(out, "  {} {count} {noun}: {}", group.map_type.letter(), reasons.join("; "))?;
+        wrap(out, "  ", &format!("{} {count} {noun}: {}", group.map_type.letter(), reasons.join("; ")))?;
         let pairs: Vec<String> = group.pairs.iter().map(|(from, to)| format!("{from}-{to}")).collect();
-        writeln!(out, "      {}", some(&pairs, " "))?;
+        wrap(out, "      ", &some(&pairs, " "))?;
     }
     Ok(())
 }

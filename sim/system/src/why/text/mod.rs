@@ -8,9 +8,7 @@ use peerbus_machine::model::Fact;
 
 use super::{Hop, HostBridgeRule, Side, Standing, Transfer, Why};
 use crate::p2p::{DmaKind, MapType};
-
-/// Columns of the page.
-const WIDTH: usize = 100;
+use crate::page::wrap;
 
 /// The page, ending with a newline.
 pub fn render_why(why: &Why) -> String {
@@ -76,13 +74,16 @@ fn write_transfer(out: &mut String, why: &Why, one: &Transfer) -> fmt::Result {
 }
 
 fn write_route(out: &mut String, why: &Why) -> fmt::Result {
-    let names: Vec<&str> = why.route.iter().map(|hop| last(&hop.name)).collect();
-    let width = names.iter().map(|name| name.len()).max().unwrap_or(0);
-    writeln!(out, "\nRoute, as the kernel walks it (ACS: control word of capability word, bits set)")?;
+    let names: Vec<String> = why.route.iter().map(|hop| clipped(last(&hop.name))).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    writeln!(
+        out,
+        "\nRoute, as the kernel walks it (ACS: control/capability word, bits set, ? where assumed)"
+    )?;
     let mut previous = None;
     for (hop, name) in why.route.iter().zip(names) {
         if why.common.is_none() && previous == Some(Side::Provider) && hop.side == Side::Client {
-            writeln!(out, "        nothing is above both: through the root complex")?;
+            writeln!(out, "          -- nothing is above both: through the root complex --")?;
         }
         previous = Some(hop.side);
         let arrow = match hop.side {
@@ -92,29 +93,48 @@ fn write_route(out: &mut String, why: &Why) -> fmt::Result {
         };
         let link = hop.link.map_or(String::new(), |link| format!("gen{} x{}", link.generation, link.lanes));
         let line = format!(
-            "  {arrow:<6}  {name:<width$}  {}  {:<17}  {link:<8}  {}",
+            "  {arrow:<6}  {name:<width$}  {}  {:<15}  {link:<8}  {}",
             hop.function,
             hop.role,
-            acs(hop)
+            acs(hop, why.common.is_some())
         );
         writeln!(out, "{}", line.trim_end())?;
     }
+    let unless = if why.map_type == MapType::BusAddr { "" } else { " unless the root complex splits them" };
     for conflict in &why.payload_conflicts {
-        writeln!(
-            out,
-            "  payload: {} sends up to {} bytes, {} takes {}: malformed there, which the kernel does not check",
-            conflict.sender, conflict.sends, conflict.receiver, conflict.takes
-        )?;
+        let (sender, receiver) = (conflict.sender, conflict.receiver);
+        let line = format!(
+            "payload: {sender} sends up to {} bytes, {receiver} takes {}: larger writes are malformed there{unless}; the \
+             kernel's decision does not look at this",
+            conflict.sends, conflict.takes
+        );
+        wrap(out, "  ", &line)?;
     }
     Ok(())
 }
 
-fn acs(hop: &Hop) -> String {
-    let assumed = if hop.assumed.contains(&Fact::Acs) { " (assumed)" } else { "" };
+/// A name of at most [`NAME`] characters.
+fn clipped(name: &str) -> String {
+    if name.chars().count() <= NAME {
+        return name.to_owned();
+    }
+    name.chars().take(NAME - 1).chain(['~']).collect()
+}
+
+/// Room for a name in the route; longer ones are told in full above it.
+const NAME: usize = 9;
+
+/// Words and bits; `decides` is false on a route that has nothing above both, where redirection is not asked for.
+fn acs(hop: &Hop, decides: bool) -> String {
+    let assumed = if hop.assumed.contains(&Fact::Acs) { "?" } else { "" };
     let Some(words) = &hop.acs else { return format!("no ACS{assumed}") };
-    let set = if words.set.is_empty() { "none set".to_owned() } else { words.set.join(" ") };
-    let mark = if words.redirects.is_empty() { "" } else { "  <- redirects" };
-    format!("{:04x} of {:04x}: {set}{assumed}{mark}", words.control, words.capability)
+    let set = if words.set.is_empty() { "-".to_owned() } else { words.set.join(" ") };
+    let mark = match (words.redirects.is_empty(), decides) {
+        (true, _) => "",
+        (false, true) => " <- redirects",
+        (false, false) => " (not asked)",
+    };
+    format!("{:02x}/{:02x}{assumed} {set}{mark}", words.control, words.capability)
 }
 
 fn write_host(out: &mut String, why: &Why) -> fmt::Result {
@@ -185,50 +205,7 @@ fn write_log(out: &mut String, why: &Why) -> fmt::Result {
     Ok(())
 }
 
-/// `text` behind `indent` in lines of [`WIDTH`] columns, broken at blanks and, where a word alone is longer, behind
-/// semicolons; lines after the first are indented by two more.
-fn wrap(out: &mut String, indent: &str, text: &str) -> fmt::Result {
-    let mut line = String::new();
-    let mut first = true;
-    let mut flush = |line: &mut String| -> fmt::Result {
-        let more = if first { "" } else { "  " };
-        first = false;
-        writeln!(out, "{indent}{more}{}", std::mem::take(line))
-    };
-    let room = WIDTH - indent.len() - 2;
-    for word in text.split(' ') {
-        if !line.is_empty() && line.len() + 1 + word.len() > room {
-            flush(&mut line)?;
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        for piece in word.split_inclusive(';') {
-            if !line.is_empty() && !line.ends_with(' ') && line.len() + piece.len() > room {
-                flush(&mut line)?;
-            }
-            line.push_str(piece);
-        }
-    }
-    flush(&mut line)
-}
-
 /// The last element of a path.
 fn last(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_lines_break_at_blanks_and_semicolons() {
-        let list = vec!["0000:01:00.0"; 20].join(";");
-        let mut out = String::new();
-        wrap(&mut out, "    ", &format!("add the parameter pci=disable_acs_redir={list} and boot")).unwrap();
-        assert!(out.lines().count() >= 3 && out.lines().all(|line| line.len() <= WIDTH), "{out}");
-        assert!(out.lines().skip(1).all(|line| line.starts_with("      ")), "{out}");
-        assert_eq!(out.matches("0000:01:00.0").count(), 20, "{out}");
-    }
 }
