@@ -6,13 +6,17 @@
 //! between kernels is a fact in [`Rules`]; no algorithm looks at a version.
 //!
 //! * [`pci`]: enumeration, BAR and bridge-window sizing, assignment, ACS, CPU ↔ bus addresses;
+//! * [`dma`]: IOMMU groups and domains, IOVA allocation, direct and translated mapping;
 //! * [`p2pdma`]: map type, distance and DMA address of peer-to-peer transfers.
+//! * [`pool`]: the general-purpose pool allocator.
 #![no_std]
 extern crate alloc;
 
 mod config;
+pub mod dma;
 pub mod p2pdma;
 pub mod pci;
+pub mod pool;
 mod profile;
 
 pub use config::{ConfigAccess, ConfigSpace, Width};

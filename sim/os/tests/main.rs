@@ -16,6 +16,7 @@ mod p2p_recorded;
 mod p2pdma;
 mod physical_width;
 mod placement;
+mod pool;
 mod properties;
 mod recordings;
 mod rescan;

@@ -11,7 +11,7 @@ use super::captures::{Boot, Tally, boots, find, hex, rows};
 use super::machine::{Machine, rules};
 
 /// True when `line` of the kernel's log says what `warning` means.
-fn says(line: &str, warning: &Warning) -> bool {
+pub fn says(line: &str, warning: &Warning) -> bool {
     match warning {
         Warning::RedirectBetween => line.contains("ACS redirect is set between the client and provider"),
         Warning::DisableAcsRedirect(list) => line.ends_with(&format!("pci=disable_acs_redir={list}")),

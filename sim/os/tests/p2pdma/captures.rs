@@ -101,15 +101,16 @@ pub struct Boot {
     /// DMA that does not go by bus address is translated.
     pub iommu: bool,
     /// What was done on the machine, a command a line.
-    commands: String,
+    pub commands: String,
     acs: String,
+    /// Empty where no distances were asked for.
     pub distances: String,
 }
 
 impl Boot {
     fn read(folder: &Path, profile: Profile) -> Option<Boot> {
         let file = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
-        let (distances, devices) = (file("distance.tsv")?, file("devices.tsv")?);
+        let (distances, devices) = (file("distance.tsv").unwrap_or_default(), file("devices.tsv")?);
         let case: Value = serde_json::from_str(&file("case.json")?).unwrap();
         let mut machine = build(rows(&devices).map(|row| {
             assert_eq!(row[8], "0", "virtual functions need their physical function");
@@ -154,6 +155,16 @@ impl Boot {
         Some(machine)
     }
 
+    /// Functions whose ACS words were listed under the name `tag`, capability and control of each.
+    pub fn acs_words(&self, tag: &str) -> impl Iterator<Item = (&str, u64, u64)> {
+        rows(&self.acs).filter(move |row| row[0] == tag).map(|row| (row[1], hex(row[3]), hex(row[4])))
+    }
+
+    /// A file of the recording; empty where there is none.
+    pub fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.join(name)).unwrap_or_default()
+    }
+
     /// Commands before distances were asked for under the name `tag`; `None` where they are not written out.
     pub fn before(&self, tag: &str) -> Option<impl Iterator<Item = &str>> {
         let question = format!("o dist {tag}");
@@ -192,8 +203,13 @@ fn place(machine: &mut Machine, log: &str, resources: &str) {
     }
 }
 
-/// All recorded boots; none where the recordings are absent.
+/// The recorded boots on which distances were asked for; none where the recordings are absent.
 pub fn boots() -> Vec<Boot> {
+    all_boots().into_iter().filter(|boot| !boot.distances.is_empty()).collect()
+}
+
+/// All recorded boots.
+pub fn all_boots() -> Vec<Boot> {
     let mut all = Vec::new();
     for (folder, profile) in [("boots", Profile::Linux_6_12), ("boots73", Profile::Linux_7_3)] {
         let entries = std::fs::read_dir(conformance().join(folder)).into_iter().flatten();

@@ -8,4 +8,5 @@ mod machine;
 mod many_pairs;
 mod profiles;
 mod random_machines;
+mod replayed;
 mod worked;

@@ -1,0 +1,177 @@
+//! [`PageMaps`]: which physical addresses of BARs have pages, since when, and who holds on to them.
+//!
+//! Registering peer memory gives its pages structs (`memremap_pages`); the range is then *live* and counts
+//! references. A range that goes away is *dying* first: no new references, and it waits for the last old one.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use peerbus_units::{CpuAddr, FunctionId, Range};
+
+use crate::dma::ProviderId;
+
+/// Start and size of registered memory must be multiples of this: the smallest piece of memory the kernel can give
+/// page structs to.
+pub const SUB_SECTION: u64 = 2 << 20;
+
+/// What decides whether physical addresses may get pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PhysicalMemory<'a> {
+    /// System RAM.
+    pub system_ram: &'a [Range<CpuAddr>],
+    /// What the architecture's linear mapping can reach.
+    pub mappable: Range<CpuAddr>,
+}
+
+/// Why addresses got no pages. The kernel warns of all but [`PageMapError::OutsideMappable`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PageMapError {
+    /// The first or the last page has an owner already (`ENOMEM`).
+    Owned {
+        /// The live range it belongs to.
+        by: Range<CpuAddr>,
+    },
+    /// Part of it is system RAM (`ENXIO`).
+    OverlapsRam {
+        /// The RAM.
+        ram: Range<CpuAddr>,
+    },
+    /// Part of it is beyond what the kernel can map (`EINVAL`).
+    OutsideMappable,
+    /// Start or size is no multiple of [`SUB_SECTION`] (`EINVAL`).
+    NoSubSections,
+}
+
+impl PageMapError {
+    /// The kernel's name of the error.
+    pub const fn errno(self) -> &'static str {
+        match self {
+            PageMapError::Owned { .. } => "ENOMEM",
+            PageMapError::OverlapsRam { .. } => "ENXIO",
+            PageMapError::OutsideMappable | PageMapError::NoSubSections => "EINVAL",
+        }
+    }
+}
+
+impl fmt::Display for PageMapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PageMapError::Owned { by } => write!(f, "its first or last page belongs to {by} (ENOMEM)"),
+            PageMapError::OverlapsRam { ram } => write!(f, "it overlaps system RAM {ram} (ENXIO)"),
+            PageMapError::OutsideMappable => f.write_str("the kernel cannot map all of it (EINVAL)"),
+            PageMapError::NoSubSections => f.write_str("start or size is no multiple of 2 MiB (EINVAL)"),
+        }
+    }
+}
+
+impl core::error::Error for PageMapError {}
+
+/// Names one registered range; never used again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct PageMapId(pub u32);
+
+/// One registered range.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PageMap {
+    /// Its name.
+    pub id: PageMapId,
+    /// Its pages.
+    pub range: Range<CpuAddr>,
+    /// Whose BAR it lies in.
+    pub function: FunctionId,
+    /// Who is asked for map type and bus offset.
+    pub provider: ProviderId,
+    /// Allocations and pages in use by user space, each one.
+    pub references: u64,
+    /// No longer gives references.
+    pub dying: bool,
+}
+
+/// All registered ranges of a machine, oldest first.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct PageMaps {
+    maps: Vec<PageMap>,
+    next: u32,
+}
+
+fn page(address: CpuAddr) -> u64 {
+    address.0 >> 12
+}
+
+impl PageMap {
+    fn owns(&self, address: CpuAddr) -> bool {
+        (page(self.range.first())..=page(self.range.last())).contains(&page(address))
+    }
+}
+
+impl PageMaps {
+    /// Gives `range` pages. The checks in the kernel's order; the interior is not compared with other ranges.
+    pub fn add(
+        &mut self,
+        memory: &PhysicalMemory<'_>,
+        range: Range<CpuAddr>,
+        function: FunctionId,
+        provider: ProviderId,
+    ) -> Result<PageMapId, PageMapError> {
+        let owner = [range.first(), range.last()].into_iter().find_map(|end| self.owner(end));
+        if let Some(map) = owner.filter(|map| !map.dying) {
+            return Err(PageMapError::Owned { by: map.range });
+        }
+        if let Some(ram) = memory.system_ram.iter().find(|ram| ram.overlaps(range)) {
+            return Err(PageMapError::OverlapsRam { ram: *ram });
+        }
+        if !memory.mappable.covers(range) {
+            return Err(PageMapError::OutsideMappable);
+        }
+        if !range.first().0.is_multiple_of(SUB_SECTION) || !range.size().0.is_multiple_of(SUB_SECTION) {
+            return Err(PageMapError::NoSubSections);
+        }
+        let id = PageMapId(self.next);
+        self.next += 1;
+        self.maps.push(PageMap { id, range, function, provider, references: 0, dying: false });
+        Ok(id)
+    }
+
+    /// The range that has the page at `address`; the latest, should several claim it.
+    pub fn owner(&self, address: CpuAddr) -> Option<&PageMap> {
+        self.maps.iter().rev().find(|map| map.owns(address))
+    }
+
+    /// The range of that name, while it exists.
+    pub fn get(&self, id: PageMapId) -> Option<&PageMap> {
+        self.maps.iter().find(|map| map.id == id)
+    }
+
+    /// All ranges, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &PageMap> {
+        self.maps.iter()
+    }
+
+    /// Takes a reference, unless the range is dying.
+    pub(super) fn try_get(&mut self, id: PageMapId) -> bool {
+        match self.maps.iter_mut().find(|map| map.id == id) {
+            Some(map) if !map.dying => {
+                map.references += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Drops a reference; false when there is none to drop.
+    pub(super) fn put(&mut self, id: PageMapId) -> bool {
+        let map = self.maps.iter_mut().find(|map| map.id == id && map.references > 0);
+        map.map(|map| map.references -= 1).is_some()
+    }
+
+    /// Makes the range dying; true and gone when nobody holds on to it.
+    pub(super) fn kill(&mut self, id: PageMapId) -> bool {
+        let Some(at) = self.maps.iter().position(|map| map.id == id) else { return true };
+        self.maps[at].dying = true;
+        if self.maps[at].references == 0 {
+            self.maps.remove(at);
+            return true;
+        }
+        false
+    }
+}
