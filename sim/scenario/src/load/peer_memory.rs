@@ -4,8 +4,8 @@ use peerbus_machine::Machine;
 use peerbus_machine::file::Leaf;
 use peerbus_system::expand::devices;
 use peerbus_system::peer_memory::{
-    Distribution, LARGEST_REQUEST, LONGEST_LIFE, MOST_OUTSTANDING, MOST_REQUESTS, PeerMemory, Policy, Provider,
-    Quantity, Transfer,
+    Distribution, LARGEST_REQUEST, LONGEST_LIFE, MOST_OUTSTANDING, MOST_REQUESTS, PeerMemory, Policy,
+    Provider, Quantity, Transfer,
 };
 use peerbus_units::Bytes;
 use serde::de::DeserializeOwned;

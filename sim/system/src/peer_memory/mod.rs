@@ -125,7 +125,8 @@ pub struct PeerMemory {
     #[serde(default)]
     pub transfer: Transfer,
     /// What happens to a request that gets no memory: it is lost, or uses ordinary pages of the client's CPU, as an
-    /// NVMe target does. The provider it would have used, if any, then moves the data between those and itself.
+    /// NVMe target does. The provider it would have used then moves the data between those and itself; where none was
+    /// found, the workload's providers do so in turn.
     #[serde(default)]
     pub refused: WhenRefused,
 }

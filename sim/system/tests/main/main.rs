@@ -8,6 +8,7 @@ mod build;
 mod captures;
 mod closed_form;
 mod p2p;
+mod peer_memory;
 mod plan;
 mod run;
 mod shipped;
