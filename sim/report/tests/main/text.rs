@@ -126,6 +126,18 @@ fn long_lists_are_cut_and_say_how_to_see_all() {
 }
 
 #[test]
+fn many_errors_of_a_kind_are_counted() {
+    let mut result = sample::variants();
+    let errors = &mut result.cells[1].outcome.errors;
+    *errors = vec![errors[0].clone(); 11];
+    let short = render(&result, TextOptions::PLAIN);
+    let hint = "  UNSUPPORTED_REQUEST at redirect-on/…: 3 more places; see all: peerbus run scenarios/pair.ron --verbose";
+    assert!(short.contains(hint) && short.matches("at redirect-on/host0/rp0:").count() == 8, "{short}");
+    let long = render(&result, TextOptions { verbose: true, color: false });
+    assert!(!long.contains("more places") && long.matches("at redirect-on/host0/rp0:").count() == 11);
+}
+
+#[test]
 fn a_matrix_says_its_extremes_and_limits() {
     let text = render(&sample::matrix(8), TextOptions::PLAIN);
     for line in [
