@@ -1,22 +1,25 @@
 //! `plan` and `p2p`: what the operating system makes of a machine, before anything moves.
 
+use anyhow::bail;
+use peerbus_machine::{Diagnostic, FunctionIndex};
 use peerbus_system::boot::{BootOptions, boot};
-use peerbus_system::kernel::{AcsPolicy, KernelSettings};
-use peerbus_system::p2p::{matrix, render_matrix};
+use peerbus_system::kernel::{KernelSettings, ProblemKind};
+use peerbus_system::p2p::{MapType, matrix, render_matrix};
 use peerbus_system::plan::{self, Plan, render_plan};
+use peerbus_system::why::{FindError, find, render_why, why};
 use serde::Serialize;
 
-use crate::Answer;
 use crate::args::{self, Format};
-use crate::files::Destination;
+use crate::files::{self, Destination};
 use crate::machines::machine;
-use crate::terminal::Terminal;
+use crate::terminal::{Sources, Terminal};
+use crate::{Answer, codes};
 
 /// Shows the address plan; the answer is no when something has no place in it.
 pub fn plan(args: &args::Plan, terminal: &Terminal) -> anyhow::Result<Answer> {
     let destination = Destination::open(args.output.output.as_deref())?;
     let machine = machine(&args.machine, terminal)?;
-    let settings = KernelSettings { profile: args.profile, acs: AcsPolicy::default() };
+    let settings = settings(&args.kernel, terminal)?;
     let booted = boot(&machine, &settings, &BootOptions { reassign: args.reassign });
     let plan = plan::plan(&machine, &booted);
     let text = match args.output.format() {
@@ -34,19 +37,57 @@ fn fits(plan: &Plan) -> bool {
         && plan.functions.iter().all(|function| function.function.is_some())
 }
 
-/// Shows the peer-to-peer decisions. That some pairs are refused is an answer, and not the answer no.
+/// Shows the peer-to-peer decisions. That some pairs are refused is an answer, and not the answer no; that the one pair
+/// asked about is refused is.
 pub fn p2p(args: &args::P2p, terminal: &Terminal) -> anyhow::Result<Answer> {
     let destination = Destination::open(args.output.output.as_deref())?;
     let machine = machine(&args.machine, terminal)?;
-    let settings = KernelSettings { profile: args.profile, acs: args.acs.policy() };
+    let settings = settings(&args.kernel, terminal)?;
     let booted = boot(&machine, &settings, &BootOptions::default());
+    if let Some([provider, client]) = args.why.as_deref() {
+        let label = files::label(&args.machine);
+        let ends = [provider, client].map(|name| find(&machine, &booted, name));
+        let [Ok(provider), Ok(client)] = ends else {
+            return Err(terminal.refuse(&unknown(&label, ends), &Sources::new()));
+        };
+        let Some(why) = why(&machine, &settings, provider, client) else {
+            bail!("the operating system does not find both functions");
+        };
+        destination.write(&match args.output.format() {
+            Format::Text => render_why(&why),
+            Format::Json => json(&why)?,
+        })?;
+        return Ok(Answer::from(why.map_type != MapType::NotSupported));
+    }
     let matrix = matrix(&machine, &booted);
     let text = match args.output.format() {
-        Format::Text => render_matrix(&matrix),
+        Format::Text => render_matrix(&matrix, args.all),
         Format::Json => json(&matrix)?,
     };
     destination.write(&text)?;
     Ok(Answer::Yes)
+}
+
+/// What the options say about the kernel, if they agree with each other.
+fn settings(kernel: &args::Kernel, terminal: &Terminal) -> anyhow::Result<KernelSettings> {
+    let settings = kernel.settings();
+    let (warnings, problems): (Vec<_>, Vec<_>) =
+        settings.problems().into_iter().partition(|problem| problem.kind == ProblemKind::NoEffect);
+    for warning in warnings {
+        terminal.say(&format!("warning: {}", warning.message));
+    }
+    match problems.first() {
+        Some(problem) => bail!("{}; {}", problem.message, problem.help),
+        None => Ok(settings),
+    }
+}
+
+/// What is wrong with names, as diagnostics.
+fn unknown(label: &str, ends: [Result<FunctionIndex, FindError>; 2]) -> Vec<Diagnostic> {
+    let problem = |error: FindError| {
+        Diagnostic::error(codes::NO_SUCH_FUNCTION, label, error.to_string()).help(error.help())
+    };
+    ends.into_iter().filter_map(Result::err).map(problem).collect()
 }
 
 fn json(value: &impl Serialize) -> anyhow::Result<String> {

@@ -45,6 +45,99 @@ fn p2p_has_the_promised_shape() {
 }
 
 #[test]
+fn kernel_settings_can_be_asked_without_a_scenario() {
+    let here = Workspace::new();
+    let peers = |options: &[&str]| {
+        let mut args = vec!["p2p", MACHINE, "--profile", "Linux_6_12", "--format", "json"];
+        args.extend(options);
+        let pairs = here.expect(0, &args).json()["pairs"].as_array().unwrap().clone();
+        let of_peers = |pair: &&serde_json::Value| pair["distance"] == 4 && !pair["bar"].is_null();
+        pairs.iter().filter(of_peers).filter(|pair| pair["map_type"] == "BUS_ADDR").count()
+    };
+    assert_eq!(peers(&[]), 2);
+    assert_eq!(peers(&["--cmdline", "quiet"]), 2);
+    for isolated in [&["--iommu", "passthrough"][..], &["--iommu", "translate"], &["--acs", "on"]] {
+        assert_eq!(peers(isolated), 0, "{isolated:?}");
+    }
+    assert_eq!(peers(&["--cmdline", "pci=config_acs=11111@pci:0:0"]), 0);
+    assert_eq!(peers(&["--iommu", "translate", "--cmdline", "pci=disable_acs_redir=pci:0:0"]), 2);
+    here.expect(0, &["plan", MACHINE, "--mps", "peer-to-peer", "--cmdline", "pci=realloc=off"]);
+    for (options, said) in [
+        (["--iommu", "none", "--cmdline", "intel_iommu=on"], "switches one on"),
+        (["--acs", "firmware", "--cmdline", "pci=config_acs=01:00.0"], "bits and `@` are missing"),
+    ] {
+        let mut args = vec!["p2p", MACHINE];
+        args.extend(options);
+        let done = here.expect(2, &args);
+        assert!(done.stderr.contains(said), "{}", done.stderr);
+    }
+    let old = ["p2p", MACHINE, "--profile", "Linux_6_1", "--cmdline", "pci=config_acs=x@01:00.0"];
+    assert!(here.expect(0, &old).stderr.contains("warning"), "the oldest kernel ignores it");
+}
+
+#[test]
+fn a_pair_is_explained() {
+    let here = Workspace::new();
+    let why = |code, more: &[&str]| {
+        let args: Vec<&str> = ["p2p", MACHINE, "--why"].into_iter().chain(more.iter().copied()).collect();
+        here.expect(code, &args)
+    };
+    let text = why(0, &["nic0", "nic1"]).text();
+    assert!(text.contains("DIRECT") && text.contains("Nothing to change"), "{text}");
+    let document = why(1, &["nic0", "nic1", "--acs", "on", "--format", "json"]).json();
+    assert_eq!(
+        (&document["schema"], &document["map_type"]),
+        (&"peerbus.why/1".into(), &"NOT_SUPPORTED".into())
+    );
+    let keys = [
+        "provider",
+        "client",
+        "distance",
+        "transfers",
+        "route",
+        "host",
+        "log",
+        "assumed",
+        "changes",
+        "hopeless",
+    ];
+    assert_keys(&document, &keys);
+    let changes = document["changes"].as_array().unwrap();
+    assert!(changes.iter().any(|change| change["goal"] == "direct"), "{document}");
+    let keys = [
+        "goal",
+        "kind",
+        "instructions",
+        "parameter",
+        "steps",
+        "minimal",
+        "map_type",
+        "distance",
+        "words",
+        "notes",
+    ];
+    changes.iter().for_each(|change| assert_keys(change, &keys));
+    // What one says of itself in JSON and text, by any name.
+    let parameter = changes[0]["parameter"].as_str().unwrap();
+    let address = document["provider"]["function"].as_str().unwrap();
+    let text = why(1, &[address, "sw0/nic1", "--acs", "on"]).text();
+    assert!(text.contains(parameter), "{parameter}\n{text}");
+}
+
+#[test]
+fn names_that_fit_nothing_are_refused_with_advice() {
+    let here = Workspace::new();
+    let done = here.expect(2, &["p2p", MACHINE, "--why", "nic0", "nci1"]);
+    assert_eq!(done.text(), "");
+    assert!(done.stderr.contains("C0003") && done.stderr.contains("did you mean `nic1`?"), "{}", done.stderr);
+    let done = here.expect(2, &["p2p", MACHINE, "--why", "x9", "y9", "-o", "answer"]);
+    assert_eq!(done.stderr.matches("C0003").count(), 2, "{}", done.stderr);
+    assert!(here.names().is_empty());
+    here.expect(2, &["p2p", MACHINE, "--why", "nic0"]);
+    here.expect(2, &["p2p", MACHINE, "--why", "nic0", "nic1", "--all"]);
+}
+
+#[test]
 fn plan_has_the_promised_shape() {
     let here = Workspace::new();
     let document = here.expect(0, &["plan", MACHINE, "--format", "json"]).json();
@@ -105,11 +198,12 @@ fn check_lists_what_is_wrong() {
 #[test]
 fn templates_are_valid_and_schemas_are_json() {
     let here = Workspace::new();
-    for kind in ["machine", "scenario"] {
+    for kind in ["machine", "scenario", "replay"] {
         assert!(here.expect(0, &["schema", kind]).json()["properties"].is_object());
         here.file(&format!("{kind}.ron"), here.expect(0, &["schema", kind, "--template"]).stdout);
     }
-    here.expect(0, &["check", "machine.ron"]);
+    here.expect(0, &["check", "machine.ron", "replay.ron"]);
+    here.expect(0, &["replay", "replay.ron", "--diff"]);
     here.expect(2, &["schema", "weather"]);
 }
 

@@ -6,5 +6,6 @@
 mod commands;
 mod inputs;
 mod outputs;
+mod replays;
 mod runs;
 mod workspace;

@@ -6,6 +6,7 @@
 
 pub mod catalogue;
 pub mod codes;
+mod config;
 pub mod diagnostic;
 pub mod file;
 mod firmware;
@@ -16,6 +17,7 @@ mod memory_map;
 pub mod model;
 pub mod part;
 pub mod registers;
+mod rewire;
 pub mod schema;
 pub mod synthetic;
 

@@ -5,21 +5,30 @@
 //! crate sees hardware through [`ConfigSpace`] alone, never waits, and never asks the time. What differs
 //! between kernels is a fact in [`Rules`]; no algorithm looks at a version.
 //!
-//! * [`pci`]: enumeration, BAR and bridge-window sizing, assignment, ACS, CPU ↔ bus addresses;
+//! * [`parameters`]: the kernel command line;
+//! * [`pci`]: enumeration, BAR and bridge-window sizing, assignment, ACS, payload sizes, CPU ↔ bus addresses;
 //! * [`dma`]: IOMMU groups and domains, IOVA allocation, direct and translated mapping;
-//! * [`p2pdma`]: map type, distance and DMA address of peer-to-peer transfers.
+//! * [`iomem`]: the tree of physical addresses, and the search for unused ones;
+//! * [`p2pdma`]: map type, distance and DMA address of peer-to-peer transfers; providers of peer memory;
+//! * [`dma_buf`]: buffers shared between drivers, without page structs;
 //! * [`pool`]: the general-purpose pool allocator.
 #![no_std]
 extern crate alloc;
 
 mod config;
 pub mod dma;
+pub mod dma_buf;
+pub mod iomem;
 pub mod p2pdma;
+pub mod parameters;
 pub mod pci;
 pub mod pool;
 mod profile;
 
 pub use config::{ConfigAccess, ConfigSpace, Width};
 pub use p2pdma::{CpuIdentity, CpuVendor, MapType, Reason, Resolution};
+pub use parameters::Parameters;
 pub use pci::{BootOptions, HostBridge, ResourceKind, Tree, WhyNot, Window, boot};
-pub use profile::{AllowedHostBridge, ParseProfileError, Profile, Rules, RulesOptions, WindowSizing};
+pub use profile::{
+    AllowedHostBridge, BarResizing, ParseProfileError, Profile, Rules, RulesOptions, WindowSizing,
+};

@@ -7,6 +7,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use crate::dma::DmaRules;
+use crate::iomem::{DirectMapTrim, IoMemRules};
 use crate::p2pdma::P2pdmaRules;
 
 /// A kernel generation whose decisions are reproduced.
@@ -46,23 +47,30 @@ impl Profile {
             io_windows_count_required_twice: false,
             tail_below_alignment: false,
             unplaced_windows_stay: false,
-            try_everything_first: false,
+            optional_may_fail: false,
+            prefetch_spare_moves: true,
+            bar_resizing: BarResizing::ExactKind,
             redirect_disable_keeps_firmware_word: false,
             p2pdma: P2pdmaRules::LINUX_6_1,
             dma: DmaRules::LINUX_6_1,
+            iomem: IoMemRules::LINUX_6_1,
+            config_acs: false,
+            acs_set_with_dma: false,
+            acs_capability_kept: false,
+            device_tree_requests_acs: false,
+            also_listed: options.also_listed,
         };
         let rules = match self {
             Profile::Linux_6_1 => base,
-            Profile::Linux_6_12 => {
-                let (p2pdma, dma) = (P2pdmaRules::LINUX_6_12, DmaRules::LINUX_6_12);
-                Rules {
-                    relaxed_window_tail: true,
-                    redirect_disable_keeps_firmware_word: true,
-                    p2pdma,
-                    dma,
-                    ..base
-                }
-            }
+            Profile::Linux_6_12 => Rules {
+                relaxed_window_tail: true,
+                redirect_disable_keeps_firmware_word: true,
+                p2pdma: P2pdmaRules::LINUX_6_12,
+                dma: DmaRules::LINUX_6_12,
+                iomem: IoMemRules::LINUX_6_12,
+                config_acs: true,
+                ..base
+            },
             Profile::Linux_7_3 => Rules {
                 host_bridge_allow_list: ALLOWED_7_3,
                 window_sizing: WindowSizing::Head,
@@ -71,16 +79,25 @@ impl Profile {
                 io_windows_count_required_twice: true,
                 tail_below_alignment: true,
                 unplaced_windows_stay: true,
-                try_everything_first: true,
+                optional_may_fail: true,
+                prefetch_spare_moves: false,
+                bar_resizing: BarResizing::WindowInUse,
                 redirect_disable_keeps_firmware_word: true,
                 p2pdma: P2pdmaRules::LINUX_7_3,
                 dma: DmaRules::LINUX_7_3,
+                iomem: IoMemRules::LINUX_7_3,
+                config_acs: true,
+                acs_set_with_dma: true,
+                acs_capability_kept: true,
+                device_tree_requests_acs: true,
                 ..base
             },
         };
-        match options.host_bridge_allow_list {
-            Some(list) => Rules { host_bridge_allow_list: list, ..rules },
-            None => rules,
+        let direct_map_trim = options.direct_map_trim.unwrap_or(rules.iomem.direct_map_trim);
+        Rules {
+            host_bridge_allow_list: options.host_bridge_allow_list.unwrap_or(rules.host_bridge_allow_list),
+            iomem: IoMemRules { direct_map_trim, ..rules.iomem },
+            ..rules
         }
     }
 }
@@ -116,6 +133,10 @@ impl FromStr for Profile {
 pub struct RulesOptions {
     /// Another table of host bridges that forward peer-to-peer traffic.
     pub host_bridge_allow_list: Option<&'static [AllowedHostBridge]>,
+    /// When x86 shortens the direct map: patch levels of one generation differ.
+    pub direct_map_trim: Option<DirectMapTrim>,
+    /// Rows in front of the table: a pair of functions asks about two host bridges at most.
+    pub also_listed: [Option<AllowedHostBridge>; 2],
 }
 
 /// How a kernel derives the size and alignment of a bridge's memory window from its contents.
@@ -128,6 +149,17 @@ pub enum WindowSizing {
     Head,
 }
 
+/// How a kernel makes room for a BAR that gets another size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BarResizing {
+    /// 6.x: windows of exactly the BAR's kind are released; a function on a root bus cannot be resized; any
+    /// failure undoes it; a BAR that is not listed counts as not resizable.
+    ExactKind,
+    /// 7.x: the windows in use above the BAR are released; on a root bus everything is assigned in place; only
+    /// failures of required resources of the BAR's type undo it.
+    WindowInUse,
+}
+
 /// Everything in which the reproduced kernels differ, as facts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rules {
@@ -135,6 +167,8 @@ pub struct Rules {
     pub profile: Profile,
     /// Host bridges that forward between their root ports, in the order the kernel searches them.
     pub host_bridge_allow_list: &'static [AllowedHostBridge],
+    /// Rows that are searched before it; none in any kernel as released.
+    pub also_listed: [Option<AllowedHostBridge>; 2],
     /// Size and alignment of memory windows.
     pub window_sizing: WindowSizing,
     /// A window that would not fit into the already assigned window above it with its preferred alignment is
@@ -151,15 +185,30 @@ pub struct Rules {
     pub tail_below_alignment: bool,
     /// An unplaced bridge window keeps its size and type, marked unset; otherwise it is cleared.
     pub unplaced_windows_stay: bool,
-    /// Required and optional resources of a bus are tried together first even when nothing asks for more
-    /// than its required size, and a failure leaves the optional ones out of the second attempt.
-    pub try_everything_first: bool,
+    /// An optional resource that fails is no reason to try its bus again as long as nothing is wished for, and
+    /// it stays out when its bus is tried again for another reason.
+    pub optional_may_fail: bool,
+    /// A bridge without a prefetchable window keeps the hot-plug space of that window in the other one.
+    pub prefetch_spare_moves: bool,
+    /// Resizable BARs.
+    pub bar_resizing: BarResizing,
     /// `pci=disable_acs_redir` starts from the word firmware left, dropping what an IOMMU request added.
     pub redirect_disable_keeps_firmware_word: bool,
     /// Providers of peer-to-peer memory and their users.
     pub p2pdma: P2pdmaRules,
     /// IOMMU groups, IOVA allocation and DMA mapping.
     pub dma: DmaRules,
+    /// The tree of physical addresses, and the search for unused ones.
+    pub iomem: IoMemRules,
+    /// `pci=config_acs` exists.
+    pub config_acs: bool,
+    /// ACS control words are set when DMA is configured for a function, which every binding of a driver does again;
+    /// otherwise once, when the function is found.
+    pub acs_set_with_dma: bool,
+    /// The ACS capability word is read once, at enumeration, and corrected for models that promise too much.
+    pub acs_capability_kept: bool,
+    /// On machines described by a device tree, ACS is set as if an IOMMU driver had asked, with or without an IOMMU.
+    pub device_tree_requests_acs: bool,
 }
 
 /// One row of the table of host bridges that may forward peer-to-peer traffic.

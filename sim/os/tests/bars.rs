@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use peerbus_os::pci::{PcieType, ResourceFlags};
+use peerbus_os::pci::{PcieType, ResourceFlags, ResourceRef};
 use peerbus_os::{BootOptions, ConfigAccess, Profile, ResourceKind, RulesOptions, Tree, Width, boot};
 use peerbus_units::FunctionId;
 use serde_json::Value;
@@ -13,20 +13,40 @@ use crate::recordings::{hex, ids, items, lines, text};
 /// The ports of the emulator that have a hot-plug capable slot: its root port and its switch's downstream port.
 const HOTPLUG_PORTS: [(u16, u16); 2] = [(0x1b36, 0x000c), (0x104c, 0x8233)];
 
+/// A host bridge with these windows; among them is the range of its bus numbers.
+fn host_bridge(fake: &mut Fake, bus: u8, windows: &Value) -> usize {
+    let (mut found, mut last) = (Vec::new(), 0xff);
+    for row in items(windows) {
+        let value = |column: usize| hex(row[column].as_str().unwrap());
+        let flags = ResourceFlags(value(2));
+        if flags.is_io() || flags.is_mem() {
+            found.push(window(value(0), value(1), ResourceKind::of(flags)));
+        } else {
+            last = u8::try_from(value(1)).unwrap();
+        }
+    }
+    fake.host(0, bus, last, found)
+}
+
 pub fn machine(record: &Value) -> Fake {
     let mut fake = Fake::default();
-    let windows = items(&record["windows"]).iter().filter_map(|w| {
-        let (first, last) = (hex(w[0].as_str()?), hex(w[1].as_str()?));
-        let flags = ResourceFlags(hex(w[2].as_str()?));
-        (flags.is_io() || flags.is_mem()).then(|| window(first, last, ResourceKind::of(flags)))
-    });
-    let windows = windows.collect();
-    let root = fake.host(0, 0, 0xff, windows);
+    let mut roots: BTreeMap<u8, usize> = BTreeMap::new();
+    match &record["hosts"] {
+        Value::Array(hosts) => hosts.iter().for_each(|host| {
+            let bus = hex(&text(host, "bus")[5..]).try_into().unwrap();
+            roots.insert(bus, host_bridge(&mut fake, bus, &host["windows"]));
+        }),
+        _ => {
+            roots.insert(0, host_bridge(&mut fake, 0, &record["windows"]));
+        }
+    }
     let mut positions: BTreeMap<&str, usize> = BTreeMap::new();
     for device in items(&record["devices"]) {
         let id: FunctionId = text(device, "bdf").parse().unwrap();
-        let above =
-            positions.get(text(device, "up")).map_or(Above::Host(root), |bridge| Above::Bridge(*bridge));
+        let above = match positions.get(text(device, "up")) {
+            Some(bridge) => Above::Bridge(*bridge),
+            None => Above::Host(roots[&id.bus]),
+        };
         let class = u32::from_str_radix(text(device, "cls"), 16).unwrap();
         let kind = device["ptype"].as_i64().and_then(|t| u8::try_from(t).ok()).map(PcieType::from_number);
         let ids = ids(text(device, "id"));
@@ -86,7 +106,7 @@ fn decided(tree: &Tree) -> Rows {
     .collect()
 }
 
-/// Numbers of (BARs, windows) that agree and of those there are.
+/// Numbers of addresses of BARs and windows, and of sizes with flags, that agree and of those there are.
 #[derive(Default, Debug, PartialEq, Eq)]
 struct Agreement {
     bars: (usize, usize),
@@ -123,10 +143,15 @@ fn compare(name: &str, record: &Value, profile: Profile, agreement: &mut Agreeme
         count(counter, agrees);
         if !agrees {
             println!("{name} {} {}: kernel {placed:x?}, here {ours:x?}", key.0, key.1);
-        } else if let (Some(kernel), Some(ours)) = (placed, ours) {
-            count(&mut agreement.flags, kernel.2 == ours.2);
-            if kernel.2 != ours.2 {
-                println!("{name} {} {}: flags {:x}, here {:x}", key.0, key.1, kernel.2, ours.2);
+            continue;
+        }
+        // A window without an address stays visible with the size it wanted, or not at all.
+        let kept = tree.resource(ResourceRef { function: tree.find(key.0).unwrap(), number: key.1 });
+        let kept = (!kept.flags.is_empty()).then_some((kept.size.0, kept.flags.0));
+        if let Some((first, last, flags, _)) = expected.get(&key) {
+            count(&mut agreement.flags, kept == Some((last - first + 1, *flags)));
+            if kept != Some((last - first + 1, *flags)) {
+                println!("{name} {} {}: kernel {flags:x}, here {kept:x?}", key.0, key.1);
             }
         }
     }
@@ -146,7 +171,7 @@ fn check(file: &str, profile: Profile) {
     }
     let Agreement { bars, windows, flags } = agreement;
     println!(
-        "{file} {profile}: BARs {} of {}, windows {} of {}, flags {} of {}",
+        "{file} {profile}: BARs {} of {}, windows {} of {}, sizes and flags {} of {}",
         bars.0, bars.1, windows.0, windows.1, flags.0, flags.1
     );
     assert_eq!((bars.0, windows.0, flags.0), (bars.1, windows.1, flags.1), "{file}");

@@ -1,10 +1,9 @@
-//! What `boot` leaves in the registers besides addresses: decoding, and ACS control words.
+//! What `boot` leaves in the registers besides addresses: decoding.
 
-use peerbus_os::pci::{AcsSetting, PcieType};
 use peerbus_os::{BootOptions, ConfigAccess, Profile, RulesOptions, boot};
 use peerbus_units::FunctionId;
 
-use crate::fake::{ACS, Above, Fake};
+use crate::fake::{Above, Fake};
 
 const ENDPOINT: FunctionId = FunctionId::new(0, 0, 1, 0);
 const GIB: u64 = 1 << 30;
@@ -72,30 +71,4 @@ fn a_32_bit_bar_without_room_leaves_its_window() {
 fn ports_without_a_place_to_park_are_not_decoded() {
     let fake = booted(&[(0, 1 << 20, MEM), (1, 0x1_0000, IO), (2, 0x100, IO)], &[], 0);
     check(&fake, 0x6, &[(0x10, 0x1000_0000)]);
-}
-
-fn acs_words(setting: AcsSetting, capability: u16, control: u16) -> u16 {
-    let mut fake = Fake::arm64();
-    let port = fake.port(Above::Host(0), 1, 0, PcieType::RootPort, false);
-    fake.acs(port, capability, control);
-    let hosts = fake.hosts.clone();
-    let options = BootOptions { acs: setting, ..BootOptions::default() };
-    boot(&mut fake, &hosts, &Profile::Linux_6_12.rules(RulesOptions::default()), &options);
-    fake.read_word(ENDPOINT, ACS + 6)
-}
-
-#[test]
-fn acs_is_set_last() {
-    for (setting, capability, control, expect) in [
-        (AcsSetting::FirmwareDefault, 0x5f, 0x1d, 0x1d),
-        (AcsSetting::Off, 0x5f, 0x2c, 0x00),
-        (AcsSetting::On, 0x5f, 0x00, 0x1d),
-        (AcsSetting::On, 0x05, 0x40, 0x45),
-    ] {
-        assert_eq!(
-            acs_words(setting, capability, control),
-            expect,
-            "{setting:?} {capability:#x} {control:#x}"
-        );
-    }
 }

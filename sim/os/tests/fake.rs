@@ -5,12 +5,17 @@ use peerbus_os::pci::PcieType;
 use peerbus_os::{ConfigAccess, ConfigSpace, HostBridge, ResourceKind, Width, Window};
 use peerbus_units::{BusAddr, Bytes, CpuAddr, FunctionId, Range};
 
+#[derive(Clone)]
 pub struct FakeFunction {
     /// Host bridge (index) or bridge function (index) it hangs below.
     above: Above,
     devfn: u8,
     config: Vec<u8>,
     writable: Vec<u8>,
+    /// Offset of its SR-IOV capability, and what its virtual functions have in their registers.
+    sriov: Option<(u16, Vec<FakeFunction>)>,
+    /// Offset of its Resizable BAR capability.
+    rebar: Option<u16>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,7 +81,7 @@ impl Fake {
     /// A conventional function with header type 0.
     pub fn function(&mut self, above: Above, device: u8, function: u8, ids: (u16, u16), class: u32) -> usize {
         let devfn = device << 3 | function;
-        let mut new = FakeFunction { above, devfn, config: vec![0; 4096], writable: vec![0; 4096] };
+        let mut new = FakeFunction::empty(above, devfn);
         new.put(0x00, Width::Dword, u32::from(ids.1) << 16 | u32::from(ids.0));
         new.put(0x08, Width::Dword, class << 8);
         new.allow(0x04, Width::Word, 0x0007);
@@ -137,12 +142,7 @@ impl Fake {
 
     /// A BAR of `size` bytes; `low` are its type bits.
     pub fn bar(&mut self, function: usize, bar: u16, size: u64, low: u32) {
-        let mask = (!(size - 1)).to_le_bytes();
-        let register = usize::from(0x10 + 4 * bar);
-        let f = &mut self.functions[function];
-        let width = if low & 0x7 == 0x4 { 8 } else { 4 };
-        f.writable[register..register + width].copy_from_slice(&mask[..width]);
-        f.put(0x10 + 4 * bar, Width::Dword, low);
+        self.functions[function].implement(0x10 + 4 * bar, size, low);
     }
 
     /// An ACS capability; every bit can be set.
@@ -152,6 +152,127 @@ impl Fake {
         f.put(ACS + 4, Width::Word, u32::from(capability));
         f.put(ACS + 6, Width::Word, u32::from(control));
         f.allow(ACS + 6, Width::Word, 0xffff);
+    }
+
+    /// Adds an empty extended capability; returns its offset.
+    fn extended(&mut self, function: usize, id: u16) -> u16 {
+        let f = &mut self.functions[function];
+        let (mut last, mut count) = (0x100, 0);
+        while f.get(last, Width::Dword) != 0 {
+            count += 1;
+            let next = f.get(last, Width::Dword) >> 20;
+            if next == 0 {
+                break;
+            }
+            last = u16::try_from(next).unwrap();
+        }
+        let new = 0x100 + 0x80 * count;
+        if count > 0 {
+            let header = f.get(last, Width::Dword);
+            f.put(last, Width::Dword, header | u32::from(new) << 20);
+        }
+        f.put(new, Width::Dword, 0x0001_0000 | u32::from(id));
+        new
+    }
+
+    /// An SR-IOV capability for `total` virtual functions `offset` and `stride` apart, each with these BARs
+    /// (number, size, type bits). Returns its offset.
+    pub fn sriov(
+        &mut self,
+        function: usize,
+        (total, offset, stride): (u16, u16, u16),
+        bars: &[(u16, u64, u32)],
+    ) -> u16 {
+        let at = self.extended(function, 0x10);
+        let f = &mut self.functions[function];
+        f.allow(at + 0x08, Width::Word, 0x0009);
+        f.put(at + 0x0c, Width::Dword, u32::from(total) << 16 | u32::from(total));
+        f.allow(at + 0x10, Width::Word, 0xffff);
+        f.put(at + 0x14, Width::Dword, u32::from(stride) << 16 | u32::from(offset));
+        f.put(at + 0x18, Width::Dword, 0x1889_0000);
+        f.put(at + 0x1c, Width::Dword, 0x0000_0553);
+        f.allow(at + 0x20, Width::Dword, 0xffff_ffff);
+        for (bar, size, low) in bars {
+            f.implement(at + 0x24 + 4 * bar, *size, *low);
+        }
+        let mut virtual_function = FakeFunction::empty(f.above, 0);
+        virtual_function.put(0, Width::Dword, u32::MAX);
+        virtual_function.allow(0x04, Width::Word, 0x0004);
+        virtual_function.config[0x34..0x60].copy_from_slice(&f.config[0x34..0x60]);
+        virtual_function.put(0x06, Width::Word, 0x10);
+        f.sriov = Some((at, vec![virtual_function; usize::from(total)]));
+        at
+    }
+
+    /// A Resizable BAR capability: (BAR, sizes it lists by number, size it has). Returns its offset.
+    pub fn rebar(&mut self, function: usize, bars: &[(u16, u32, u32)]) -> u16 {
+        let at = self.extended(function, 0x15);
+        let f = &mut self.functions[function];
+        let count = u32::try_from(bars.len()).unwrap();
+        for (pair, (bar, sizes, size)) in (0u16..).zip(bars) {
+            f.put(at + 4 + 8 * pair, Width::Dword, sizes << 4);
+            let pairs = if pair == 0 { count << 5 } else { 0 };
+            f.put(at + 8 + 8 * pair, Width::Dword, size << 8 | pairs | u32::from(*bar));
+            f.allow(at + 8 + 8 * pair, Width::Dword, 0x3f00);
+        }
+        f.rebar = Some(at);
+        at
+    }
+
+    /// A bridge's window as firmware would have programmed it; `register` is 0x20 or 0x24.
+    pub fn window(&mut self, bridge: usize, register: u16, first: u64, last: u64) {
+        let half = |value: u64| u32::try_from(value & 0xffff_ffff).unwrap();
+        let kind = if register == 0x24 { 0x0001_0001 } else { 0 };
+        let f = &mut self.functions[bridge];
+        f.put(register, Width::Dword, half(first >> 16 & 0xfff0 | last & 0xfff0_0000) | kind);
+        if register == 0x24 {
+            f.put(0x28, Width::Dword, half(first >> 32));
+            f.put(0x2c, Width::Dword, half(last >> 32));
+        }
+    }
+
+    /// Which bits of a register can be written.
+    pub fn writable(&self, function: usize, offset: u16) -> u32 {
+        let at = usize::from(offset);
+        let mask = &self.functions[function].writable[at..at + 4];
+        u32::from_le_bytes([mask[0], mask[1], mask[2], mask[3]])
+    }
+
+    /// Bytes of a memory BAR; 0 when there is none.
+    pub fn bar_size(&self, function: usize, bar: u16) -> u64 {
+        let register = 0x10 + 4 * bar;
+        let wide = self.register(function, register) & 0x6 == 0x4;
+        let high = if wide { self.writable(function, register + 4) } else { u32::MAX };
+        let mask = u64::from(high) << 32 | u64::from(self.writable(function, register));
+        mask & mask.wrapping_neg()
+    }
+
+    /// All registers of all functions, to see whether anything changed.
+    pub fn dump(&self) -> Vec<Vec<u8>> {
+        self.functions.iter().map(|f| f.config.clone()).collect()
+    }
+
+    /// An ACS capability with registers of 32 bits: control two bytes further on.
+    pub fn wide_acs(&mut self, function: usize, capability: u16) {
+        let f = &mut self.functions[function];
+        f.put(ACS, Width::Dword, 0x0001_000d);
+        f.put(ACS + 4, Width::Dword, u32::from(capability));
+        f.allow(ACS + 8, Width::Dword, 0xffff);
+    }
+
+    /// The payload size a PCI Express function supports and the one firmware programmed, in bytes; read requests of
+    /// 512 bytes. Both can be programmed.
+    pub fn sizes(&mut self, function: usize, supported: u32, payload: u32) {
+        let code = |size: u32| (size / 128).ilog2();
+        let f = &mut self.functions[function];
+        f.put(PCIE + 4, Width::Dword, code(supported));
+        f.put(PCIE + 8, Width::Word, code(payload) << 5 | 2 << 12);
+        f.allow(PCIE + 8, Width::Word, 0xffff);
+    }
+
+    /// Makes a word read-only.
+    pub fn freeze(&mut self, function: usize, offset: u16) {
+        self.functions[function].allow(offset, Width::Word, 0);
     }
 
     pub fn set_ids(&mut self, function: usize, ids: (u16, u16)) {
@@ -168,12 +289,16 @@ impl Fake {
         self.functions[bridge].put(0x18, Width::Dword, value);
     }
 
-    fn route(&self, id: FunctionId) -> Option<usize> {
+    /// Which function answers at `id`, and which of its virtual functions.
+    fn route(&self, id: FunctionId) -> Option<(usize, Option<usize>)> {
         let (root, host) = self.hosts.iter().enumerate().find(|(_, host)| {
             host.domain == id.domain && host.bus_first <= id.bus && id.bus <= host.bus_last
         })?;
         let (mut above, mut bus) = (Above::Host(root), host.bus_first);
         while bus != id.bus {
+            if let Some(index) = self.virtual_function(above, bus, id) {
+                return Some(index);
+            }
             let bridge = self.functions.iter().position(|f| {
                 let [_, secondary, subordinate, _] = f.get(0x18, Width::Dword).to_le_bytes();
                 let forwards = secondary <= id.bus && id.bus <= subordinate && secondary != 0;
@@ -182,7 +307,36 @@ impl Fake {
             bus = (self.functions[bridge].get(0x18, Width::Dword) >> 8 & 0xff) as u8;
             above = Above::Bridge(bridge);
         }
-        self.functions.iter().position(|f| f.above == above && f.devfn == id.devfn)
+        let real = self.functions.iter().position(|f| f.above == above && f.devfn == id.devfn);
+        real.map(|index| (index, None)).or_else(|| self.virtual_function(above, bus, id))
+    }
+
+    /// The enabled virtual function `id` of a function below `above`, which has bus number `bus`.
+    fn virtual_function(&self, above: Above, bus: u8, id: FunctionId) -> Option<(usize, Option<usize>)> {
+        let here = self.functions.iter().enumerate().filter(|(_, f)| f.above == above);
+        here.filter_map(|(index, f)| Some((index, f, f.sriov.as_ref()?.0))).find_map(|(index, f, at)| {
+            let on = f.get(at + 8, Width::Word) & 1 == 1;
+            let [count, offset, stride] = [0x10, 0x14, 0x16].map(|field| f.get(at + field, Width::Word));
+            let first = (u32::from(bus) << 8 | u32::from(f.devfn)) + offset;
+            let mut numbers = 0..if on { count } else { 0 };
+            let found = numbers.find(|number| first + stride * number == u32::from(id.requester()))?;
+            Some((index, usize::try_from(found).ok()))
+        })
+    }
+
+    fn at(&self, (index, virtual_function): (usize, Option<usize>)) -> &FakeFunction {
+        let f = &self.functions[index];
+        match (&f.sriov, virtual_function) {
+            (Some((_, all)), Some(number)) => &all[number],
+            _ => f,
+        }
+    }
+
+    fn at_mut(&mut self, (index, virtual_function): (usize, Option<usize>)) -> &mut FakeFunction {
+        match virtual_function {
+            Some(number) => &mut self.functions[index].sriov.as_mut().unwrap().1[number],
+            None => &mut self.functions[index],
+        }
     }
 
     /// What a BAR register pair or window holds, by the function's position here.
@@ -192,6 +346,42 @@ impl Fake {
 }
 
 impl FakeFunction {
+    fn empty(above: Above, devfn: u8) -> FakeFunction {
+        FakeFunction {
+            above,
+            devfn,
+            config: vec![0; 4096],
+            writable: vec![0; 4096],
+            sriov: None,
+            rebar: None,
+        }
+    }
+
+    /// A BAR register, or two, of `size` bytes; `low` are its type bits.
+    fn implement(&mut self, register: u16, size: u64, low: u32) {
+        let mask = (!(size - 1)).to_le_bytes();
+        let at = usize::from(register);
+        let width = if low & 0x7 == 0x4 { 8 } else { 4 };
+        self.writable[at..at + width].copy_from_slice(&mask[..width]);
+        // Address bits that are not implemented read as zero.
+        for (byte, mask) in mask.iter().enumerate().take(width) {
+            self.config[at + byte] &= mask;
+        }
+        let value = self.get(register, Width::Dword) | low;
+        self.put(register, Width::Dword, value);
+    }
+
+    /// Resizable BARs decode as many address bits as their control registers say.
+    fn apply_sizes(&mut self) {
+        let Some(at) = self.rebar else { return };
+        for pair in 0..self.get(at + 8, Width::Dword) >> 5 & 0x7 {
+            let control = self.get(at + 8 + 8 * u16::try_from(pair).unwrap(), Width::Dword);
+            let register = 0x10 + 4 * u16::try_from(control & 0x7).unwrap();
+            let low = self.get(register, Width::Dword) & 0xf;
+            self.implement(register, 1 << (20 + (control >> 8 & 0x3f)), low);
+        }
+    }
+
     fn get(&self, offset: u16, width: Width) -> u32 {
         let at = usize::from(offset);
         let bytes = &self.config[at..];
@@ -225,17 +415,18 @@ fn bytes_of(width: Width) -> usize {
 
 impl ConfigSpace for Fake {
     fn read(&self, function: FunctionId, offset: u16, width: Width) -> u32 {
-        self.route(function).map_or(width.ones(), |index| self.functions[index].get(offset, width))
+        self.route(function).map_or(width.ones(), |found| self.at(found).get(offset, width))
     }
 
     fn write(&mut self, function: FunctionId, offset: u16, width: Width, value: u32) {
-        let Some(index) = self.route(function) else { return };
-        let f = &mut self.functions[index];
+        let Some(found) = self.route(function) else { return };
+        let f = self.at_mut(found);
         let bytes = value.to_le_bytes();
         for (byte, value) in bytes.iter().enumerate().take(bytes_of(width)) {
             let at = usize::from(offset) + byte;
             f.config[at] = f.config[at] & !f.writable[at] | value & f.writable[at];
         }
+        f.apply_sizes();
     }
 }
 

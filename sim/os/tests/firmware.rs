@@ -5,7 +5,7 @@
 //! 2 MiB; a slot for hot-plug gets that much memory though nothing is in it. Root entries go below 0xfec00000;
 //! where that is too little, 64-bit ones move above 4 GiB.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use peerbus_os::ConfigAccess;
 use peerbus_units::FunctionId;
@@ -101,9 +101,11 @@ impl Firmware<'_> {
     fn number(&mut self, record: &Value) {
         let devices = items(&record["devices"]);
         let id = |device: &Value| text(device, "bdf").parse::<FunctionId>().unwrap();
-        let mut next = 1;
         let mut bridges: Vec<_> = Vec::new();
-        number_below(devices, "root", &mut next, &mut bridges);
+        let roots = devices.iter().filter(|device| text(device, "up") == "root").map(|device| id(device).bus);
+        for root in roots.collect::<BTreeSet<_>>() {
+            number_below(devices, ("root", root), &mut (root + 1), &mut bridges);
+        }
         for (position, secondary, last) in bridges {
             let device = &devices[position];
             self.fake.bus_numbers(position, id(device).bus, secondary, last);
@@ -132,7 +134,9 @@ impl Firmware<'_> {
         }
     }
 
+    /// Entries of a bus; those of all root buses share one list.
     fn regions(&mut self, bus: u8) -> &mut [Region; 3] {
+        let bus = if self.buses.contains_key(&bus) { bus } else { 0 };
         self.buses.get_mut(&bus).unwrap()
     }
 
@@ -230,15 +234,23 @@ impl Firmware<'_> {
 }
 
 /// Position, secondary and subordinate number of every bridge below `above`, parents first.
-fn number_below(devices: &[Value], above: &str, next: &mut u8, bridges: &mut Vec<(usize, u8, u8)>) {
-    let below = |device: &Value| text(device, "up") == above && device["hdr"].as_u64() == Some(1);
+fn number_below(
+    devices: &[Value],
+    (above, bus): (&str, u8),
+    next: &mut u8,
+    bridges: &mut Vec<(usize, u8, u8)>,
+) {
+    let below = |device: &Value| {
+        let id: FunctionId = text(device, "bdf").parse().unwrap();
+        text(device, "up") == above && id.bus == bus && device["hdr"].as_u64() == Some(1)
+    };
     let mut found: Vec<_> = (0..devices.len()).filter(|position| below(&devices[*position])).collect();
     found.sort_by_key(|position| text(&devices[*position], "bdf"));
     for position in found {
         let (secondary, entry) = (*next, bridges.len());
         *next += 1;
         bridges.push((position, secondary, 0));
-        number_below(devices, text(&devices[position], "bdf"), next, bridges);
+        number_below(devices, (text(&devices[position], "bdf"), secondary), next, bridges);
         bridges[entry].2 = *next - 1;
     }
 }

@@ -5,18 +5,33 @@
     reason = "figures of agreement and reasons for skipping belong in the output of a run"
 )]
 
+mod acs;
 mod bars;
 mod boots;
+mod causes;
+mod dma;
+mod dma_buf;
+mod effects;
 mod enabling;
 mod enumeration;
 mod fake;
 mod firmware;
 mod freestanding;
+mod hostile;
+mod hotplug;
+mod iomem;
+mod listing;
+mod mps;
 mod p2p_recorded;
 mod p2pdma;
 mod physical_width;
 mod placement;
 mod pool;
 mod properties;
+mod random;
+mod realloc;
+mod rebar;
 mod recordings;
 mod rescan;
+mod sriov;
+mod windows;

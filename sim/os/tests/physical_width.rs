@@ -1,7 +1,7 @@
 //! Large BARs that firmware placed beyond what the CPU can address: the host bridge's window is cut, and what
 //! survives is decided by firmware's order, not by size.
 
-use peerbus_os::pci::Platform;
+use peerbus_os::pci::{Platform, Realloc};
 use peerbus_os::{BootOptions, ConfigAccess, Profile, RulesOptions, Tree, boot};
 use peerbus_units::FunctionId;
 use serde_json::{Value, json};
@@ -43,8 +43,11 @@ fn address(tree: &Tree, bdf: &str, number: usize) -> Option<u64> {
     tree[function].resources[number].range().map(|range| range.first().0)
 }
 
-fn check(sizes: [u64; 2], high_window: Option<(u64, u64)>, expect: [Option<u64>; 2]) {
-    for profile in Profile::ALL {
+/// `from` is where firmware puts the two BARs, as recorded.
+fn check(from: [u64; 2], sizes: [u64; 2], high_window: Option<(u64, u64)>, expect: [Option<u64>; 2]) {
+    for (profile, realloc) in
+        Profile::ALL.into_iter().flat_map(|profile| [(profile, Realloc::Auto), (profile, Realloc::Off)])
+    {
         let record = record(sizes, high_window);
         let mut fake = bars::machine(&record);
         firmware::place(&mut fake, &record);
@@ -53,7 +56,8 @@ fn check(sizes: [u64; 2], high_window: Option<(u64, u64)>, expect: [Option<u64>;
             u64::from(fake.read_dword(id, 0x1c)) << 32 | u64::from(fake.read_dword(id, 0x18) & !0xf)
         };
         let before = [register(&fake, 1), register(&fake, 2)];
-        let options = BootOptions { platform: Platform::x86(0x4000_0000), ..BootOptions::default() };
+        assert_eq!(before, from, "{sizes:x?}: firmware");
+        let options = BootOptions { platform: Platform::x86(0x4000_0000), realloc, ..BootOptions::default() };
         let hosts = fake.hosts.clone();
         let tree = boot(&mut fake, &hosts, &profile.rules(RulesOptions::default()), &options);
         let found = [address(&tree, "0000:01:00.0", 2), address(&tree, "0000:02:00.0", 2)];
@@ -67,19 +71,46 @@ fn check(sizes: [u64; 2], high_window: Option<(u64, u64)>, expect: [Option<u64>;
 
 #[test]
 fn firmwares_order_and_the_cpus_width_decide_what_survives() {
-    check([32 * GIB, 32 * GIB], Some((0x8_0000_0000, 0xf_ffff_ffff)), [None, Some(0x8_0000_0000)]);
-    check([64 * GIB, GIB], None, [None, Some(0x4000_0000)]);
+    let placed = [0x10_0000_0000, 0x8_0000_0000];
+    check(placed, [32 * GIB, 32 * GIB], Some((0x8_0000_0000, 0xf_ffff_ffff)), [None, Some(0x8_0000_0000)]);
+    check([0x10_0000_0000, 0x20_0000_0000], [64 * GIB, GIB], None, [None, Some(0x4000_0000)]);
     let all = Some((0x4_0000_0000, 0xb_ffff_ffff));
-    check([8 * GIB, 16 * GIB], all, [Some(0x8_0000_0000), Some(0x4_0000_0000)]);
+    check(EIGHT_AND_SIXTEEN, [8 * GIB, 16 * GIB], all, EIGHT_AND_SIXTEEN.map(Some));
     let half = Some((0x40_0000_0000, 0x7f_ffff_ffff));
-    check([256 * GIB, 256 * GIB], half, [None, Some(0x40_0000_0000)]);
-    check([256 * GIB, 64 * GIB], half, [Some(0x40_0000_0000), None]);
+    let placed = [0x80_0000_0000, 0x40_0000_0000];
+    check(placed, [256 * GIB, 256 * GIB], half, [None, Some(0x40_0000_0000)]);
+    let placed = [0x40_0000_0000, 0x80_0000_0000];
+    check(placed, [256 * GIB, 64 * GIB], half, [Some(0x40_0000_0000), None]);
     let half = Some((0x80_0000_0000, 0xff_ffff_ffff));
-    check([512 * GIB, 256 * GIB], half, [Some(0x80_0000_0000), None]);
-    check([512 * GIB, 512 * GIB], half, [None, Some(0x80_0000_0000)]);
+    let placed = [0x80_0000_0000, 0x100_0000_0000];
+    check(placed, [512 * GIB, 256 * GIB], half, [Some(0x80_0000_0000), None]);
+    let placed = [0x100_0000_0000, 0x80_0000_0000];
+    check(placed, [512 * GIB, 512 * GIB], half, [None, Some(0x80_0000_0000)]);
     let half = Some((0x2000_0000_0000, 0x3fff_ffff_ffff));
-    check([8 * TIB, 32 * TIB], half, [None, Some(0x2000_0000_0000)]);
-    check([16 * TIB, 64 * TIB], None, [None, None]);
+    let placed = [0x4000_0000_0000, 0x2000_0000_0000];
+    check(placed, [8 * TIB, 32 * TIB], half, [None, Some(0x2000_0000_0000)]);
+    let placed = [0x8000_0000_0000, 0x4000_0000_0000];
+    check(placed, [16 * TIB, 64 * TIB], None, [None, None]);
+}
+
+const EIGHT_AND_SIXTEEN: [u64; 2] = [0x8_0000_0000, 0x4_0000_0000];
+
+/// Nothing failed, so `pci=realloc=on` has nothing to do.
+#[test]
+fn reallocation_changes_nothing_where_everything_was_claimed() {
+    for profile in Profile::ALL {
+        let record = record([8 * GIB, 16 * GIB], Some((0x4_0000_0000, 0xb_ffff_ffff)));
+        let trees = [Realloc::Off, Realloc::On].map(|realloc| {
+            let mut fake = bars::machine(&record);
+            firmware::place(&mut fake, &record);
+            let platform = Platform::x86(0x4000_0000);
+            let options = BootOptions { platform, realloc, ..BootOptions::default() };
+            let hosts = fake.hosts.clone();
+            boot(&mut fake, &hosts, &profile.rules(RulesOptions::default()), &options)
+        });
+        assert_eq!(trees[0], trees[1], "{profile}");
+        assert_eq!(address(&trees[1], "0000:01:00.0", 2), Some(EIGHT_AND_SIXTEEN[0]), "{profile}");
+    }
 }
 
 /// In 6.x a BAR whose alignment cannot be sized leaves an empty window, which then gets the hot-plug space; in

@@ -1,33 +1,17 @@
-//! Random machines: whatever is assigned is sound, and what the registers hold is what was decided.
+//! Random machines: whatever is assigned is sound, and what the registers hold is what was decided, at boot and
+//! after virtual functions were enabled and BARs resized.
 
 use std::collections::BTreeMap;
 
-use peerbus_os::pci::{Parent, PcieType, Platform, Realloc, ResourceRef, resource};
-use peerbus_os::{BootOptions, Profile, ResourceKind, RulesOptions, Tree, Window, boot};
+use peerbus_os::pci::{
+    FunctionIndex, Parent, PcieType, Platform, Realloc, ResizableSize, Resize, ResourceRef,
+    enable_virtual_functions, rescan, resize, resource,
+};
+use peerbus_os::{BootOptions, ConfigAccess, Profile, ResourceKind, Rules, RulesOptions, Tree, Window, boot};
 use peerbus_units::{BusAddr, CpuAddr, Range};
 
 use crate::fake::{Above, Fake, range};
-
-/// A small generator with a period of 2^64 (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn small(&mut self, bound: u8) -> u8 {
-        u8::try_from(self.below(u64::from(bound))).unwrap()
-    }
-}
+use crate::random::{Random, cases};
 
 fn endpoint(fake: &mut Fake, random: &mut Random, above: Above, device: u8, function: u8) {
     let index = fake.function(above, device, function, (0x10de, 0x20b0), 0x03_0200);
@@ -51,10 +35,29 @@ fn endpoint(fake: &mut Fake, random: &mut Random, above: Above, device: u8, func
     }
 }
 
+/// Some endpoints get virtual functions or resizable BARs.
+fn capabilities(fake: &mut Fake, random: &mut Random, function: usize) {
+    fake.pcie(function, PcieType::Endpoint);
+    if random.below(4) == 0 {
+        let total = u16::from(random.small(40)) + 1;
+        let size = 1 << (12 + random.below(10));
+        let low = if random.below(2) == 0 { 0xc } else { 0x0 };
+        fake.sriov(function, (total, 8 + total, 1), &[(0, size, low)]);
+    }
+    let is_memory = fake.register(function, 0x10) & 0x1 == 0;
+    let size = fake.bar_size(function, 0);
+    if is_memory && size >= 1 << 20 && random.below(2) == 0 {
+        let size = size.trailing_zeros() - 20;
+        fake.rebar(function, &[(0, 0xfff << (size.max(4) - 4), size)]);
+    }
+}
+
 fn subtree(fake: &mut Fake, random: &mut Random, above: Above, depth: u32) {
     if depth == 0 || random.below(3) == 0 {
         for function in 0..=random.small(2) {
             endpoint(fake, random, above, 0, function);
+            let newest = fake.functions.len() - 1;
+            capabilities(fake, random, newest);
         }
         return;
     }
@@ -95,7 +98,7 @@ fn machine(random: &mut Random) -> Fake {
     fake
 }
 
-fn parent_range(tree: &Tree, parent: Parent) -> Option<Range<CpuAddr>> {
+pub fn parent_range(tree: &Tree, parent: Parent) -> Option<Range<CpuAddr>> {
     match parent {
         Parent::HostBridge { host_bridge, window } => {
             Some(tree.host_bridges[host_bridge].windows[window].cpu)
@@ -115,11 +118,7 @@ fn check(tree: &Tree, seed: u64) {
             let parent = parent_range(tree, place.parent);
             assert!(parent.is_some_and(|parent| parent.covers(range)), "seed {seed}: {} {number}", entry.id);
             if !resource::is_window(number) {
-                assert!(
-                    range.first().0.is_multiple_of(resource.size.0),
-                    "seed {seed}: {} {number}",
-                    entry.id
-                );
+                assert!(range.first().0.is_multiple_of(resource.align), "seed {seed}: {} {number}", entry.id);
             }
             let host = tree.host_bridge_of(function);
             let bus = tree.bus_address(at).and_then(|first| Range::sized(first, resource.size)).unwrap();
@@ -139,8 +138,7 @@ fn check(tree: &Tree, seed: u64) {
 
 /// What the BARs hold is what the tree says.
 fn check_registers(tree: &Tree, fake: &Fake, seed: u64) {
-    use peerbus_os::ConfigAccess;
-    for (function, entry) in tree.iter() {
+    for (function, entry) in tree.iter().filter(|(_, entry)| entry.physical_function.is_none()) {
         for (register, number) in (0x10u16..).step_by(4).zip(0..6) {
             let Some(bus) = tree.bus_address(ResourceRef { function, number }) else { continue };
             let mask = if entry.resources[number].flags.is_io() { !0x3 } else { !0xf };
@@ -150,9 +148,73 @@ fn check_registers(tree: &Tree, fake: &Fake, seed: u64) {
     }
 }
 
+/// Resizes BARs and enables virtual functions at random; counts what succeeded.
+fn change(
+    (tree, fake): (&mut Tree, &mut Fake),
+    random: &mut Random,
+    rules: &Rules,
+    options: &BootOptions,
+    seed: u64,
+) -> (u32, u32) {
+    let (mut resized, mut enabled) = (0, 0);
+    for function in (0..tree.functions.len()).map(FunctionIndex) {
+        let id = tree[function].id;
+        if tree[function].capabilities.rebar.is_some() {
+            fake.write_word(id, 4, 0);
+            let bar = ResourceRef { function, number: 0 };
+            let size = ResizableSize::new(random.small(20)).unwrap();
+            let request = Resize { bar, size, exclude: u32::from(random.small(64)) };
+            let (before, registers) = (tree.clone(), fake.dump());
+            match resize(fake, tree, rules, options, request) {
+                Ok(()) => {
+                    assert_eq!(tree.resource(bar).size, size.bytes(), "seed {seed}: {id}");
+                    resized += 1;
+                }
+                Err(error) => {
+                    assert!(*tree == before && fake.dump() == registers, "seed {seed}: {id} {error}");
+                }
+            }
+            check(tree, seed);
+            check_registers(tree, fake, seed);
+        }
+        let total = tree[function].total_vfs;
+        if total > 0 {
+            let count = u16::from(random.small(48));
+            let before = tree.functions.len();
+            let added = enable_virtual_functions(tree, fake, function, count).map_or(0, |new| new.len());
+            assert_eq!(tree.functions.len(), before + added, "seed {seed}: {id}");
+            enabled += u32::try_from(added).unwrap();
+            check(tree, seed);
+        }
+    }
+    check_registers(tree, fake, seed);
+    (resized, enabled)
+}
+
+#[test]
+fn changes_while_running_keep_everything_sound() {
+    let cases = cases(300);
+    let first = std::env::var("PEERBUS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1u64);
+    let mut done = (0, 0);
+    for seed in first..first + cases {
+        let mut random = Random(seed);
+        let mut fake = machine(&mut random);
+        let rules = Profile::ALL[usize::from(random.small(3))].rules(RulesOptions::default());
+        let options = BootOptions { reassign: true, ..BootOptions::default() };
+        let hosts = fake.hosts.clone();
+        let mut tree = boot(&mut fake, &hosts, &rules, &options);
+        let changed = change((&mut tree, &mut fake), &mut random, &rules, &options, seed);
+        done = (done.0 + changed.0, done.1 + changed.1);
+        rescan(&mut fake, &mut tree, &rules, &options);
+        check(&tree, seed);
+    }
+    println!("{cases} machines from seed {first}: {} BARs resized, {} virtual functions", done.0, done.1);
+    assert!(done.0 > 0 && done.1 > 0, "nothing was changed");
+}
+
 #[test]
 fn whatever_is_assigned_is_sound() {
-    let cases = std::env::var("PEERBUS_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(500);
+    let cases = cases(500);
     let first = std::env::var("PEERBUS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1u64);
     println!("{cases} machines from seed {first}");
     for seed in first..first + cases {

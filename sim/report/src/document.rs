@@ -319,7 +319,8 @@ pub struct SpaceDocument {
 /// Something that went wrong.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorDocument {
-    /// `UNSUPPORTED_REQUEST`, `P2P_REFUSED`, `PEER_MEMORY_REFUSED`, `REGISTRATION_REFUSED`, `UNPLACED_BAR`.
+    /// `UNSUPPORTED_REQUEST`, `MALFORMED_TLP`, `P2P_REFUSED`, `PEER_MEMORY_REFUSED`, `REGISTRATION_REFUSED`,
+    /// `UNPLACED_BAR`.
     pub kind: String,
     /// Name of the variant.
     pub variant: String,

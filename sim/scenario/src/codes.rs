@@ -95,7 +95,24 @@ entries! {
          a mistake in the unit. The intervals and lifetimes of a PeerMemory's client take ten days at most."
         wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB", start: "5000s")])"##
         right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB", start: "5us")])"##;
-    WRONG_DISTRIBUTION "S0115" "Nothing can be drawn from the distribution"
+    CONTRADICTION "S0115" "The kernel is told two different things"
+        "`iommu`, `acs` and `mps` are shorthands for words of the kernel's command line. Where `cmdline` speaks of \
+         the same thing, both must say the same: which of them would hold is not for us to choose."
+        wrong r##"(machine: "m.ron", kernel: (mps: Safe, cmdline: "pci=pcie_bus_perf"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", kernel: (cmdline: "pci=pcie_bus_perf"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
+    ACS_LIST "S0116" "A list of functions on the command line cannot be read"
+        "`pci=disable_acs_redir=` and `pci=config_acs=` take functions separated by `;`: `[DOMAIN:]BUS:DEV.FN`, with \
+         `/DEV.FN` for each step further down, or `pci:VENDOR:DEVICE[:SUBVENDOR:SUBDEVICE]` where 0 fits any. In \
+         `config_acs` every function has its bits and `@` in front: up to seven of 0, 1 and x, the right-most is source \
+         validation. A kernel logs the mistake and applies nothing from there on."
+        wrong r##"(machine: "m.ron", kernel: (cmdline: "pci=config_acs=01:00.0"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", kernel: (cmdline: "pci=config_acs=0000000@01:00.0"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
+    NO_EFFECT "S0117" "The kernel ignores this"
+        "Not every kernel knows every option: `config_acs` came after Linux 6.1. A kernel ignores what it does not \
+         know, and so does the run; this is a warning."
+        wrong r##"(machine: "m.ron", kernel: (profile: Linux_6_1, cmdline: "pci=config_acs=x@01:00.0"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", kernel: (profile: Linux_6_12, cmdline: "pci=config_acs=x@01:00.0"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
+    WRONG_DISTRIBUTION "S0118" "Nothing can be drawn from the distribution"
         "`Uniform` goes from the smaller value to the larger one; `Choice` and `Zipf` draw from 1 to 1024 values, of \
          which one at least has a weight above 0; the exponent of `Zipf` is 1 to 4."
         wrong r##"(machine: "m.ron", workloads: [PeerMemory(name: "a", providers: [(device: "gpu1")], clients: ["gpu0"], sizes: Uniform("64KiB", "4KiB"), lifetimes: Fixed("1us"), intervals: Fixed("1us"))])"##

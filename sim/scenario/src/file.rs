@@ -5,7 +5,7 @@
 //! place. The types of [`peerbus_system::workload`] are what comes out.
 
 use peerbus_machine::file::Leaf;
-use peerbus_system::kernel::{AcsPolicy, ProfileName};
+use peerbus_system::kernel::{AcsPolicy, IommuPolicy, MpsPolicy, ProfileName};
 use peerbus_system::peer_memory::{Choose, Distribution, Policy, Transfer, User};
 use peerbus_system::workload::{Concurrency, Engine, HostDirection, WhenRefused};
 use peerbus_units::{Bytes, Picos};
@@ -46,9 +46,20 @@ pub struct Kernel {
     /// Which kernel; default the newest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<Leaf<ProfileName>>,
-    /// What happens to ACS control words at boot; default: they stay as firmware left them.
+    /// Whether an IOMMU is in use, and how; default: what `cmdline` says, which without a word of it is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iommu: Option<Leaf<IommuPolicy>>,
+    /// What happens to ACS control words at boot; default: they stay as firmware left them, unless an IOMMU is in
+    /// use or `cmdline` says otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acs: Option<Leaf<AcsPolicy>>,
+    /// How payload sizes are chosen; default: what `cmdline` says, else that a function takes the size of the port
+    /// above it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mps: Option<Leaf<MpsPolicy>>,
+    /// The kernel command line, such as `intel_iommu=on pci=realloc,pcie_bus_perf`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cmdline: Option<Leaf<String>>,
 }
 
 /// How DLLPs and skip ordered sets are charged.

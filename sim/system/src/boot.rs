@@ -11,14 +11,14 @@ use peerbus_machine::model::{Fact, FunctionIndex, Machine, Role};
 use peerbus_machine::part::ResourceKind;
 use peerbus_machine::{Registers, model};
 use peerbus_os::p2pdma::{self, DmaError, DmaMapping};
-use peerbus_os::pci::Platform;
+use peerbus_os::pci::{AcsParameters, MpsPolicy, Platform};
 use peerbus_os::{
     ConfigSpace, CpuIdentity, CpuVendor, HostBridge, MapType, Resolution, Rules, RulesOptions, Tree, Width,
     Window, pci,
 };
 use peerbus_units::{Bytes, CpuAddr, FunctionId, Range};
 
-use crate::kernel::KernelSettings;
+use crate::kernel::{Firmware, KernelSettings};
 
 /// What differs between one boot and another, beside the kernel's settings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -83,16 +83,22 @@ pub struct Booted {
 
 /// Starts the operating system on a machine that comes out of its firmware.
 pub fn boot(machine: &Machine, settings: &KernelSettings, options: &BootOptions) -> Booted {
+    let as_captured = machine.capture.running && settings.says_nothing();
+    let settings = &settings.or_captured(&machine.capture);
     let rules = settings.profile.profile().rules(RulesOptions::default());
     let mut registers = Hardware(Registers::power_on(machine));
     let bridges: Vec<HostBridge> =
         machine.host_bridges.iter().map(|bridge| host_bridge(machine, bridge)).collect();
-    let os_options = pci::BootOptions {
+    let mut os_options = pci::BootOptions {
         reassign: options.reassign,
-        acs: settings.acs.setting(),
+        keep: placed(machine),
         platform: platform(machine),
-        ..pci::BootOptions::default()
+        ..settings.boot_options(firmware(machine))
     };
+    if as_captured {
+        // The words that a capture shows are those its kernel had set.
+        (os_options.acs, os_options.mps) = (AcsParameters::default(), MpsPolicy::Off);
+    }
     let tree = pci::boot(&mut registers, &bridges, &rules, &os_options);
     let mut to_os = vec![None; machine.functions.node_count()];
     let mut to_machine = Vec::new();
@@ -103,7 +109,15 @@ pub fn boot(machine: &Machine, settings: &KernelSettings, options: &BootOptions)
         to_os[found.index()] = Some(index);
         to_machine.push(found);
     }
-    Booted { registers, tree, rules, settings: *settings, cpu: cpu_identity(machine), to_os, to_machine }
+    Booted {
+        registers,
+        tree,
+        rules,
+        settings: settings.clone(),
+        cpu: cpu_identity(machine),
+        to_os,
+        to_machine,
+    }
 }
 
 impl Booted {
@@ -209,6 +223,18 @@ const PC_VENDORS: [&str; 6] =
 
 fn is_pc(machine: &Machine) -> bool {
     machine.cpus.first().is_none_or(|cpu| PC_VENDORS.contains(&cpu.part.vendor.as_str()))
+}
+
+/// What firmware is like on a machine with that CPU.
+pub fn firmware(machine: &Machine) -> Firmware {
+    let vendor = machine.cpus.first().map(|cpu| cpu.part.vendor.as_str());
+    Firmware { pc: is_pc(machine), amd: matches!(vendor, Some("AuthenticAMD" | "HygonGenuine")) }
+}
+
+/// Host bridges below which a running kernel had placed everything that it could.
+fn placed(machine: &Machine) -> Vec<usize> {
+    let bridges = machine.host_bridges.iter().enumerate();
+    bridges.filter(|(_, bridge)| bridge.placed).map(|(index, _)| index).collect()
 }
 
 /// On a PC, windows that start at 0 are used from the end of low memory on.

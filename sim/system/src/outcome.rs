@@ -153,8 +153,14 @@ pub struct SpaceOutcome {
 
 /// Every [`ErrorOutcome::kind`] that runs report. Expectations on another kind are refused when they are read, since
 /// their counts could only ever be zero.
-pub const ERROR_KINDS: [&str; 5] =
-    ["P2P_REFUSED", "PEER_MEMORY_REFUSED", "REGISTRATION_REFUSED", "UNPLACED_BAR", "UNSUPPORTED_REQUEST"];
+pub const ERROR_KINDS: [&str; 6] = [
+    "MALFORMED_TLP",
+    "P2P_REFUSED",
+    "PEER_MEMORY_REFUSED",
+    "REGISTRATION_REFUSED",
+    "UNPLACED_BAR",
+    "UNSUPPORTED_REQUEST",
+];
 
 /// Every [`RefusalOutcome::cause`].
 pub const REFUSAL_CAUSES: [&str; 6] =

@@ -104,7 +104,7 @@ fn check_alignment(ctx: &mut Context, cpu: Range<CpuAddr>, bus: BusAddr, kind: R
 }
 
 /// Checks all windows against each other and against the CPUs, and lays out those that are not given.
-pub(super) fn lay_out(ctx: &mut Context, draft: &mut Draft) {
+pub(super) fn lay_out(ctx: &mut Context, draft: &mut Draft, memory: &[(usize, Range<CpuAddr>)]) {
     check_apart(ctx, draft);
     let bits = draft.cpus.iter().filter_map(|cpu| cpu.part.as_ref()).map(|part| part.physical_bits).min();
     // Parts that were not found have been reported; 46 bits then only avoid further noise.
@@ -112,7 +112,11 @@ pub(super) fn lay_out(ctx: &mut Context, draft: &mut Draft) {
     check_reach(ctx, draft, bits);
     let top = 1u64 << bits;
     defaults(ctx, draft, top);
-    check_memory(ctx, draft, top);
+    if memory.is_empty() {
+        check_memory(ctx, draft, top);
+    } else {
+        check_apart_from(ctx, draft, memory);
+    }
 }
 
 fn check_apart(ctx: &mut Context, draft: &Draft) {
@@ -220,6 +224,20 @@ fn places(
         align = align.min(1u64 << size.max(GRANULE).ilog2());
     }
     None
+}
+
+/// Reports windows that lie in memory whose place is given. Below 1 MiB both may be: the chipset decides.
+fn check_apart_from(ctx: &mut Context, draft: &Draft, memory: &[(usize, Range<CpuAddr>)]) {
+    for (index, bridge) in draft.bridges.iter().enumerate().filter(|(_, bridge)| bridge.windows_given) {
+        for (number, window) in bridge.windows.iter().enumerate() {
+            let legacy = window.kind == ResourceKind::Io || window.cpu.first().0 < LEGACY_END;
+            let clash = memory.iter().find(|(_, range)| !legacy && range.overlaps(window.cpu));
+            let Some((cpu, range)) = clash else { continue };
+            let place = draft.bridges[index].place.element("windows", number).field("cpu");
+            let message = format!("window {} lies in the memory of CPU {cpu}, {range}", window.cpu);
+            ctx.error(codes::MEMORY_IN_WINDOW, &place, message, "move the window or the memory");
+        }
+    }
 }
 
 /// Reports host memory that shares addresses with a window above 4 GiB, or that the CPUs cannot address.

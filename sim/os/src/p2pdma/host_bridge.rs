@@ -6,8 +6,8 @@
 use alloc::vec::Vec;
 
 use super::{CpuIdentity, Reason};
-use crate::Rules;
 use crate::pci::{FunctionIndex, PcieType, Tree};
+use crate::{AllowedHostBridge, Rules};
 
 /// What the table says about one host bridge.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,7 +30,8 @@ pub fn root_device(tree: &Tree, host_bridge: usize) -> Option<FunctionIndex> {
     (function.id.devfn == 0 || function.pcie_type == Some(PcieType::RootPort)).then_some(head)
 }
 
-fn head(tree: &Tree, host_bridge: usize) -> Option<FunctionIndex> {
+/// The first function of the root bus of the host bridge with that index, whether or not it stands for it.
+pub fn head(tree: &Tree, host_bridge: usize) -> Option<FunctionIndex> {
     let root = tree.buses.iter().find(|bus| bus.host_bridge == host_bridge && bus.is_root())?;
     root.devices.first().copied()
 }
@@ -40,15 +41,19 @@ pub fn listing(tree: &Tree, rules: &Rules, host_bridge: usize) -> Listing {
     let Some(device) = root_device(tree, host_bridge) else {
         return Listing::Unidentified(head(tree, host_bridge));
     };
-    let (vendor, id) = (tree[device].vendor, tree[device].device);
-    let rows = rules.host_bridge_allow_list.iter();
-    let mut matching =
-        rows.filter(|row| row.vendor == vendor && row.device.is_none_or(|listed| listed == id));
-    match matching.next() {
+    match allowed_row(rules, tree[device].vendor, tree[device].device) {
         None => Listing::NotListed(device),
         Some(row) if row.same_host_bridge => Listing::SameHostBridge(device),
         Some(_) => Listing::Listed,
     }
+}
+
+/// The row that decides about a host bridge for which a function with these ids stands: the first that matches.
+pub fn allowed_row(rules: &Rules, vendor: u16, device: u16) -> Option<AllowedHostBridge> {
+    let rows = rules.also_listed.iter().flatten().chain(rules.host_bridge_allow_list);
+    let mut matching =
+        rows.filter(|row| row.vendor == vendor && row.device.is_none_or(|listed| listed == device));
+    matching.next().copied()
 }
 
 /// Why traffic through these host bridges is refused; empty when it is not. `second` is absent when both functions

@@ -41,7 +41,7 @@ pub use cpu::{CpuIdentity, CpuVendor};
 pub use distance::Client;
 pub use dma_address::{DmaError, DmaMapping, dma_address, largest_prefetchable_bar};
 pub use enable::{Enable, EnableError, enable_show};
-pub use host_bridge::{Listing, listing, root_device};
+pub use host_bridge::{Listing, allowed_row, head, listing, root_device};
 pub use map::{MapState, Peers};
 pub use memory::{MemoryBug, MemoryError, PeerEntry};
 pub use message::Message;

@@ -113,8 +113,8 @@ impl PageMaps {
         function: FunctionId,
         provider: ProviderId,
     ) -> Result<PageMapId, PageMapError> {
-        let owner = [range.first(), range.last()].into_iter().find_map(|end| self.owner(end));
-        if let Some(map) = owner.filter(|map| !map.dying) {
+        let live = |end| self.owner(end).filter(|map| !map.dying);
+        if let Some(map) = [range.first(), range.last()].into_iter().find_map(live) {
             return Err(PageMapError::Owned { by: map.range });
         }
         if let Some(ram) = memory.system_ram.iter().find(|ram| ram.overlaps(range)) {

@@ -23,6 +23,10 @@ pub struct P2pdmaRules {
     pub enable_is_boolean: bool,
     /// Exporters may share BAR memory without page structs: providers for dma-buf, VFIO's dma-bufs.
     pub physical_dma_bufs: bool,
+    /// amdgpu gives compressed buffers to no peer.
+    pub compressed_buffers_stay_private: bool,
+    /// amdgpu gives memory to peers only while the GPU is awake.
+    pub sleeping_exporters_stay_private: bool,
     /// An importer of dma-bufs may do without a callback for invalidation.
     pub invalidation_is_optional: bool,
 }
@@ -38,6 +42,8 @@ impl P2pdmaRules {
         unbiased_draw: false,
         enable_is_boolean: false,
         physical_dma_bufs: false,
+        compressed_buffers_stay_private: false,
+        sleeping_exporters_stay_private: false,
         invalidation_is_optional: false,
     };
 
@@ -53,6 +59,8 @@ impl P2pdmaRules {
         resting_references: 0,
         enable_is_boolean: true,
         physical_dma_bufs: true,
+        compressed_buffers_stay_private: true,
+        sleeping_exporters_stay_private: true,
         invalidation_is_optional: true,
         ..P2pdmaRules::LINUX_6_12
     };

@@ -149,7 +149,7 @@ impl P2pdma {
             return Err(MapError::Offset);
         }
         let state = self.functions.get(&function).ok_or(MapError::NoState)?;
-        if state.pool.is_some() && !state.allocate_file {
+        if !state.allocate_file {
             return Err(MapError::NoFile);
         }
         let page = self.page_size().0;

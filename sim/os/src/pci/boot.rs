@@ -1,7 +1,8 @@
 //! [`boot`]: from host bridges to functions that decode their addresses.
 
-use super::acs::apply_acs;
+use super::acs::acs_program;
 use super::host::HostBridge;
+use super::mps;
 use super::options::BootOptions;
 use super::program;
 use super::scan::scan_host_bridge;
@@ -22,9 +23,10 @@ pub fn enumerate(cs: &mut impl ConfigSpace, host_bridges: &[HostBridge]) -> Tree
 }
 
 /// Enumerates, claims what firmware assigned (unless [`BootOptions::reassign`]), sizes bridge windows,
-/// assigns what has no address, writes BARs and windows, lets every function decode and master, and sets ACS.
+/// assigns what has no address, writes BARs and windows, lets every function decode and master, and sets ACS and
+/// payload sizes.
 ///
-/// A kernel does the latter two when a driver binds; here they are done at once, so that traffic can flow.
+/// A kernel lets a function decode when a driver binds; here that is done at once, so that traffic can flow.
 /// Resources for which there is no room are in [`Tree::failures`], each with its cause.
 pub fn boot(
     cs: &mut impl ConfigSpace,
@@ -42,20 +44,25 @@ pub fn boot(
         setup.claim_firmware();
     }
     for bus in setup.tree.root_buses() {
-        setup.assign_root_bus(bus);
+        let kept = options.keep.contains(&setup.tree[bus].host_bridge) && !options.reassign;
+        if !kept {
+            setup.assign_root_bus(bus);
+        }
     }
-    finish(setup);
+    finish(setup, 0);
     tree
 }
 
-/// Writes what was decided: windows, command registers, ACS; and lists what failed.
-pub(crate) fn finish<C: ConfigSpace>(mut setup: Setup<'_, C>) {
+/// Writes what was decided: windows, command registers; lists what failed; and sets ACS and payload sizes of the
+/// functions from `first` on, which are those that were not there before.
+pub(crate) fn finish<C: ConfigSpace>(mut setup: Setup<'_, C>, first: usize) {
     setup.program_bridges();
-    let Setup { cs, tree, options, why_not, .. } = setup;
+    let Setup { cs, tree, rules, options, why_not, .. } = setup;
     tree.failures = why_not.into_values().collect();
     for index in (0..tree.functions.len()).map(FunctionIndex) {
         unplaced::park(cs, tree, index);
         program::enable(cs, tree, index);
     }
-    apply_acs(tree, cs, options.acs);
+    acs_program(tree, cs, rules, &options.acs, first);
+    mps::configure(tree, cs, options.mps, first);
 }

@@ -5,7 +5,8 @@ use core::fmt;
 
 use peerbus_units::{Bytes, CpuAddr, FunctionId, Range};
 
-use super::resource::{Parent, ResourceFlags, ResourceRef};
+use super::resource::{IO_WINDOW, MEMORY_WINDOW, PREFETCH_WINDOW, Parent, ResourceFlags, ResourceRef};
+use super::tree::Tree;
 
 /// Why a window did not take a resource.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,8 +42,6 @@ pub enum Cause {
     NoSpace(Vec<ConsideredWindow>),
     /// Its alignment is larger than the kernel can size; the kernel disabled it.
     AlignmentTooLarge,
-    /// It asks for no alignment at all, which the kernel refuses.
-    NoAlignment,
 }
 
 /// A resource that has no address.
@@ -62,12 +61,34 @@ pub struct WhyNot {
     pub cause: Cause,
 }
 
+impl Tree {
+    /// `why` and what it follows from: where the window that the resource belongs in has no address either, that
+    /// window's own failure, and so on upwards. The last one is the root of the matter.
+    pub fn cause_chain<'a>(&'a self, why: &'a WhyNot) -> Vec<&'a WhyNot> {
+        core::iter::successors(Some(why), |why| self.missing_window(why)).collect()
+    }
+
+    fn missing_window(&self, why: &WhyNot) -> Option<&WhyNot> {
+        let bridge = self.upstream(why.resource.function)?;
+        let windows = self[bridge].windows;
+        let reaches = why.flags.has(ResourceFlags::MEM_64) || !windows.prefetch_64;
+        let number = match why.flags.has(ResourceFlags::PREFETCH) && windows.prefetch && reaches {
+            _ if why.flags.is_io() => IO_WINDOW,
+            true => PREFETCH_WINDOW,
+            false => MEMORY_WINDOW,
+        };
+        let window = ResourceRef { function: bridge, number };
+        self.failures.iter().find(|above| above.resource == window)
+    }
+}
+
 impl fmt::Display for WhyNot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} resource {}: {}", self.function, self.resource.number, self.size)?;
         match &self.cause {
-            Cause::AlignmentTooLarge => write!(f, " cannot be sized: alignment too large"),
-            Cause::NoAlignment => write!(f, " asks for no alignment"),
+            Cause::AlignmentTooLarge => {
+                write!(f, " cannot be sized: alignment {} is too large", Bytes(self.align))
+            }
             Cause::NoSpace(windows) if windows.is_empty() => write!(f, " has no window above it"),
             Cause::NoSpace(windows) => {
                 write!(f, " does not fit at alignment {}", Bytes(self.align))?;

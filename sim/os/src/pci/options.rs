@@ -4,13 +4,15 @@ use alloc::vec::Vec;
 
 use peerbus_units::{CpuAddr, Range};
 
-use super::acs::AcsSetting;
+use super::acs::AcsParameters;
+use super::mps::MpsPolicy;
 use super::resource::ResourceFlags;
 
 /// `pci=realloc`: whether windows that failed are released and sized again.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Realloc {
-    /// Only when an SR-IOV BAR has no address (what distributions build in).
+    /// Only when an SR-IOV BAR has no address, and firmware's configuration need not be preserved: the default of
+    /// kernels built with that option, as distributions do. The default of other kernels is `Off`.
     #[default]
     Auto,
     /// `pci=realloc=off`.
@@ -28,7 +30,8 @@ pub struct Platform {
     pub minimum_memory: u64,
     /// No memory is given out below this address.
     pub memory_floor: u64,
-    /// I/O ports with bits 9–8 set alias legacy ISA cards and are skipped.
+    /// I/O ports with bits 9–8 set alias legacy ISA cards and are skipped (shown by I/O BARs behind ports that
+    /// were found again on a PC).
     pub skip_isa_aliases: bool,
     /// Windows of bridges are read while scanning, even where they are not claimed.
     pub reads_bridge_windows: bool,
@@ -97,6 +100,12 @@ impl Platform {
 pub struct BootOptions {
     /// Ignore the addresses firmware assigned and place everything anew.
     pub reassign: bool,
+    /// Host bridges, by their place in the list, below which what has no address is left without: a kernel that was
+    /// running before found none. Does not count with `reassign`.
+    pub keep: Vec<usize>,
+    /// Host bridges ask that firmware's configuration stay as it is: no windows are released unless
+    /// [`Realloc::On`] says so, and no BAR is resized.
+    pub preserve_firmware: bool,
     /// `pci=realloc`.
     pub realloc: Realloc,
     /// `pci=hpiosize=`: I/O ports kept for a hot-plug bridge.
@@ -105,8 +114,10 @@ pub struct BootOptions {
     pub hotplug_memory: u64,
     /// `pci=hpmmioprefsize=`: bytes of prefetchable memory kept for a hot-plug bridge.
     pub hotplug_prefetch: u64,
-    /// Access Control Services of all functions.
-    pub acs: AcsSetting,
+    /// What concerns Access Control Services.
+    pub acs: AcsParameters,
+    /// How payload sizes are chosen.
+    pub mps: MpsPolicy,
     /// The architecture.
     pub platform: Platform,
 }
@@ -115,11 +126,14 @@ impl Default for BootOptions {
     fn default() -> BootOptions {
         BootOptions {
             reassign: false,
+            keep: Vec::new(),
+            preserve_firmware: false,
             realloc: Realloc::Auto,
             hotplug_io: 256,
             hotplug_memory: 2 << 20,
             hotplug_prefetch: 2 << 20,
-            acs: AcsSetting::FirmwareDefault,
+            acs: AcsParameters::default(),
+            mps: MpsPolicy::Default,
             platform: Platform::generic(),
         }
     }

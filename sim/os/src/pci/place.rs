@@ -159,30 +159,31 @@ impl Placer<'_> {
         gaps.into_iter().any(|gap| gap.fit_low(Bytes(size), align).is_some())
     }
 
-    /// All windows above `wanted`, each with the reason it does not do.
+    /// All windows above `wanted`, each with the reason it does not do; below a transparent bridge those of the
+    /// bus above too.
     pub fn considered(&self, wanted: Wanted) -> Vec<ConsideredWindow> {
         let bus = self.tree[wanted.at.function].bus;
+        let buses = core::iter::successors(Some(bus), |bus| self.transparent_parent(*bus));
+        let windows = buses.flat_map(|bus| self.tree.bus_windows(bus).into_iter().map(move |w| (bus, w)));
+        windows.filter_map(|(bus, window)| self.rejected(bus, window, wanted)).collect()
+    }
+
+    /// Why `window` did not do; `None` for a window that holds I/O in place of memory or the other way.
+    fn rejected(&self, bus: BusIndex, window: Parent, wanted: Wanted) -> Option<ConsideredWindow> {
+        let (flags, range) = self.tree.window(window)?;
+        if !flags.same_type(wanted.flags) {
+            return None;
+        }
         let reach = *reaches(wanted.flags).last().unwrap_or(&ANYWHERE);
-        let windows = self.tree.bus_windows(bus).into_iter();
-        windows
-            .filter_map(|window| {
-                let (flags, range) = self.tree.window(window)?;
-                if !flags.same_type(wanted.flags) {
-                    return None;
-                }
-                let reachable = self.reachable(bus, flags, range, reach);
-                let (free, largest_hole) =
-                    reachable.map_or((Bytes::ZERO, Bytes::ZERO), |part| self.tree.space.free(window, part));
-                let rejection = if !may_hold(flags, wanted.flags) {
-                    Rejection::WrongKind
-                } else if reachable.is_none() {
-                    Rejection::OutOfReach
-                } else {
-                    Rejection::NoHole
-                };
-                Some(ConsideredWindow { window, range, rejection, free, largest_hole })
-            })
-            .collect()
+        let reachable = self.reachable(bus, flags, range, reach);
+        let (free, largest_hole) =
+            reachable.map_or((Bytes::ZERO, Bytes::ZERO), |part| self.tree.space.free(window, part));
+        let rejection = match reachable {
+            _ if !may_hold(flags, wanted.flags) => Rejection::WrongKind,
+            None => Rejection::OutOfReach,
+            Some(_) => Rejection::NoHole,
+        };
+        Some(ConsideredWindow { window, range, rejection, free, largest_hole })
     }
 }
 

@@ -2,13 +2,13 @@
 
 use alloc::vec::Vec;
 
-use super::additions::Additions;
 use super::boot::finish;
 use super::bridge;
 use super::options::BootOptions;
 use super::scan::rescan_bus;
 use super::setup::Setup;
 use super::tree::{FunctionIndex, Tree};
+use super::wishes::Wishes;
 use crate::{ConfigSpace, Rules};
 
 /// `pci_rescan_bus` for every root bus: adds functions that answer and were not there before, sizes the
@@ -31,9 +31,9 @@ pub fn rescan(cs: &mut impl ConfigSpace, tree: &mut Tree, rules: &Rules, options
     }
     let mut setup = Setup::new(cs, tree, rules, options);
     for bus in setup.tree.root_buses() {
-        let mut additions = Some(Additions::default());
-        setup.size_bridges(bus, &mut additions);
-        setup.assign_bus(bus, &mut additions, &mut Vec::new());
+        let mut wishes = Some(Wishes::default());
+        setup.size_bridges(bus, &mut wishes);
+        setup.assign_bus(bus, &mut wishes, &mut Vec::new());
     }
-    finish(setup);
+    finish(setup, known);
 }

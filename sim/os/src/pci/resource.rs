@@ -113,6 +113,11 @@ impl ResourceFlags {
     /// The bits that tell I/O from memory.
     pub(crate) const TYPE_BITS: ResourceFlags = ResourceFlags(0x1f00);
 
+    /// The bits that tell kinds of resources apart.
+    pub(crate) const KIND: ResourceFlags = ResourceFlags(
+        ResourceFlags::IO.0 | ResourceFlags::MEM.0 | ResourceFlags::PREFETCH.0 | ResourceFlags::MEM_64.0,
+    );
+
     /// True when all bits of `bits` are set.
     pub const fn has(self, bits: ResourceFlags) -> bool {
         self.0 & bits.0 == bits.0
@@ -191,7 +196,8 @@ pub enum Parent {
         /// Index into [`HostBridge::windows`](super::HostBridge::windows).
         window: usize,
     },
-    /// A window of a bridge function.
+    /// A window of a bridge function; for a BAR of a virtual function, the BAR of all of them together that its
+    /// physical function has.
     Window(ResourceRef),
     /// Addresses in no window, where firmware put a function of a root bus.
     Outside {

@@ -2,34 +2,36 @@
 
 use alloc::vec::Vec;
 
-use super::additions::Additions;
 use super::options::Realloc;
-use super::resource::{
-    IO_WINDOW, IOV_FIRST, IOV_LAST, MEMORY_WINDOW, PREFETCH_WINDOW, Parent, ResourceFlags, ResourceRef,
-    is_window,
-};
+use super::resource::{IOV_FIRST, IOV_LAST, Parent, ResourceFlags, ResourceRef, is_window};
 use super::setup::Setup;
 use super::tree::{BusIndex, FunctionIndex};
+use super::wishes::Wishes;
 use crate::ConfigSpace;
 
 const CLASS_PCI_BRIDGE: u32 = 0x0604;
 
 impl<C: ConfigSpace> Setup<'_, C> {
     /// `pci_assign_unassigned_root_bus_resources`: one round, or with reallocation as many as the tree is
-    /// deep and one more. Only the last keeps wishes apart from what is required; before round 2 the windows
-    /// of failed kinds of the lowest bridges are released, from round 3 on whole subtrees.
+    /// deep and one more. Only the last keeps wishes apart from what is required. Before round 2, where
+    /// a bridge above something that failed leads to no other bridge, its window of that kind is released; from
+    /// round 3 on the window goes with the whole subtree below. What fails next is the window one level higher:
+    /// hence as many rounds as levels.
     pub fn assign_root_bus(&mut self, bus: BusIndex) {
         let rounds = if self.reallocates(bus) { self.depth(bus) + 1 } else { 1 };
         for round in 1..=rounds {
-            let mut additions = (round == rounds).then(Additions::default);
+            let mut wishes = (round == rounds).then(Wishes::default);
             let mut failed = Vec::new();
-            self.size_bridges(bus, &mut additions);
-            self.assign_bus(bus, &mut additions, &mut failed);
+            self.size_bridges(bus, &mut wishes);
+            if let Some(wishes) = &mut wishes {
+                self.distribute(bus, wishes);
+            }
+            self.assign_bus(bus, &mut wishes, &mut failed);
             if failed.is_empty() || round == rounds {
                 return;
             }
             for failure in &failed {
-                let kind = failure.flags & KIND;
+                let kind = failure.flags & ResourceFlags::KIND;
                 self.release_below(self.tree[failure.at.function].bus, kind, round > 1);
             }
             for failure in &failed {
@@ -45,7 +47,7 @@ impl<C: ConfigSpace> Setup<'_, C> {
         match self.options.realloc {
             Realloc::Off => false,
             Realloc::On => true,
-            Realloc::Auto => self.has_unassigned_iov(bus),
+            Realloc::Auto => !self.options.preserve_firmware && self.has_unassigned_iov(bus),
         }
     }
 
@@ -81,17 +83,7 @@ impl<C: ConfigSpace> Setup<'_, C> {
     }
 
     fn release_window(&mut self, bridge: FunctionIndex, kind: ResourceFlags) {
-        let prefetch = self.tree[bridge].resources[PREFETCH_WINDOW].flags;
-        let wide = prefetch.has(ResourceFlags::MEM_64);
-        let number = if kind.is_io() {
-            IO_WINDOW
-        } else if !kind.has(ResourceFlags::PREFETCH) {
-            MEMORY_WINDOW
-        } else if wide && kind.has(ResourceFlags::MEM_64) || !wide && prefetch.has(ResourceFlags::PREFETCH) {
-            PREFETCH_WINDOW
-        } else {
-            MEMORY_WINDOW
-        };
+        let number = self.window_for(bridge, kind);
         let at = ResourceRef { function: bridge, number };
         if self.resource(at).is_assigned() {
             self.release_children(at);
@@ -109,8 +101,3 @@ impl<C: ConfigSpace> Setup<'_, C> {
         }
     }
 }
-
-/// The flags that tell kinds of resources apart.
-const KIND: ResourceFlags = ResourceFlags(
-    ResourceFlags::IO.0 | ResourceFlags::MEM.0 | ResourceFlags::PREFETCH.0 | ResourceFlags::MEM_64.0,
-);

@@ -106,7 +106,7 @@ impl<C: ConfigSpace> Scan<'_, C> {
             return u8::try_from(next).ok().filter(|next| *next > function);
         }
         let more = found.is_none_or(|index| self.tree[index].multifunction);
-        (function < 7 && more).then_some(function + 1)
+        (function < 7 && more).then(|| function + 1)
     }
 
     fn forwards_alternative_ids(&self, bus: BusIndex) -> bool {
@@ -197,6 +197,11 @@ impl<C: ConfigSpace> Scan<'_, C> {
     fn virtual_function_buses(&mut self, function: FunctionIndex) -> u8 {
         let (id, total) = (self.tree[function].id, self.tree[function].total_vfs);
         let Some(capability) = self.tree[function].capabilities.sriov.filter(|_| total > 0) else { return 0 };
+        if self.cs.read_word(id, capability + regs::SRIOV_CONTROL) & regs::SRIOV_CONTROL_VF_ENABLE != 0 {
+            // The number must not change while they are enabled; where they lie is in the tree.
+            let own = self.tree.functions.iter().filter(|f| f.physical_function == Some(function));
+            return own.map(|f| f.id.bus).max().unwrap_or(0);
+        }
         let mut last = 0;
         for count in 1..=total {
             self.cs.write_word(id, capability + regs::SRIOV_NUM_VFS, count);

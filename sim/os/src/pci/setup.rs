@@ -1,7 +1,7 @@
 //! State of one assignment run, and the moves every step of it is made of.
 //!
 //! The steps: [`claim`](super::claim) what firmware assigned, [`size`](super::size) the windows bottom-up,
-//! [`assign`](super::assign) top-down, [`rounds`](super::rounds) of the last two. Each is an `impl` of
+//! [`distribute`](super::distribute) what is left, [`assign`](super::assign) top-down, [`rounds`](super::rounds) of these. Each is an `impl` of
 //! [`Setup`] in its own file.
 
 use alloc::collections::BTreeMap;
@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use peerbus_units::{Bytes, CpuAddr, Range};
 
+use super::extent::Extent;
 use super::failure::{Cause, WhyNot};
 use super::options::BootOptions;
 use super::place::{Placer, Wanted};
@@ -80,7 +81,10 @@ impl<C: ConfigSpace> Setup<'_, C> {
         }
         let resource = self.resource(at);
         self.rules.optional_roms_and_empty_windows
-            && (is_disabled_rom(at.number, resource) || is_window(at.number) && resource.size == Bytes::ZERO)
+            && match at.number {
+                ROM => !resource.flags.has(ResourceFlags::ROM_ENABLE),
+                number => is_window(number) && resource.size == Bytes::ZERO,
+            }
     }
 
     pub fn save(&self, at: ResourceRef) -> Saved {
@@ -98,10 +102,7 @@ impl<C: ConfigSpace> Setup<'_, C> {
     pub fn assign_one(&mut self, at: ResourceRef) -> bool {
         let resource = *self.resource(at);
         let wanted = Wanted { at, flags: resource.flags, size: resource.size, align: resource.align };
-        if resource.align == 0 {
-            self.fail(wanted, Cause::NoAlignment);
-            return false;
-        }
+        assert!(resource.align.is_power_of_two(), "{at:?} was never sized: {resource:?}");
         match self.placer().find(wanted) {
             Some(place) => {
                 self.enter(at, place);
@@ -119,17 +120,16 @@ impl<C: ConfigSpace> Setup<'_, C> {
         }
     }
 
-    /// `pci_reassign_resource`: makes an assigned resource `more` bytes longer and aligns it to `align`,
-    /// moving it if need be. Nothing changes when there is no room.
-    pub fn grow(&mut self, at: ResourceRef, more: u64, align: u64) -> bool {
+    /// Gives an assigned resource another extent, moving it if need be. Nothing changes when there is no room.
+    pub fn grow(&mut self, at: ResourceRef, extent: Extent) -> bool {
         let resource = *self.resource(at);
         let Some(old) = resource.at else { return false };
-        let size = Bytes(resource.size.0.saturating_add(more));
-        let wanted = Wanted { at, flags: resource.flags, size, align };
+        let Extent { size, align } = extent;
+        let wanted = Wanted { at, flags: resource.flags, size: Bytes(size), align };
         let Some(place) = self.placer().find(wanted) else { return false };
         self.tree.space.remove(old.parent, at);
         let resource = self.tree.resource_mut(at);
-        (resource.size, resource.align) = (size, align);
+        (resource.size, resource.align) = (Bytes(size), align);
         self.enter(at, place);
         true
     }
@@ -219,9 +219,4 @@ impl<C: ConfigSpace> Setup<'_, C> {
             bridge::setup(self.cs, self.tree, bridge);
         }
     }
-}
-
-/// True for an expansion ROM that does not decode.
-pub(crate) fn is_disabled_rom(number: usize, resource: &Resource) -> bool {
-    number == ROM && !resource.flags.has(ResourceFlags::ROM_ENABLE)
 }

@@ -5,8 +5,10 @@ use core::ops::{Index, IndexMut};
 
 use peerbus_units::{BusAddr, CpuAddr, FunctionId, Range};
 
+use super::acs::AcsState;
 use super::failure::WhyNot;
 use super::host::HostBridge;
+use super::mps::PayloadEvent;
 use super::resource::{IO_WINDOW, Parent, RESOURCES, Resource, ResourceFlags, ResourceRef};
 use super::space::Space;
 
@@ -159,9 +161,10 @@ pub struct Bus {
     pub number: u8,
     /// Highest bus number below it.
     pub last: u8,
-    /// The bus above; `None` for a root bus.
+    /// The bus above; `None` for a root bus. For a virtual bus, that of the physical function.
     pub parent: Option<BusIndex>,
-    /// The bridge that leads here; `None` for a root bus.
+    /// The bridge that leads here; `None` for a root bus and for a virtual bus, a number that only virtual
+    /// functions use.
     pub bridge: Option<FunctionIndex>,
     /// Index of its host bridge in [`Tree::host_bridges`].
     pub host_bridge: usize,
@@ -183,12 +186,17 @@ pub struct Tree {
     pub host_bridges: Vec<HostBridge>,
     /// Buses in the order they were found; root buses are those without a parent.
     pub buses: Vec<Bus>,
-    /// Functions in the kernel's global order: all of a bus, then what lies behind each of its bridges.
+    /// Functions in the kernel's global order: all of a bus, then what lies behind each of its bridges. What
+    /// appeared later (rescan, virtual functions) follows at the end.
     pub functions: Vec<Function>,
     /// Who owns which addresses below which window.
     pub space: Space,
     /// Resources without an address, each with its cause, by function and number.
     pub failures: Vec<WhyNot>,
+    /// What is known about Access Control Services beside the registers.
+    pub acs: AcsState,
+    /// What was said about payload sizes.
+    pub payload_log: Vec<PayloadEvent>,
 }
 
 impl Index<FunctionIndex> for Tree {
@@ -235,6 +243,12 @@ impl Tree {
         self[self[function].bus].bridge
     }
 
+    /// The bridge that leads to `bus`; for a virtual bus, to that of the physical functions. `None` for a root bus.
+    pub(crate) fn bridge_above(&self, bus: BusIndex) -> Option<FunctionIndex> {
+        core::iter::successors(Some(bus), |bus| self[*bus].parent.filter(|_| self[*bus].bridge.is_none()))
+            .find_map(|bus| self[bus].bridge)
+    }
+
     /// The host bridge `function` lies below.
     pub fn host_bridge_of(&self, function: FunctionIndex) -> &HostBridge {
         &self.host_bridges[self[self[function].bus].host_bridge]
@@ -274,13 +288,14 @@ impl Tree {
     /// The assigned windows through which `bus` is reached, in the order the kernel tries them.
     pub(crate) fn bus_windows(&self, bus: BusIndex) -> Vec<Parent> {
         let mut windows = Vec::new();
-        match self[bus].bridge {
-            None => {
+        match (self[bus].bridge, self[bus].parent) {
+            (None, Some(physical)) => return self.bus_windows(physical),
+            (None, None) => {
                 let host_bridge = self[bus].host_bridge;
                 let count = self.host_bridges[host_bridge].windows.len();
                 windows.extend((0..count).map(|window| Parent::HostBridge { host_bridge, window }));
             }
-            Some(bridge) => {
+            (Some(bridge), _) => {
                 let own = (IO_WINDOW..RESOURCES).map(|number| ResourceRef { function: bridge, number });
                 windows.extend(own.filter(|at| self.resource(*at).is_assigned()).map(Parent::Window));
             }

@@ -53,6 +53,11 @@ pub fn build<'a>(functions: impl Iterator<Item = Listed<'a>>) -> Machine {
         assert_eq!(machine.tree[index].id, id);
         set_ids(&mut machine, index, listed.ids);
         machine.tree[index].pcie_type = u8::try_from(listed.pcie_type).ok().map(PcieType::from_number);
+        // The header of function 0 says whether others follow.
+        let first = FunctionId { devfn: id.devfn & !7, ..id };
+        if let Some(first) = machine.tree.find(first).filter(|first| *first != index) {
+            machine.tree[first].multifunction = true;
+        }
     }
     machine
 }
@@ -62,12 +67,12 @@ pub fn set_ids(machine: &mut Machine, function: FunctionIndex, ids: &str) {
     machine.set_ids(function, u16::try_from(hex(vendor)).unwrap(), u16::try_from(hex(device)).unwrap());
 }
 
-/// Functions with their ACS control words become the only ones with ACS.
-pub fn set_acs<'a>(machine: &mut Machine, words: impl Iterator<Item = (&'a str, u64)>) {
+/// Functions with their ACS capability and control words become the only ones with ACS.
+pub fn set_acs<'a>(machine: &mut Machine, words: impl Iterator<Item = (&'a str, [u64; 2])>) {
     machine.clear_acs();
-    for (id, word) in words {
+    for (id, words) in words {
         let function = find(machine, id);
-        machine.set_acs(function, u16::try_from(word).unwrap());
+        machine.set_acs_words(function, words.map(|word| u16::try_from(word).unwrap()));
     }
 }
 
@@ -151,8 +156,17 @@ impl Boot {
             }
         }
         let words = words?;
-        set_acs(&mut machine, rows(&self.acs).filter(|row| row[0] == words).map(|row| (row[1], hex(row[4]))));
+        set_acs(
+            &mut machine,
+            rows(&self.acs).filter(|row| row[0] == words).map(|row| (row[1], [hex(row[3]), hex(row[4])])),
+        );
         Some(machine)
+    }
+
+    /// The machine with the ACS words first listed: those the kernel left when it had booted.
+    pub fn booted(&self) -> Option<Machine> {
+        let tag = rows(&self.acs).next()?[0].to_string();
+        self.phase(&tag)
     }
 
     /// Functions whose ACS words were listed under the name `tag`, capability and control of each.

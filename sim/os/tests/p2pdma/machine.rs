@@ -26,8 +26,8 @@ pub fn rules(profile: Profile) -> Rules {
 #[derive(Clone, Default)]
 pub struct Machine {
     pub tree: Tree,
-    /// ACS control words; the functions in here have the capability.
-    acs: BTreeMap<FunctionId, u16>,
+    /// ACS capability and control words; the functions in here have the capability.
+    acs: BTreeMap<FunctionId, [u16; 2]>,
 }
 
 impl Machine {
@@ -113,10 +113,15 @@ impl Machine {
         (self.tree[function].vendor, self.tree[function].device) = (vendor, device);
     }
 
-    /// Gives `function` an ACS capability with that control word.
+    /// Gives `function` an ACS capability that can set every bit, with that control word.
     pub fn set_acs(&mut self, function: FunctionIndex, word: u16) {
+        self.set_acs_words(function, [0x7f, word]);
+    }
+
+    /// Gives `function` an ACS capability with these capability and control words.
+    pub fn set_acs_words(&mut self, function: FunctionIndex, words: [u16; 2]) {
         self.tree[function].capabilities.acs = Some(ACS);
-        self.acs.insert(self.tree[function].id, word);
+        self.acs.insert(self.tree[function].id, words);
     }
 
     /// Takes all ACS capabilities away.
@@ -138,8 +143,9 @@ impl Machine {
 
 impl ConfigSpace for Machine {
     fn read(&self, function: FunctionId, offset: u16, width: Width) -> u32 {
-        assert_eq!((offset, width), (ACS + 6, Width::Word), "only ACS control words are to be read");
-        self.acs.get(&function).map_or(0xffff, |word| u32::from(*word))
+        assert!(matches!(offset - ACS, 4 | 6) && width == Width::Word, "only ACS words are to be read");
+        let which = usize::from(offset == ACS + 6);
+        self.acs.get(&function).map_or(0xffff, |words| u32::from(words[which]))
     }
 
     fn write(&mut self, function: FunctionId, offset: u16, _: Width, _: u32) {

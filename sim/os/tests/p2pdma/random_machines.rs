@@ -8,14 +8,27 @@ use super::captures::{Listed, Tally, build, conformance, cpu, find, items, set_a
 use super::machine::Machine;
 
 /// Brings ACS words and ids to where they were in a phase. What a phase does not mention stayed as it was.
-fn enter(machine: &mut Machine, phase: &Value) {
+pub fn enter(machine: &mut Machine, phase: &Value) {
     if let Some(words) = phase["acs"].as_object() {
-        set_acs(machine, words.iter().map(|(id, word)| (id.as_str(), word[1].as_u64().unwrap())));
+        set_acs(
+            machine,
+            words.iter().map(|(id, words)| (id.as_str(), [0, 1].map(|word| words[word].as_u64().unwrap()))),
+        );
     }
     for spoofed in items(&phase["spoof"]) {
         let function = find(machine, text(&spoofed[0]));
         set_ids(machine, function, text(&spoofed[1]));
     }
+}
+
+/// The recorded machine, without ACS words.
+pub fn machine(recorded: &Value) -> Machine {
+    build(items(&recorded["devices"]).map(|device| Listed {
+        id: text(&device["bdf"]).parse().unwrap(),
+        ids: text(&device["id"]),
+        pcie_type: device["ptype"].as_i64().unwrap(),
+        above: text(&device["up"]),
+    }))
 }
 
 /// Compares types, distances and blamed functions of one phase.
@@ -63,12 +76,7 @@ fn random_machines_resolve_as_recorded() {
     let (mut tally, mut machines, mut phases) = (Tally::default(), 0, 0);
     for line in lines.lines() {
         let recorded: Value = serde_json::from_str(line).unwrap();
-        let mut machine = build(items(&recorded["devices"]).map(|device| Listed {
-            id: text(&device["bdf"]).parse().unwrap(),
-            ids: text(&device["id"]),
-            pcie_type: device["ptype"].as_i64().unwrap(),
-            above: text(&device["up"]),
-        }));
+        let mut machine = machine(&recorded);
         for host in items(&recorded["hosts"]).filter(|host| host["first"] != "none") {
             let first = find(&machine, text(&host["first"]));
             assert_eq!(machine.tree[machine.tree[first].bus].devices[0], first);

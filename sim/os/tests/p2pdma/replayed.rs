@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use peerbus_os::dma::Dma;
 use peerbus_os::p2pdma::{
-    Client, DmaMapping, MapState, Message, P2pdma, PhysicalMemory, RegisterError, Warning,
+    Client, DmaMapping, MapState, Message, P2pdma, Peers, PhysicalMemory, RegisterError, Warning,
 };
 use peerbus_os::pci::{FunctionIndex, ResourceRef};
 use peerbus_units::{BusAddr, Bytes, CpuAddr, Range};
@@ -12,6 +13,7 @@ use peerbus_units::{BusAddr, Bytes, CpuAddr, Range};
 use super::booted_machines::says;
 use super::captures::{Boot, Tally, all_boots, find, hex, rows, set_ids};
 use super::machine::{Machine, rules};
+use crate::dma::recorded::{Figures, booted_kernel, map_once};
 
 /// One kind of answer each.
 #[derive(Default)]
@@ -20,6 +22,7 @@ struct Tallies {
     distances: Tally,
     cached: Tally,
     mappings: Tally,
+    addresses: Figures,
     searches: Tally,
     providers: Tally,
     left_out: BTreeMap<String, usize>,
@@ -31,6 +34,8 @@ struct Replay<'a> {
     boot: &'a Boot,
     machine: Machine,
     p2pdma: P2pdma,
+    dma: Dma,
+    has_iommu: bool,
     log: Vec<&'a str>,
     ram: Vec<Range<CpuAddr>>,
     mappable: Range<CpuAddr>,
@@ -75,10 +80,13 @@ impl<'a> Replay<'a> {
             let function = find(&machine, id);
             machine.set_acs(function, u16::try_from(control).unwrap());
         }
+        let (dma, has_iommu) = booted_kernel(boot);
         let mut replay = Replay {
             boot,
             machine,
             p2pdma: P2pdma::new(&rules(boot.profile), &boot.cpu),
+            dma,
+            has_iommu,
             log: oracle.lines().collect(),
             ram: system_ram(&boot.file("iomem.txt")),
             mappable: Range::new(CpuAddr(0), CpuAddr(last)).unwrap(),
@@ -189,6 +197,7 @@ impl<'a> Replay<'a> {
                 Client::Function(client),
                 address,
             );
+            self.address(client, address, &row, &mut all.addresses);
             self.p2pdma.free(id, address, page).unwrap();
             let found = found.unwrap();
             let same = match found {
@@ -200,6 +209,16 @@ impl<'a> Replay<'a> {
             let same = same && (row[3] == "0") == found.is_ok() && CpuAddr(hex(row[4])) == address;
             all.mappings.count(same, || format!("{}: {row:?} gave {found:?}", self.boot.folder.display()));
         }
+    }
+
+    /// The page at `at` as the DMA layer maps it: by IOVA where that was so.
+    fn address(&mut self, client: FunctionIndex, at: CpuAddr, row: &[&str], figures: &mut Figures) {
+        let provider = self.p2pdma.provider_of(at).unwrap();
+        let (p2pdma, tree, config) = (&mut self.p2pdma, &self.machine.tree, &self.machine);
+        let found = map_once(&mut self.dma, client, provider, at, &mut Peers { p2pdma, tree, config });
+        let recorded = (row[3].parse().unwrap(), row[5], row[6]);
+        let translates = [self.has_iommu, self.dma.is_translated(client)];
+        figures.compare(found, recorded, translates, || format!("{}: {row:?}", self.boot.folder.display()));
     }
 
     /// The recorded picks of 64 tries are among the nearest; of few candidates all are picked.
@@ -342,7 +361,9 @@ fn replay(boot: &Boot, all: &mut Tallies) {
                 Some(machine) => replay.machine = machine,
                 None => {
                     let rows = rows(&boot.distances).filter(|row| row[0] == tag).count();
-                    *all.left_out.entry(format!("{}: {command}", boot.folder.display())).or_default() += rows;
+                    *all.left_out
+                        .entry(format!("{:?}: {command}", boot.folder.file_name().unwrap()))
+                        .or_default() += rows;
                     continue;
                 }
             }
@@ -369,6 +390,7 @@ fn recorded_boots_are_answered_alike_in_their_order() {
     println!("distances, sums and warnings: {}", all.distances.agreed());
     println!("cached types: {}", all.cached.agreed());
     println!("mappings by cached types: {}", all.mappings.agreed());
+    println!("addresses: {}", all.addresses.agreed());
     println!("searches: {}; {} candidates not picked in 64 tries", all.searches.agreed(), all.missed);
     println!("lines about 7.x providers: {}", all.providers.agreed());
 }

@@ -5,6 +5,7 @@
 
 mod context;
 mod fit;
+mod kernel;
 mod literal;
 mod machines;
 mod peer_memory;
@@ -143,7 +144,7 @@ fn variants(
         let name = context.name(&variant.name, &place);
         let settings = Settings {
             machine: machine_name(context, &variant.machine, &place).or_else(|| common.machine.clone()),
-            kernel: context.kernel(&variant.kernel, &place, common.kernel),
+            kernel: context.kernel(&variant.kernel, &place, common.kernel.clone()),
             link_layer: context.link_layer(&variant.link_layer, &place, common.link_layer),
             workloads: match &variant.workloads {
                 Some(workloads) => context.workloads(workloads, &place),
@@ -209,23 +210,6 @@ impl Context<'_> {
         }
     }
 
-    /// The settings at `kernel` of `place`; what is not named stays as in `base`.
-    fn kernel(
-        &mut self,
-        given: &Option<file::Kernel>,
-        place: &Place,
-        base: KernelSettings,
-    ) -> KernelSettings {
-        let Some(given) = given else { return base };
-        let place = place.field("kernel");
-        KernelSettings {
-            profile: self
-                .take(&given.profile, &place, "profile", "the name of a kernel")
-                .unwrap_or(base.profile),
-            acs: self.take(&given.acs, &place, "acs", "FirmwareDefault, Off or On").unwrap_or(base.acs),
-        }
-    }
-
     fn link_layer(
         &mut self,
         given: &Option<Leaf<file::LinkLayer>>,
@@ -275,7 +259,7 @@ impl Context<'_> {
     }
 
     /// Where bytes of a string's content stand in the parsed text.
-    fn inside(
+    pub(super) fn inside(
         &self,
         leaf: &Leaf<String>,
         content: &std::ops::Range<usize>,

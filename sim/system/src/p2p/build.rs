@@ -1,7 +1,7 @@
 //! Collects a [`Matrix`] from a booted machine.
 
 use peerbus_machine::Machine;
-use peerbus_machine::model::{FunctionIndex, Role};
+use peerbus_machine::model::{Device, FunctionIndex, Role};
 use peerbus_os::p2pdma::{DmaMapping, Resolver};
 use peerbus_os::pci::{self, HeaderType, ResourceRef};
 use peerbus_os::{MapType, Resolution};
@@ -57,12 +57,20 @@ fn function(machine: &Machine, booted: &Booted, row: pci::FunctionIndex) -> Matr
         _ => None,
     };
     let device = device.filter(|device| device.functions.first() == Some(&index));
+    let function = &machine.functions[index];
+    let of_system = SYSTEM_CLASSES.contains(&(function.class >> 16));
+    let sends = |device: &Device| device.link.is_some() || !function.bars.is_empty();
     MatrixFunction {
         function: booted.tree[row].id,
-        name: machine.functions[index].name.clone(),
+        name: function.name.clone(),
         device: device.map(|device| device.name.clone()),
+        class: function.class,
+        peer: !of_system && device.is_some_and(sends),
     }
 }
+
+/// Base classes of bridges (which with a type 0 header are host bridges and the like) and of system peripherals.
+const SYSTEM_CLASSES: [u32; 2] = [0x06, 0x08];
 
 /// The memory of a provider that its clients are after.
 struct Memory {

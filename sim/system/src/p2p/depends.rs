@@ -11,7 +11,6 @@ use peerbus_machine::model::{Fact, FunctionIndex, Machine};
 use peerbus_os::MapType;
 
 use crate::boot::Booted;
-use crate::kernel::AcsPolicy;
 
 /// The facts for one pair. `bar` says whether an address is part of the answer.
 pub(super) fn facts(
@@ -35,7 +34,7 @@ pub(super) fn facts(
             facts.insert(Fact::Function);
         }
         // Without a common function the kernel does not ask; when it clears the words they are known.
-        if common.is_some() && booted.settings.acs != AcsPolicy::Off && unknown.contains(&Fact::Acs) {
+        if common.is_some() && !booted.settings.clears_redirection() && unknown.contains(&Fact::Acs) {
             facts.insert(Fact::Acs);
         }
     }

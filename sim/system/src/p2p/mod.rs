@@ -43,8 +43,14 @@ pub struct MatrixFunction {
     /// Its path.
     pub name: String,
     /// Short name of its device when it is the device's first function; heads of root buses and further
-    /// functions have none, and the text form leaves them out.
+    /// functions have none.
     pub device: Option<String>,
+    /// Class code, 24 bits.
+    pub class: u32,
+    /// True for what the text form shows without being asked: the first function of a device that may send or be
+    /// sent requests. Bridges and system peripherals (base classes 06 and 08) may not, nor may what has neither BARs
+    /// nor a link.
+    pub peer: bool,
 }
 
 /// The decision for one ordered pair.

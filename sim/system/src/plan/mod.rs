@@ -48,8 +48,8 @@ pub struct PlannedResource {
     pub index: usize,
     /// The kernel's `IORESOURCE_*` bits.
     pub flags: u64,
-    /// Bytes.
-    pub size: u64,
+    /// Bytes; `None` when the machine's source does not show it.
+    pub size: Option<u64>,
     /// `io`, `mem32`, `mem32-pref`, `mem64` or `mem64-pref`: what it asks for.
     pub kind: &'static str,
     /// First byte as the CPU sees it.

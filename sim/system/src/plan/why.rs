@@ -26,7 +26,6 @@ fn reason(tree: &Tree, why: &WhyNot) -> String {
         Cause::AlignmentTooLarge => {
             format!("alignment {} is more than the kernel can size", Bytes(why.align))
         }
-        Cause::NoAlignment => "it asks for no alignment".to_string(),
         Cause::NoSpace(windows) if windows.is_empty() => {
             let above = tree.upstream(why.resource.function);
             let whose = above.map_or("the host bridge".to_string(), |bridge| tree[bridge].id.to_string());

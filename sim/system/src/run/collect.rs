@@ -38,6 +38,7 @@ pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Dri
     let mut errors = refused_pairs(&outcomes);
     errors.extend(peer_memory::errors(machine, &peer_memories));
     errors.extend(unsupported_requests(&fabric, &flows));
+    errors.extend(malformed(machine, booted, &fabric, &flows));
     errors.extend(unplaced(machine, booted));
     let mut spaces = plan::spaces(machine, booted);
     spaces.extend(peer_memory::spaces(machine, &peer_memories));
@@ -310,11 +311,38 @@ fn refused_pairs(flows: &[FlowOutcome]) -> Vec<ErrorOutcome> {
     errors
 }
 
+/// Name of the flow that a leg of that number belongs to.
+fn flow_name(flows: &[FlowRun], number: u16) -> Option<String> {
+    let owner = flows.iter().find(|run| run.legs.iter().any(|leg| leg.0 == number));
+    owner.map(|run| run.plan.name.clone())
+}
+
+/// Packets dropped because their payload is larger than their receiver's MPS, by receiver.
+fn malformed(machine: &Machine, booted: &Booted, fabric: &Fabric, flows: &[FlowRun]) -> Vec<ErrorOutcome> {
+    let links = fabric.spec.links.iter().zip(&fabric.ledger.malformed);
+    let found = links.filter_map(|(link, dropped)| {
+        let ((time, flow, payload, completion), receiver) = (dropped.first?, link.receiver?);
+        let kind = if completion { "completion" } else { "write" };
+        let mps = booted.registers.max_payload(receiver);
+        let text = format!(
+            "a {kind} with {} of payload is malformed for a receiver with an MPS of {mps}",
+            Bytes(payload)
+        );
+        Some(ErrorOutcome {
+            kind: "MALFORMED_TLP".to_owned(),
+            place: machine.functions[receiver].name.clone(),
+            text,
+            count: dropped.packets,
+            bytes: Bytes(dropped.bytes),
+            addr: None,
+            flow: flow_name(flows, flow),
+            time: Some(Picos(time)),
+        })
+    });
+    found.collect()
+}
+
 fn unsupported_requests(fabric: &Fabric, flows: &[FlowRun]) -> Vec<ErrorOutcome> {
-    let flow_name = |number: u16| {
-        let owner = flows.iter().find(|run| run.legs.iter().any(|leg| leg.0 == number));
-        owner.map(|run| run.plan.name.clone())
-    };
     let misses =
         fabric.misses().iter().zip(&fabric.ledger.refusals).filter(|(_, refusal)| refusal.requests > 0);
     misses
@@ -325,7 +353,7 @@ fn unsupported_requests(fabric: &Fabric, flows: &[FlowRun]) -> Vec<ErrorOutcome>
             count: refusal.requests,
             bytes: Bytes(refusal.bytes),
             addr: refusal.first.map(|(_, _, addr)| addr),
-            flow: refusal.first.and_then(|(_, flow, _)| flow_name(flow)),
+            flow: refusal.first.and_then(|(_, flow, _)| flow_name(flows, flow)),
             time: refusal.first.map(|(time, _, _)| Picos(time)),
         })
         .collect()

@@ -11,7 +11,11 @@ use peerbus_units::{Address, BusAddr, Bytes, Range};
 use crate::build::*;
 
 fn start(build: &Build, profile: ProfileName, acs: AcsPolicy) -> Booted {
-    boot(&build.machine, &KernelSettings { profile, acs }, &BootOptions::default())
+    boot(
+        &build.machine,
+        &KernelSettings { profile, acs, ..KernelSettings::default() },
+        &BootOptions::default(),
+    )
 }
 
 /// Every memory BAR that the operating system placed decodes at its bus address, which the host bridge's window

@@ -91,6 +91,7 @@ impl Build {
             links: vec![],
             functions: Graph::new(),
             interconnects: vec![],
+            capture: Capture::default(),
             assumed: Facts::new(),
         };
         Build { machine, model }
@@ -114,6 +115,7 @@ impl Build {
             bus_last: u8::try_from(0x40 * number + 0x3f).unwrap(),
             windows: vec![window(low, Bytes::mib(512), ResourceKind::Mem32), window(high, spec.upper, MEM64)],
             functions: vec![],
+            placed: false,
             assumed: Facts::new(),
         });
         if let Some((vendor, device)) = self.model.head {
@@ -138,6 +140,7 @@ impl Build {
             acs: None,
             max_payload: Bytes(512),
             firmware: None,
+            config: Config::default(),
             inserted: false,
             assumed: Facts::new(),
         })
@@ -196,6 +199,20 @@ impl Build {
         let switch = Switch { name, part, upstream, downstream: downstream.clone(), assumed: Facts::new() };
         self.machine.switches.push(switch);
         downstream
+    }
+
+    /// One more downstream port of the switch with that upstream port.
+    pub fn free_port(&mut self, upstream: FunctionIndex) -> FunctionIndex {
+        let Role::SwitchUpstream(switch) = self.machine.functions[upstream].role else {
+            panic!("{} is no upstream port", self.machine.functions[upstream].name);
+        };
+        let (name, at) =
+            (self.machine.switches[switch].name.clone(), self.machine.switches[switch].downstream.len());
+        let host = self.machine.functions[upstream].host_bridge;
+        let port = self.function(host, Role::SwitchDownstream(switch), format!("{name}/p{at}"));
+        self.machine.functions.add_edge(upstream, port, Attachment::Internal);
+        self.machine.switches[switch].downstream.push(port);
+        port
     }
 
     /// A device below `port`, or on the root bus of `host` without one.

@@ -5,11 +5,15 @@
 
 mod boot;
 mod build;
+mod captured;
 mod captures;
 mod closed_form;
 mod p2p;
+mod payload;
 mod peer_memory;
 mod plan;
+mod replay;
 mod run;
 mod shipped;
+mod why;
 mod wrx90;

@@ -4,11 +4,16 @@ use peerbus_machine::model::Fact;
 use peerbus_system::boot::{BootOptions, boot};
 use peerbus_system::kernel::{AcsPolicy, KernelSettings, ProfileName};
 use peerbus_system::p2p::{DmaKind, MapType, Matrix, Pair, matrix, render_matrix};
+use peerbus_units::Bytes;
 
 use crate::build::*;
 
 fn decide(build: &Build, profile: ProfileName, acs: AcsPolicy) -> Matrix {
-    let booted = boot(&build.machine, &KernelSettings { profile, acs }, &BootOptions::default());
+    let booted = boot(
+        &build.machine,
+        &KernelSettings { profile, acs, ..KernelSettings::default() },
+        &BootOptions::default(),
+    );
     matrix(&build.machine, &booted)
 }
 
@@ -144,15 +149,54 @@ fn the_table_shows_devices() {
 test, peer-to-peer as decided by Linux_6_12
 
                     gpu0  gpu1  nic0  gpu2
-gpu0  0000:03:00.0  B0    B4    H6    N6
-gpu1  0000:04:00.0  B4    B0    H6    N6
-nic0  0000:05:00.0  H6    H6    B0    N4
-gpu2  0000:41:00.0  N6    N6    N4    B0
+gpu0  0000:03:00.0  .     B4    H6    N6
+gpu1  0000:04:00.0  B4    .     H6    N6
+nic0  0000:05:00.0  H6    H6    .     N4
+gpu2  0000:41:00.0  N6    N6    N4    .
 
 rows provide memory, columns send requests; letter and distance (steps between the two)
-  B  by bus address    H  through the host bridge    N  not supported    *  rests on assumed facts
+  B  by bus address    H  through the host bridge    N  not supported    .  itself
+  2 functions of the system or of devices shown are left out; --all shows them
+
+not direct, because (--why A B explains a pair, and what would change it)
+  H 2 pairs: nothing is above both, which are below 0000:00:01.0, 0000:00:02.0
+      gpu0-nic0 gpu1-nic0
+  N 3 pairs: nothing is above both, which are below 0000:00:01.0, 0000:00:02.0, 0000:40:01.0; host
+    bridge in the table for traffic within it only: 0000:00:00.0, 0000:40:00.0
+      gpu0-gpu2 gpu1-gpu2 nic0-gpu2
 ";
-    let text = render_matrix(&matrix);
-    assert!(text.starts_with(expect), "{text}");
-    assert!(text.contains("host bridges differ 0000:00:00.0"), "{text}");
+    assert_eq!(render_matrix(&matrix, false), expect);
+    let all = render_matrix(&matrix, true);
+    assert!(all.contains("host0/head  0000:00:00.0") && !all.contains("--all"), "{all}");
+}
+
+/// However many devices, lines stay within a page; every device keeps its row, and every cell is somewhere.
+#[test]
+fn wide_tables_are_numbered_and_cut() {
+    for devices in [4, 12, 18, 60] {
+        let mut build = Build::new(MILAN);
+        let host = build.host(HostSpec::default());
+        for at in 0..devices {
+            let port = build.root_port(host);
+            build.device(&format!("accelerator{at}"), host, Some(port), &[bar(0, Bytes::mib(32), MEM64)]);
+        }
+        let text = render_matrix(&decide(&build, ProfileName::Linux_7_3, AcsPolicy::FirmwareDefault), false);
+        let table = text.split("rows provide").next().unwrap();
+        assert!(text.lines().all(|line| line.len() <= 100), "{text}");
+        assert_eq!(table.matches("H4").count(), devices * (devices - 1), "{text}");
+        let rows = |name: String| {
+            let is_row = |line: &&str| {
+                let label = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
+                !line.starts_with("      ") && label.starts_with(&name)
+            };
+            table.lines().filter(is_row).count()
+        };
+        let panels = table.lines().filter(|line| line.starts_with("      ")).count();
+        assert!(panels >= 1, "{text}");
+        assert_eq!(
+            (rows("accelerator0 ".into()), rows(format!("accelerator{} ", devices - 1))),
+            (panels, panels),
+            "{text}"
+        );
+    }
 }

@@ -1,14 +1,14 @@
 //! Address plans of whole machines.
 
 use peerbus_system::boot::{BootOptions, boot};
-use peerbus_system::kernel::{AcsPolicy, KernelSettings, ProfileName};
+use peerbus_system::kernel::{KernelSettings, ProfileName};
 use peerbus_system::plan::{Plan, plan, render_plan, spaces, unplaced};
 use peerbus_units::Bytes;
 
 use crate::build::*;
 
 fn place(build: &Build, profile: ProfileName) -> Plan {
-    let settings = KernelSettings { profile, acs: AcsPolicy::FirmwareDefault };
+    let settings = KernelSettings { profile, ..KernelSettings::default() };
     plan(&build.machine, &boot(&build.machine, &settings, &BootOptions::default()))
 }
 

@@ -1,12 +1,11 @@
-//! Access Control Services: the control word of a function, and how a kernel sets it.
+//! The two words of the capability.
 //!
-//! Only the control word matters to peer-to-peer decisions; the capability word says which of its bits can
-//! be set.
+//! Only the control word matters to peer-to-peer decisions; the capability word says which of its bits can be set.
 
-use core::ops::BitOr;
+use core::ops::{BitAnd, BitOr, Not};
 
-use super::regs;
-use super::tree::{FunctionIndex, Tree};
+use crate::pci::regs;
+use crate::pci::tree::{FunctionIndex, Tree};
 use crate::{ConfigAccess, ConfigSpace};
 
 /// Capability or control word.
@@ -30,12 +29,19 @@ impl AcsWord {
     pub const DT: AcsWord = AcsWord(0x40);
     /// The bits that make peer-to-peer traffic take the way over the root.
     pub const REDIRECT: AcsWord = AcsWord(0x2c);
-    /// What an IOMMU driver asks for.
+    /// SV, RR, CR and UF: what an IOMMU driver asks for, and what makes a group of its own.
     pub const ISOLATION: AcsWord = AcsWord(0x1d);
+    /// Every bit a command line can name, SV to DT.
+    pub const NAMED: AcsWord = AcsWord(0x7f);
 
     /// True when any redirecting bit is set.
     pub const fn redirects(self) -> bool {
         self.0 & AcsWord::REDIRECT.0 != 0
+    }
+
+    /// True when all bits of `other` are set.
+    pub const fn contains(self, other: AcsWord) -> bool {
+        self.0 & other.0 == other.0
     }
 }
 
@@ -46,16 +52,18 @@ impl BitOr for AcsWord {
     }
 }
 
-/// How the kernel sets ACS on all functions.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum AcsSetting {
-    /// As firmware left it.
-    #[default]
-    FirmwareDefault,
-    /// Nothing redirects: RR, CR and EC are cleared, as `pci=disable_acs_redir` does for every function.
-    Off,
-    /// As an IOMMU driver requests it: SV, RR, CR and UF, as far as a function can.
-    On,
+impl BitAnd for AcsWord {
+    type Output = AcsWord;
+    fn bitand(self, other: AcsWord) -> AcsWord {
+        AcsWord(self.0 & other.0)
+    }
+}
+
+impl Not for AcsWord {
+    type Output = AcsWord;
+    fn not(self) -> AcsWord {
+        AcsWord(!self.0)
+    }
 }
 
 /// What `function` can set in its control word; `None` without ACS.
@@ -82,19 +90,17 @@ pub fn set_acs_control(
     true
 }
 
-/// Sets the control words of all functions.
-pub fn apply_acs(tree: &Tree, cs: &mut impl ConfigSpace, setting: AcsSetting) {
-    for (index, _) in tree.iter() {
-        let (Some(capability), Some(control)) =
-            (acs_capability(tree, cs, index), acs_control(tree, cs, index))
-        else {
-            continue;
-        };
-        let word = match setting {
-            AcsSetting::FirmwareDefault => continue,
-            AcsSetting::Off => AcsWord(control.0 & !AcsWord::REDIRECT.0),
-            AcsSetting::On => AcsWord(control.0 | capability.0 & AcsWord::ISOLATION.0),
-        };
-        set_acs_control(tree, cs, index, word);
-    }
+/// Vendor of switches whose source validation refuses requests it should let pass.
+const IDT: u16 = 0x111d;
+
+/// What counts as the capability of `function` when words are set and isolation is judged. Kernels that keep the word
+/// of enumeration drop SV from it on IDT's switches.
+pub(super) fn usable_capability(
+    tree: &Tree,
+    cs: &impl ConfigSpace,
+    function: FunctionIndex,
+) -> Option<AcsWord> {
+    let word = acs_capability(tree, cs, function)?;
+    let broken = tree.acs.capability_kept && tree[function].vendor == IDT && tree[function].is_bridge();
+    Some(if broken { word & !AcsWord::SV } else { word })
 }

@@ -1,0 +1,8 @@
+//! IOMMU groups, IOVAs and DMA mapping: worked examples, properties, and what booted kernels gave out.
+
+mod domains;
+mod groups;
+mod iova;
+mod mapping;
+pub mod recorded;
+mod search;
