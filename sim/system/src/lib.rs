@@ -3,8 +3,8 @@
 //!
 //! Modules in reading order: [`kernel`] (how the operating system is configured), [`boot`] (it comes up), [`plan`]
 //! (who got which addresses), [`p2p`] (who may send to whom), [`mod@why`] (why, and what would change it), [`replay`]
-//! (recorded calls), [`workload`] (what a run does), `expand` (the flows it makes), [`run`] (it runs), [`outcome`] (what
-//! it found out).
+//! (recorded calls), [`workload`] and [`peer_memory`] (what a run does), `expand` (the flows it makes), [`run`] (it
+//! runs), [`outcome`] (what it found out).
 
 pub mod boot;
 pub mod expand;
@@ -12,6 +12,7 @@ pub mod kernel;
 pub mod outcome;
 pub mod p2p;
 mod page;
+pub mod peer_memory;
 pub mod plan;
 pub mod replay;
 mod resource;

@@ -10,6 +10,7 @@ mod captures;
 mod closed_form;
 mod p2p;
 mod payload;
+mod peer_memory;
 mod plan;
 mod replay;
 mod run;
