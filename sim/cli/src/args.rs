@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use peerbus_machine::import::Identity;
-use peerbus_machine::model::IommuMode;
 use peerbus_system::kernel::{AcsPolicy, IommuPolicy, KernelSettings, MpsPolicy, ProfileName};
 
 const EXAMPLES_AND_CODES: &str = "\
@@ -260,15 +259,6 @@ impl Iommu {
             Iommu::None => IommuPolicy::None,
             Iommu::Passthrough => IommuPolicy::Passthrough,
             Iommu::Translate => IommuPolicy::Translate,
-        }
-    }
-
-    /// As machine files call it.
-    pub fn mode(self) -> IommuMode {
-        match self {
-            Iommu::None => IommuMode::None,
-            Iommu::Passthrough => IommuMode::Passthrough,
-            Iommu::Translate => IommuMode::Translate,
         }
     }
 }
