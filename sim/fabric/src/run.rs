@@ -10,6 +10,7 @@ use peerbus_units::Picos;
 use crate::decode::{Decode, Miss};
 use crate::ledger::{EngineLedger, FlowLedger, LatencyOf, Ledger, LinkLedger, MemoryLedger, Refusal};
 use crate::limits::{LOOK_INTERVAL, Looked, Series};
+use crate::malformed::Malformed;
 use crate::path::{Decoded, Routes};
 use crate::requester::Descriptor;
 use crate::spec::{EngineId, FlowId, LinkId, NodeId, NodeKind, Options, Spec};
@@ -102,6 +103,7 @@ impl Fabric {
         });
         let ledger = Ledger {
             links: vec![LinkLedger::default(); spec.links.len()],
+            malformed: vec![Malformed::default(); spec.links.len()],
             engines: vec![EngineLedger::default(); spec.engines.len()],
             memories: vec![MemoryLedger::default(); spec.nodes.len()],
             series: Series { interval: LOOK_INTERVAL, busy: Vec::new() },

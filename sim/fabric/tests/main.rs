@@ -2,4 +2,5 @@
 
 mod causal;
 mod machines;
+mod payload;
 mod traffic;

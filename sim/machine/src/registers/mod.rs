@@ -13,7 +13,7 @@
 
 mod capability;
 mod header;
-mod layout;
+pub(crate) mod layout;
 mod power_on;
 mod space;
 #[cfg(test)]

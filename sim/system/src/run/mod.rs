@@ -1,11 +1,13 @@
 //! [`run`]: boots the machine, asks the operating system for addresses, lets the workloads run, collects results.
 //!
 //! Modules in reading order: `flow` (what a flow is and does), `schedule` (which flows run when), `resolve`
-//! (addresses, as the operating system gives them), `drive` (the loop), `collect` (the outcome).
+//! (addresses, as the operating system gives them), `peer_memory` (clients of peer memory), `drive` (the loop),
+//! `collect` (the outcome).
 
 mod collect;
 mod drive;
 mod flow;
+mod peer_memory;
 mod resolve;
 mod schedule;
 
@@ -67,6 +69,6 @@ pub fn run_with_limits(machine: &Machine, input: &RunInput) -> Result<RunResult,
     let options = Options { link_layer: input.link_layer, scaling: input.scaling.clone() };
     let fabric = Fabric::new(machine, &booted.registers, &options);
     let schedule = schedule::plan(machine, &booted, &fabric.spec, &input.workloads)?;
-    let driven = drive::drive(fabric, schedule);
+    let driven = drive::drive(machine, &booted, fabric, schedule, input.seed);
     Ok(collect::collect(machine, input, &booted, driven))
 }

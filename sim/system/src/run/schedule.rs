@@ -8,9 +8,11 @@ use peerbus_machine::Machine;
 use peerbus_units::{Bytes, Picos};
 
 use super::flow::{FlowPlan, Leg, Program, STAGING_CHUNKS};
-use super::resolve::{HostMemory, Target, resolve};
+use super::peer_memory::PeerMemoryPlan;
+use super::resolve::{self, HostMemory, Target};
 use crate::boot::Booted;
-use crate::expand;
+use crate::expand::{self, PeerMemoryRole};
+use crate::peer_memory::{PeerMemory, Transfer};
 use crate::workload::{
     AllToAll, Concurrency, Copy, Engine, HostDirection, HostDma, PairMatrix, WhenRefused, Workload,
 };
@@ -54,6 +56,8 @@ pub struct Schedule {
     pub phases: Vec<Vec<Vec<usize>>>,
     /// Matrices.
     pub matrices: Vec<MatrixPlan>,
+    /// Workloads on peer memory.
+    pub peer_memories: Vec<PeerMemoryPlan>,
 }
 
 /// Largest transfer of a [`HostDma`].
@@ -83,12 +87,13 @@ pub fn plan(
     let memory = HostMemory::new(machine);
     let mut planner =
         Planner { machine, booted, spec, memory, schedule: Schedule::default(), descriptors: 0 };
-    for workload in workloads {
+    for (number, workload) in workloads.iter().enumerate() {
         let result = match workload {
             Workload::Copy(copy) => planner.copy(copy),
             Workload::PairMatrix(matrix) => planner.pair_matrix(matrix),
             Workload::AllToAll(exchange) => planner.all_to_all(exchange),
             Workload::HostDma(dma) => planner.host_dma(dma),
+            Workload::PeerMemory(memory) => planner.peer_memory(number, memory, workloads),
         };
         result.map_err(|problem| RunError { workload: workload.name().to_owned(), problem })?;
     }
@@ -228,7 +233,7 @@ impl Planner<'_> {
         for device in [wanted.from, wanted.to] {
             self.check_linked(device)?;
         }
-        let Target { peer, region } = resolve(self.machine, self.booted, target, mover);
+        let Target { peer, region } = resolve::resolve(self.machine, self.booted, target, mover);
         let direction = if wanted.engine == Engine::Writer { Direction::Write } else { Direction::Read };
         let shift = wanted.dma_shift.0;
         let program = match (region, wanted.refused) {
@@ -325,6 +330,55 @@ impl Planner<'_> {
             start: Picos::ZERO,
         };
         self.add(plan, &dma.name)
+    }
+
+    /// A workload on peer memory has no phases: its clients start and end by themselves.
+    fn peer_memory(
+        &mut self,
+        number: usize,
+        spec: &PeerMemory,
+        workloads: &[Workload],
+    ) -> Result<(), String> {
+        let (machine, booted) = (self.machine, self.booted);
+        let mut plan = PeerMemoryPlan::new(number, spec, machine, booted, &mut self.memory)?;
+        if spec.transfer != Transfer::Nothing {
+            let clients = plan.clients.iter().map(|client| client.device);
+            let providers = expand::reachable(machine, spec, workloads);
+            clients.chain(providers).try_for_each(|device| self.check_linked(device))?;
+        }
+        self.descriptors = self.descriptors.saturating_add(plan.most_descriptors());
+        for flow in expand::peer_memory_flows(machine, spec, workloads) {
+            let number = self.add(self.peer_memory_flow(&flow), &spec.name)?;
+            plan.flows.insert((flow.role, flow.writes), number);
+        }
+        self.schedule.phases.push(Vec::new());
+        self.schedule.peer_memories.push(plan);
+        Ok(())
+    }
+
+    fn peer_memory_flow(&self, flow: &expand::PeerMemoryFlow) -> FlowPlan {
+        let name_of = |device: usize| self.machine.devices[device].name.clone();
+        let host = |device: usize| format!("cpu{} memory", self.memory.cpu_of(self.machine, device));
+        let (mover, other, peer) = match flow.role {
+            PeerMemoryRole::Peer { client, provider } => {
+                let (peer, _) = resolve::peer(self.machine, self.booted, provider, client);
+                (name_of(client), name_of(provider), Some(peer))
+            }
+            PeerMemoryRole::Client(device) => (name_of(device), host(device), None),
+            // The memory is that of each client's CPU.
+            PeerMemoryRole::Provider(device) => (name_of(device), "host memory".to_owned(), None),
+        };
+        let (from, to) = if flow.writes { (mover, other) } else { (other, mover) };
+        FlowPlan {
+            name: flow.name.clone(),
+            from,
+            to,
+            bytes: Bytes::ZERO,
+            chunk: Bytes::ZERO,
+            program: Program::Ordered,
+            peer,
+            start: Picos::ZERO,
+        }
     }
 
     fn check_linked(&self, device: usize) -> Result<(), String> {
