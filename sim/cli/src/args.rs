@@ -163,8 +163,31 @@ pub struct Plan {
     /// Ignore addresses that the machine file fixes: the operating system places everything
     #[arg(long)]
     pub reassign: bool,
-    #[command(flatten)]
-    pub output: Output,
+    /// Form of the answer; without it, the extension of FILE decides (.json), else text
+    #[arg(long, value_enum)]
+    pub format: Option<PlanFormat>,
+    /// Write the answer to FILE instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Forms of a plan.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum PlanFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// Registers as `lspci -xxxx` prints them, for `lspci -F FILE`
+    Lspci,
+}
+
+impl Plan {
+    /// The form asked for.
+    pub fn format(&self) -> PlanFormat {
+        let json = || crate::files::has_extension(self.output.as_deref(), "json");
+        self.format.unwrap_or_else(|| if json() { PlanFormat::Json } else { PlanFormat::Text })
+    }
 }
 
 /// Arguments of `p2p`.
@@ -369,9 +392,33 @@ pub struct Compare {
 pub enum Import {
     /// A topology as NCCL and RCCL write it for NCCL_TOPO_DUMP_FILE
     Nccl(Nccl),
+    /// The machine this runs on, or a copy of its /sys and /proc
+    #[command(after_long_help = LIVE_HELP)]
+    Live(Live),
     /// What `lspci` prints of a machine, best of `lspci -vvv` as root
     #[command(after_long_help = LSPCI_HELP)]
     Lspci(Lspci),
+}
+
+const LIVE_HELP: &str = "\
+Read as root; without root rights, capabilities such as ACS and the windows of host bridges stay unknown and are marked.
+
+Examples:
+  sudo peerbus import live -o machine.ron
+  peerbus import live --root /tmp/copied-from-server -o server.ron
+      a folder with copies of sys/bus/pci/devices, proc/iomem, proc/ioports, proc/cpuinfo and proc/cmdline";
+
+/// Arguments of `import live`.
+#[derive(Args, Debug)]
+pub struct Live {
+    /// Where sys and proc are
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    #[command(flatten)]
+    pub told: Told,
+    /// The machine file to write, RON or by its extension JSON; without it, or with `-`, standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 const LSPCI_HELP: &str = "\

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use anyhow::Context;
 use peerbus_machine::Catalogue;
+use peerbus_machine::import::live::{self, Folder};
 use peerbus_machine::import::{self, Capture, Import, Processor, Text, to_ron};
 
 use crate::Answer;
@@ -38,6 +40,57 @@ pub fn lspci(args: &args::Lspci, terminal: &Terminal) -> anyhow::Result<Answer> 
     })?;
     let header = format!("Imported from the lspci listing {}.", listing.0);
     write(&import, args.output.as_deref(), &header, terminal)
+}
+
+/// Imports the machine this runs on, or the one whose files are below another root.
+pub fn live(args: &args::Live, terminal: &Terminal) -> anyhow::Result<Answer> {
+    let folders = folders(&args.root.join("sys/bus/pci/devices"))?;
+    let optional = |name: &str| -> Option<(String, String)> {
+        let path = args.root.join("proc").join(name);
+        Some((files::label(&path), files::read_text(&path).ok()?))
+    };
+    let (iomem, ioports) = (optional("iomem"), optional("ioports"));
+    let found = optional("cpuinfo").map(|(_, text)| live::processor(&text)).unwrap_or_default();
+    let told = told(&args.told);
+    let label =
+        if args.root == Path::new("/") { "this machine".to_owned() } else { files::label(&args.root) };
+    let capture = Capture {
+        listing: Text { name: &label, text: "" },
+        iomem: text(iomem.as_ref()),
+        ioports: text(ioports.as_ref()),
+        processor: Processor {
+            identity: told.processor.identity.or(found.identity),
+            physical_bits: told.processor.physical_bits.or(found.physical_bits),
+        },
+        cmdline: told.cmdline.or_else(|| Some(optional("cmdline")?.1.trim_end().to_owned())),
+        ..told
+    };
+    let import = import::live(&folders, &capture, &Catalogue::embedded()).map_err(|problems| {
+        let sources = [&iomem, &ioports].into_iter().flatten().cloned().collect::<Sources>();
+        terminal.refuse(&problems, &sources)
+    })?;
+    write(&import, args.output.as_deref(), &format!("Imported from {label}."), terminal)
+}
+
+/// The folders of PCI functions, in order of name.
+fn folders(path: &Path) -> anyhow::Result<Vec<Folder>> {
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))? {
+        let entry = entry.with_context(|| format!("cannot read {}", path.display()))?;
+        let folder = entry.path();
+        let mut found =
+            Folder { name: entry.file_name().to_string_lossy().into_owned(), ..Folder::default() };
+        found.config = files::read_some(&folder.join("config")).unwrap_or_default();
+        for name in live::FILES {
+            let text = files::read_some(&folder.join(name)).and_then(|bytes| String::from_utf8(bytes).ok());
+            found.files.extend(text.map(|text| (name.to_owned(), text)));
+        }
+        let there = live::LINKS.into_iter().filter(|name| folder.join(name).exists());
+        found.files.extend(there.map(|name| (name.to_owned(), String::new())));
+        folders.push(found);
+    }
+    folders.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(folders)
 }
 
 fn text(read: Option<&(String, String)>) -> Option<Text<'_>> {

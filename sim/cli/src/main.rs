@@ -75,6 +75,7 @@ fn dispatch(command: Command, terminal: &Terminal) -> anyhow::Result<Answer> {
         Command::Run(args) => run::run(&args, terminal),
         Command::Compare(args) => compare::compare(&args, terminal),
         Command::Import(Import::Nccl(args)) => import::nccl(&args, terminal),
+        Command::Import(Import::Live(args)) => import::live(&args, terminal),
         Command::Import(Import::Lspci(args)) => import::lspci(&args, terminal),
         Command::Schema(args) => help::schema(&args),
         Command::Explain(args) => help::explain(&args),

@@ -215,6 +215,7 @@ fn options(random: &mut Random) -> BootOptions {
     let text = |random: &mut Random| random.pick(&["", "pci:0:0", "00:00.0;x", "0:00.0/00.0"]).to_string();
     BootOptions {
         reassign: random.below(2) == 0,
+        keep: random.pick(&[&[][..], &[0], &[0, 7]]).to_vec(),
         preserve_firmware: random.below(4) == 0,
         realloc: random.pick(&[Realloc::Auto, Realloc::Off, Realloc::On]),
         hotplug_io: size(random),

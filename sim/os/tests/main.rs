@@ -22,6 +22,7 @@ mod hotplug;
 mod iomem;
 mod listing;
 mod mps;
+mod named_cases;
 mod p2p_recorded;
 mod p2pdma;
 mod physical_width;

@@ -16,7 +16,7 @@ use peerbus_os::{
     ConfigSpace, CpuIdentity, CpuVendor, HostBridge, MapType, Resolution, Rules, RulesOptions, Tree, Width,
     Window, pci,
 };
-use peerbus_units::{Bytes, CpuAddr, FunctionId, Range};
+use peerbus_units::{Bytes, CpuAddr, FunctionId};
 
 use crate::kernel::{Firmware, KernelSettings};
 
@@ -176,24 +176,20 @@ impl Booted {
     }
 }
 
-/// A host bridge as firmware tells the operating system of it. Windows end where the CPU's physical addresses do:
-/// what lies above is cut off, as Linux does on a PC.
+/// A host bridge as firmware tells the operating system of it. On a PC, windows end where the CPU's physical addresses
+/// do; elsewhere the kernel's address space has 64 bits whatever the CPU can do.
 fn host_bridge(machine: &Machine, bridge: &model::HostBridge) -> HostBridge {
-    let bits = machine.cpus.get(bridge.cpu).map_or(64, |cpu| cpu.part.physical_bits);
-    let last = CpuAddr(1u64.checked_shl(u32::from(bits)).map_or(u64::MAX, |end| end - 1));
-    let windows = bridge.windows.iter().filter_map(|window| {
-        let cpu = match window.kind {
-            ResourceKind::Io => window.cpu,
-            _ => Range::new(window.cpu.first(), window.cpu.last().min(last))?,
-        };
-        Some(Window { cpu, bus: window.bus, kind: window_kind(window.kind) })
-    });
-    HostBridge {
+    let window =
+        |window: &model::Window| Window { cpu: window.cpu, bus: window.bus, kind: window_kind(window.kind) };
+    let told = HostBridge {
         domain: bridge.domain,
         bus_first: bridge.bus,
         bus_last: bridge.bus_last,
-        windows: windows.collect(),
-    }
+        windows: bridge.windows.iter().map(window).collect(),
+    };
+    let bits = machine.cpus.get(bridge.cpu).map_or(64, |cpu| u32::from(cpu.part.physical_bits));
+    let last = CpuAddr(1u64.checked_shl(bits).map_or(u64::MAX, |end| end - 1));
+    if is_pc(machine) { told.addressable(last) } else { told }
 }
 
 /// Firmware tells Linux whether a window is prefetchable; that a plain one may lie above 4 GiB needs no telling.

@@ -31,16 +31,20 @@ pub const BAD_RANGE: Code = Code("I0103");
 pub const NOT_A_LISTING: Code = Code("I0104");
 /// No bridge says which bus it leads to.
 pub const NO_TREE: Code = Code("I0105");
-/// What is shown cannot be one machine.
-pub const CONTRADICTION: Code = Code("I0107");
 /// Two bridges lead to the same bus, or a bridge to a bus that cannot be below it.
 pub const BUS_LED_TO_TWICE: Code = Code("I0106");
+/// What is shown cannot be one machine.
+pub const CONTRADICTION: Code = Code("I0107");
+/// A folder of /sys/bus/pci/devices is broken.
+pub const BAD_FOLDER: Code = Code("I0108");
+
+pub use super::listing_codes::LISTING_ENTRIES;
 
 const GOOD: &str = r#"<system version="1"><cpu numaid="0" vendor="AuthenticAMD" familyid="143" modelid="49">
   <pci busid="0000:21:00.0" class="0x030200" link_speed="16 GT/s" link_width="16"><gpu dev="0"/></pci>
 </cpu></system>"#;
 
-/// Every code of the importers.
+/// Every code about topologies; those about captures are [`LISTING_ENTRIES`].
 pub const ENTRIES: &[Entry] = &[
     Entry {
         code: MALFORMED,

@@ -7,6 +7,8 @@
 
 pub mod codes;
 mod cpu_link;
+mod listing_codes;
+pub mod live;
 mod lspci;
 mod nccl;
 mod text;
@@ -16,6 +18,7 @@ use std::fmt;
 
 use crate::file;
 
+pub use live::live;
 pub use lspci::{Capture, Identity, Processor, Text, lspci};
 pub use nccl::nccl;
 pub use text::to_ron;

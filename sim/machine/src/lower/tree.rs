@@ -133,7 +133,7 @@ impl Builder<'_, '_> {
             domain: ctx.take(&given.domain, place, "domain", "a PCI domain number such as 0"),
             bus: ctx.take(&given.bus, place, "bus", "a bus number from 0x00 to 0xff"),
             bus_last: ctx.take(&given.bus_last, place, "bus_last", "a bus number from 0x00 to 0xff"),
-            windows: super::windows::given(ctx, &given.windows, place),
+            windows: super::windows::given(ctx, given, place),
             windows_given: !given.windows.is_empty() || ctx.left_out(place, "windows"),
             functions: Vec::new(),
             placed: given.placed,

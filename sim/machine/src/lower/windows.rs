@@ -28,11 +28,11 @@ const PAGE: u64 = 1 << 12;
 const LEGACY_END: u64 = 1 << 20;
 
 /// The windows of one host bridge, as far as they can exist.
-pub(super) fn given(ctx: &mut Context, windows: &[file::Window], place: &Place) -> Vec<Window> {
+pub(super) fn given(ctx: &mut Context, bridge: &file::HostBridge, place: &Place) -> Vec<Window> {
     let mut found: Vec<Window> = Vec::new();
-    for (index, window) in windows.iter().enumerate() {
+    for (index, window) in bridge.windows.iter().enumerate() {
         let place = place.element("windows", index);
-        let Some(window) = self::window(ctx, window, &place) else { continue };
+        let Some(window) = self::window(ctx, window, bridge.placed, &place) else { continue };
         let is_io = |window: &Window| window.kind == ResourceKind::Io;
         let same = |other: &&Window| is_io(other) == is_io(&window) && shared(other, &window);
         if let Some(other) = found.iter().find(same) {
@@ -52,7 +52,7 @@ fn shared(a: &Window, b: &Window) -> bool {
     bus(a).zip(bus(b)).is_some_and(|(a, b)| a.overlaps(b))
 }
 
-fn window(ctx: &mut Context, given: &file::Window, place: &Place) -> Option<Window> {
+fn window(ctx: &mut Context, given: &file::Window, placed: bool, place: &Place) -> Option<Window> {
     let cpu = ctx.require(&given.cpu, place, "cpu", "a CPU physical address such as 0x380_0000_0000");
     let size = ctx.require(&given.size, place, "size", "a size such as \"8TiB\"");
     let kind = ctx.require(&given.kind, place, "kind", "Mem32, Mem32Prefetch, Mem64, Mem64Prefetch or Io");
@@ -68,7 +68,7 @@ fn window(ctx: &mut Context, given: &file::Window, place: &Place) -> Option<Wind
         ctx.error(codes::WINDOW_EMPTY, &place.field("size"), message, "write a size such as \"256MiB\"");
         return None;
     };
-    check_alignment(ctx, range, bus, kind, place);
+    check_alignment(ctx, range, (bus, kind), placed, place);
     let (limit, what) = match kind {
         ResourceKind::Io => (0xffff, "I/O ports end at 0xffff"),
         kind if kind.is_64bit() => (u64::MAX, ""),
@@ -82,7 +82,14 @@ fn window(ctx: &mut Context, given: &file::Window, place: &Place) -> Option<Wind
     Some(Window { cpu: range, bus, kind })
 }
 
-fn check_alignment(ctx: &mut Context, cpu: Range<CpuAddr>, bus: BusAddr, kind: ResourceKind, place: &Place) {
+/// Windows of a machine that a kernel was running on are what its firmware made them.
+fn check_alignment(
+    ctx: &mut Context,
+    cpu: Range<CpuAddr>,
+    (bus, kind): (BusAddr, ResourceKind),
+    placed: bool,
+    place: &Place,
+) {
     if kind == ResourceKind::Io {
         return;
     }
@@ -95,7 +102,7 @@ fn check_alignment(ctx: &mut Context, cpu: Range<CpuAddr>, bus: BusAddr, kind: R
     if misaligned(PAGE) {
         let message = format!("window {cpu} does not begin and end at multiples of 4KiB");
         ctx.error(codes::WINDOW_NOT_ALIGNED, place, message, help);
-    } else if misaligned(GRANULE) && cpu.first().0 >= LEGACY_END {
+    } else if misaligned(GRANULE) && cpu.first().0 >= LEGACY_END && !placed {
         let message = format!(
             "window {cpu} does not begin and end at multiples of 1MiB, which is what bridges below it pass on"
         );

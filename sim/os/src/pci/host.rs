@@ -58,6 +58,34 @@ impl HostBridge {
         CpuAddr(bus.first().0.wrapping_add(window.map_or(0, Window::offset)))
     }
 
+    /// The windows as a PC's kernel takes them over from firmware, when `end` is the last address the CPU can use: what
+    /// lies above is cut off a memory window, one that is left with no more than one byte is dropped, and one that
+    /// overlaps an earlier one of its type is joined with that, which keeps its kind and offset.
+    pub fn addressable(self, end: CpuAddr) -> HostBridge {
+        let mut accepted: Vec<Window> = Vec::with_capacity(self.windows.len());
+        for window in self.windows {
+            let last =
+                if window.kind == ResourceKind::Io { window.cpu.last() } else { window.cpu.last().min(end) };
+            let Some(cpu) = Range::new(window.cpu.first(), last).filter(|cpu| cpu.first() < cpu.last())
+            else {
+                continue;
+            };
+            let same = |other: &&mut Window| {
+                other.kind.flags().same_type(window.kind.flags()) && other.cpu.overlaps(cpu)
+            };
+            match accepted.iter_mut().find(same) {
+                Some(other) => {
+                    let first = other.cpu.first().min(cpu.first());
+                    let bus = BusAddr(first.0.wrapping_sub(other.offset()));
+                    other.cpu = Range::new(first, other.cpu.last().max(last)).unwrap_or(other.cpu);
+                    other.bus = bus;
+                }
+                None => accepted.push(Window { cpu, ..window }),
+            }
+        }
+        HostBridge { windows: accepted, ..self }
+    }
+
     /// The windows with neighbours of one kind and offset that touch joined into one, as the kernel does when
     /// it registers a host bridge.
     pub(crate) fn coalesce(&mut self) {
@@ -116,6 +144,28 @@ mod tests {
         assert_eq!(host.to_cpu(flags, bus), CpuAddr(0x2000_8010_0000));
         let outside = Range::new(BusAddr(0x10), BusAddr(0x1f)).unwrap();
         assert_eq!(host.to_cpu(flags, outside), CpuAddr(0x10));
+    }
+
+    /// Property B11.
+    #[test]
+    fn windows_end_where_the_cpus_addresses_do() {
+        let check = |end, windows: Vec<Window>, expect: &[(Range<CpuAddr>, u64)]| {
+            let host = HostBridge { domain: 0, bus_first: 0, bus_last: 0xff, windows };
+            let found = host.addressable(CpuAddr(end)).windows;
+            let found: Vec<_> = found.iter().map(|window| (window.cpu, window.bus.0)).collect();
+            assert_eq!(found, expect, "{end:#x}");
+        };
+        let mem = |first, last| window(first, last, first, ResourceKind::Mem);
+        let whole = (cpu(0x8_0000_0000, 0x17_ffff_ffff), 0x8_0000_0000);
+        let one = || vec![mem(0x8_0000_0000, 0x17_ffff_ffff)];
+        check((1 << 40) - 1, one(), &[whole]);
+        check((1 << 36) - 1, one(), &[(cpu(0x8_0000_0000, 0xf_ffff_ffff), 0x8_0000_0000)]);
+        check((1 << 35) - 1, one(), &[]);
+        check(1 << 35, one(), &[]);
+        let ports = window(0, 0xffff, 0, ResourceKind::Io);
+        check(0xff, vec![ports, mem(0x10, 0x1f)], &[(ports.cpu, 0), (cpu(0x10, 0x1f), 0x10)]);
+        let moved = window(0x2000, 0x2fff, 0x12000, ResourceKind::Mem64Prefetch);
+        check(u64::MAX, vec![moved, mem(0x1000, 0x27ff)], &[(cpu(0x1000, 0x2fff), 0x11000)]);
     }
 
     #[test]

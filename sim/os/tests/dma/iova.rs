@@ -74,6 +74,7 @@ impl Fixture {
     }
 }
 
+/// Property B6.
 #[test]
 fn a_fresh_domain_gives_out_the_known_addresses() {
     let (kib, mib, gib) = (1 << 10, 1 << 20, 1u64 << 30);
@@ -100,6 +101,7 @@ fn a_fresh_domain_gives_out_the_known_addresses() {
     check(16 * gib, [0x7c_0000_0000, 0x78_0000_0000], false);
 }
 
+/// Property B6: the 4353rd page.
 #[test]
 fn pages_run_downwards_around_what_is_reserved() {
     let mut domain = fixture(Profile::Linux_6_12, LAZY);
@@ -115,6 +117,7 @@ fn pages_run_downwards_around_what_is_reserved() {
     assert_eq!(expect(0x3fff_ffff, 0x3fff_0000), 16);
 }
 
+/// Property B7.
 #[test]
 fn one_impossible_request_ends_the_preference_of_its_device_alone() {
     for profile in Profile::ALL {
@@ -135,6 +138,7 @@ fn one_impossible_request_ends_the_preference_of_its_device_alone() {
     }
 }
 
+/// Property B8.
 #[test]
 fn strict_reuses_at_once_and_lazy_after_the_256th_unmapping() {
     for profile in Profile::ALL {

@@ -51,6 +51,7 @@ fn machine(random: &mut Random) -> Machine {
     machine
 }
 
+/// Property A2: value and type do not depend on the direction.
 #[test]
 fn many_pairs_are_answered_like_one() {
     let hygon = CpuIdentity { vendor: CpuVendor::Hygon, family: 0x18, model: 0, x86: true };

@@ -4,6 +4,7 @@
 //! anything. Functions are listed as the tree is walked: each before those below it.
 
 mod build;
+mod dump;
 mod text;
 mod why;
 
@@ -14,6 +15,7 @@ use serde::Serialize;
 use crate::kernel::ProfileName;
 
 pub use build::{plan, spaces, unplaced};
+pub use dump::render_dump;
 pub use text::render_plan;
 
 /// Everything `peerbus plan` shows.

@@ -63,18 +63,17 @@ fn configure(question: &Question<'_>, redirecting: &[pci::FunctionIndex]) -> Vec
         return Vec::new();
     }
     let redirect = AcsWord::REDIRECT.0;
+    let running = question.base.machine.capture.running;
     let mut keeps_more = false;
     let step = |function: &pci::FunctionIndex| {
         let found = question.base.machine.functions[booted.machine_function(*function)].acs?.control;
         let now = acs_control(&booted.tree, &booted.registers, *function)?.0;
-        keeps_more |= found & !redirect != now & !redirect;
-        Some(Step::ConfigureAcs {
-            function: booted.tree[*function].id,
-            bits: bits_without_redirect(found, now),
-        })
+        keeps_more |= now & !redirect != if running { 0 } else { found & !redirect };
+        let bits = bits_without_redirect((!running).then_some(found), now);
+        Some(Step::ConfigureAcs { function: booted.tree[*function].id, bits })
     };
     let steps: Vec<Step> = redirecting.iter().filter_map(step).collect();
-    let overridden = question.base.settings.parameters().pci.config_acs.is_some();
+    let overridden = question.base.in_force().parameters().pci.config_acs.is_some();
     if keeps_more || overridden { steps } else { Vec::new() }
 }
 
@@ -91,9 +90,12 @@ fn clear_bits(booted: &Booted, redirecting: &[pci::FunctionIndex]) -> Vec<Step> 
     redirecting.iter().map(step).collect()
 }
 
-/// Empty unless the firmware sets redirecting bits.
+/// Empty unless the firmware sets redirecting bits. What it does to a machine that was captured running is not known.
 fn firmware(question: &Question<'_>, redirecting: &[pci::FunctionIndex]) -> Vec<Step> {
     let booted = &question.now.booted;
+    if question.base.machine.capture.running {
+        return Vec::new();
+    }
     let step = |function: &pci::FunctionIndex| {
         let own = &question.base.machine.functions[booted.machine_function(*function)];
         let bits = own.acs?.control & AcsWord::REDIRECT.0;

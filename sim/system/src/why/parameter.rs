@@ -1,6 +1,7 @@
 //! Steps that are words on the kernel's command line.
 
 use peerbus_os::CpuVendor;
+use peerbus_os::pci::AcsWord;
 use peerbus_units::FunctionId;
 
 use super::change::Step;
@@ -49,12 +50,12 @@ fn no_iommu(vendor: CpuVendor) -> &'static str {
 }
 
 /// The bits of a `config_acs` entry that turns `found`, firmware's word, into `now` without redirection; a bit that is as it
-/// should be is left alone.
-pub(super) fn bits_without_redirect(found: u16, now: u16) -> String {
-    let redirect = peerbus_os::pci::AcsWord::REDIRECT.0;
+/// should be is left alone. Where firmware's word is not known every bit is given.
+pub(super) fn bits_without_redirect(found: Option<u16>, now: u16) -> String {
+    let redirect = AcsWord::REDIRECT.0;
     let wanted = now & !redirect;
-    let bit = |at: u16| match ((found | now & redirect) >> at & 1, wanted >> at & 1) {
-        (was, is) if was == is => 'x',
+    let bit = |at: u16| match (found.map(|found| (found | now & redirect) >> at & 1), wanted >> at & 1) {
+        (Some(was), is) if was == is => 'x',
         (_, 0) => '0',
         _ => '1',
     };
@@ -67,13 +68,14 @@ mod tests {
 
     #[test]
     fn bits_say_what_differs_from_firmware() {
-        let check = |found, now, expect: &str| assert_eq!(bits_without_redirect(found, now), expect);
+        let check = |found, now, expect: &str| assert_eq!(bits_without_redirect(Some(found), now), expect);
         // DT EC UF CR RR TB SV.
         check(0x1d, 0x1d, "xxx00xx");
         check(0x00, 0x1d, "xx100x1");
         check(0x40, 0x5d, "xx100x1");
         check(0x2c, 0x2c, "x0x00xx");
         check(0x00, 0x00, "xxxxxxx");
+        assert_eq!(bits_without_redirect(None, 0x1d), "0010001");
     }
 
     #[test]

@@ -113,13 +113,22 @@ impl<'a> Situation<'a> {
         answer(booted, pair)
     }
 
-    /// The settings with everything on the command line that is said there.
+    /// The settings with everything on the command line that is said there. Where nothing is, a machine that was captured
+    /// running stays as its own kernel had set it.
     fn told(&self) -> KernelSettings {
-        let mut settings = self.settings.clone();
-        if let Some(parameter) = parameter(&settings, self.vendor(), &self.said) {
-            settings.cmdline = format!("{} {parameter}", settings.cmdline).trim_start().to_owned();
+        let mut settings = self.in_force();
+        match parameter(&settings, self.vendor(), &self.said) {
+            None => self.settings.clone(),
+            Some(parameter) => {
+                settings.cmdline = format!("{} {parameter}", settings.cmdline).trim_start().to_owned();
+                settings
+            }
         }
-        settings
+    }
+
+    /// The settings, those of the machine's capture where they leave something open.
+    pub fn in_force(&self) -> KernelSettings {
+        self.settings.or_captured(&self.machine.capture)
     }
 
     /// The CPU's, by which the name of the IOMMU's parameter goes.
@@ -130,7 +139,7 @@ impl<'a> Situation<'a> {
 
     /// True when something asks for ACS at boot.
     pub fn requests_acs(&self) -> bool {
-        self.settings.acs == AcsPolicy::On || self.settings.iommu_in_use(firmware(&self.machine)).is_on()
+        self.settings.acs == AcsPolicy::On || self.in_force().iommu_in_use(firmware(&self.machine)).is_on()
     }
 }
 

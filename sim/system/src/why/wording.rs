@@ -28,7 +28,7 @@ pub(super) fn wording(
 ) -> Wording {
     let mut wording = Wording {
         instructions: Vec::new(),
-        parameter: parameter(&question.base.settings, question.base.vendor(), steps),
+        parameter: parameter(&question.base.in_force(), question.base.vendor(), steps),
         notes: notes(question, kind, steps, outcome),
     };
     let lines = steps.iter().filter_map(|step| instruction(question, step));
@@ -71,6 +71,9 @@ fn placed(machine: &Machine, device: &str) -> String {
 
 fn notes(question: &Question<'_>, kind: ChangeKind, steps: &[Step], outcome: &Outcome) -> Vec<String> {
     let note = match kind {
+        ChangeKind::KernelParameter if question.base.machine.capture.running => {
+            "the words before are those a running kernel had set; what firmware leaves, and other bits after, is not known"
+        }
         ChangeKind::KernelParameter => return Vec::new(),
         ChangeKind::Firmware => "not every firmware offers this for single ports",
         ChangeKind::Registers => return register_notes(question),

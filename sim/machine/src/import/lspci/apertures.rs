@@ -37,8 +37,13 @@ pub struct Apertures {
     pub derived: BTreeSet<Bus>,
 }
 
-/// A page: host bridges claim memory in units of it.
+/// First and last address.
+type Span = (u64, u64);
+
+/// A page, less one: host bridges claim memory in units of it, and bridges I/O ports.
 const PAGE: u64 = 0xfff;
+/// Bridges pass on memory in units of this, less one.
+const BRIDGE_UNIT: u64 = 0xf_ffff;
 /// I/O ports of a PC.
 const PORTS: (u64, u64) = (0, 0xffff);
 
@@ -69,14 +74,7 @@ impl Apertures {
         let known: BTreeSet<Bus> = self.by_root.keys().copied().collect();
         let mut used = used(functions, topology, false);
         used.retain(|(_, root)| !known.contains(root));
-        for (root, cpu) in runs(used) {
-            let cpu = (cpu.0 & !PAGE, cpu.1 | PAGE);
-            let clash =
-                self.by_root.values().flatten().any(|other| other.cpu.0 <= cpu.1 && cpu.0 <= other.cpu.1);
-            if !clash {
-                self.by_root.entry(root).or_default().push(Aperture { cpu, offset: 0, io: false });
-            }
-        }
+        self.add_runs(&runs(used), false, &[BRIDGE_UNIT, PAGE]);
         self.derived.extend(topology.roots.keys().filter(|root| !known.contains(root)));
     }
 
@@ -91,8 +89,23 @@ impl Apertures {
             self.by_root.entry(*root).or_default().push(Aperture { cpu: PORTS, offset: 0, io: true });
             return;
         }
-        for (root, cpu) in runs(used) {
-            self.by_root.entry(root).or_default().push(Aperture { cpu, offset: 0, io: true });
+        self.add_runs(&runs(used), true, &[PAGE, 0]);
+    }
+
+    /// Windows around what is in use, widened to the first of `units` that keeps them apart from each other.
+    fn add_runs(&mut self, runs: &[(Bus, Span)], io: bool, units: &[u64]) {
+        let overlap = |a: Span, b: Span| a.0 <= b.1 && b.0 <= a.1;
+        for (index, (root, used)) in runs.iter().enumerate() {
+            let free = |cpu: &Span| {
+                let known = self.by_root.values().flatten().filter(|other| other.io == io);
+                let others = runs.iter().enumerate().filter(|(other, _)| *other != index);
+                let taken = known.map(|other| other.cpu).chain(others.map(|(_, (_, other))| *other));
+                taken.into_iter().all(|other| !overlap(other, *cpu))
+            };
+            let widened = units.iter().map(|unit| (used.0 & !unit, used.1 | unit));
+            if let Some(cpu) = widened.into_iter().find(free) {
+                self.by_root.entry(*root).or_default().push(Aperture { cpu, offset: 0, io });
+            }
         }
     }
 

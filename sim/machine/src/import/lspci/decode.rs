@@ -256,8 +256,14 @@ fn sriov(dump: &Dump, at: u16, facts: &mut Facts) {
     found.stride = dump.u16(at + SRIOV_STRIDE);
     found.device = dump.u16(at + SRIOV_DEVICE);
     found.page_sizes = dump.u32(at + SRIOV_PAGES);
-    found.bars.clear();
+    let kernel = std::mem::take(&mut found.bars);
     bars(dump, at + SRIOV_BAR, 6, &mut found.bars, false);
+    for bar in &mut found.bars {
+        // The kernel's resource is for all virtual functions together.
+        let all = kernel.iter().find(|known| known.index == bar.index && known.cpu.is_some());
+        let all = all.and_then(|known| known.size).filter(|_| found.total > 0);
+        bar.size = all.map(|all| Bytes(all.0 / u64::from(found.total)));
+    }
     facts.sriov = Some(found).filter(|sriov: &Sriov| sriov.total > 0);
 }
 

@@ -168,6 +168,7 @@ impl Details {
         {
             self.register = name.to_owned();
         }
+        self.decoded |= self.register == "LnkCap" || self.register == "DevCap";
         let Some(express) = &mut self.express else { return };
         match self.register.as_str() {
             "DevCap" => {

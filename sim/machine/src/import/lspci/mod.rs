@@ -15,17 +15,19 @@ mod build;
 mod capability;
 mod choose;
 mod class;
-mod decode;
+pub(super) mod decode;
 mod details;
-mod dump;
-mod facts;
-mod heading;
-mod iomem;
+pub(super) mod dump;
+pub(super) mod facts;
+pub(super) mod heading;
+pub(super) mod iomem;
 mod listing;
 mod processor;
 mod region;
-mod source;
+pub(super) mod source;
 mod stated;
+#[cfg(test)]
+mod tests;
 mod topology;
 mod tree;
 
@@ -102,20 +104,32 @@ pub fn lspci(capture: &Capture, catalogue: &Catalogue) -> Result<Import, Vec<Dia
             decode::decode(dump, facts);
         }
     }
-    let shown = Shown { functions: listing.functions, roots: listing.roots, memory, ports };
+    let shown =
+        Shown { functions: listing.functions, roots: listing.roots, memory, ports, source: "lspci listing" };
     machine(capture, shown, catalogue)
 }
 
 /// Everything the texts show.
-struct Shown {
-    functions: Functions,
-    roots: Vec<Bus>,
-    memory: Ranges,
-    ports: Ranges,
+pub(super) struct Shown {
+    /// Functions.
+    pub functions: Functions,
+    /// Root buses that a tree shows.
+    pub roots: Vec<Bus>,
+    /// `/proc/iomem`.
+    pub memory: Ranges,
+    /// `/proc/ioports`.
+    pub ports: Ranges,
+    /// What the machine's source is called.
+    pub source: &'static str,
 }
 
-fn machine(capture: &Capture, shown: Shown, catalogue: &Catalogue) -> Result<Import, Vec<Diagnostic>> {
-    let Shown { mut functions, roots, memory, ports } = shown;
+/// The machine that is shown.
+pub(super) fn machine(
+    capture: &Capture,
+    shown: Shown,
+    catalogue: &Catalogue,
+) -> Result<Import, Vec<Diagnostic>> {
+    let Shown { mut functions, roots, memory, ports, source } = shown;
     let (mut diagnostics, mut notes) = (Vec::new(), Vec::new());
     if memory.hidden {
         let text = "its addresses are hidden, as it was read without root rights; windows of host bridges are derived";
@@ -150,7 +164,7 @@ fn machine(capture: &Capture, shown: Shown, catalogue: &Catalogue) -> Result<Imp
     let stem = base.rsplit_once('.').map_or(base, |(stem, _)| stem);
     let machine = file::Machine {
         name: Some(Leaf::new(stem.to_owned())),
-        source: Some(Leaf::new(format!("lspci listing {base}"))),
+        source: Some(Leaf::new(format!("{source} {base}"))),
         parts: processor::own_parts(&choice),
         cpu_links: cpu_links(cpus.len(), capture),
         cpus,
@@ -237,7 +251,7 @@ fn sizes_from(sriov: &mut facts::Sriov, virtual_function: &Facts) {
 fn sizes_from_claims(facts: &mut Facts, memory: &Ranges) {
     let id = facts.id;
     let Some(sriov) = facts.sriov.as_mut() else { return };
-    let total = u64::from(sriov.total);
+    let total = u64::from(sriov.total).max(1);
     for bar in sriov.bars.iter_mut().filter(|bar| bar.size.is_none()) {
         let claim = memory.claims.iter().find(|claim| claim.id == id && Some(claim.range.0) == bar.bus);
         let size = claim.map(|claim| (claim.range.1 - claim.range.0).saturating_add(1));

@@ -25,11 +25,6 @@ impl<'a> Text<'a> {
     pub(super) fn error(self, code: Code, part: &str, message: String, help: &str) -> Diagnostic {
         Diagnostic::error(code, self.name, message).at(self.text, self.span(part)).help(help)
     }
-
-    /// Its lines without what quoting put in front of them, and how far in each begins.
-    pub(super) fn lines(self) -> impl Iterator<Item = &'a str> {
-        self.text.lines().map(unquoted)
-    }
 }
 
 /// `line` without indentation and without the marks by which mail and forums quote.
@@ -38,7 +33,7 @@ pub(super) fn unquoted(line: &str) -> &str {
 }
 
 /// Hexadecimal digits, of which there are at most sixteen, as a number.
-pub(super) fn hex(text: &str) -> Option<u64> {
+pub fn hex(text: &str) -> Option<u64> {
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     plain.then(|| u64::from_str_radix(text, 16).ok()).flatten()
 }
@@ -67,7 +62,7 @@ mod tests {
     #[test]
     fn places_are_those_of_the_whole_text() {
         let text = Text { name: "a.txt", text: "00:00.0 x\n> \tRegion 0: here\n" };
-        let line = text.lines().nth(1).unwrap();
+        let line = unquoted(text.text.lines().nth(1).unwrap());
         assert_eq!(line, "Region 0: here");
         let part = &line[10..];
         assert_eq!((&text.text[text.span(part)], part), ("here", "here"));

@@ -51,9 +51,17 @@ pub fn redo(
             }
         }
     }
-    for (name, list) in [("disable_acs_redir", disabled), ("config_acs", configured)] {
+    // What is named already stays named.
+    let told = settings.or_captured(&machine.capture);
+    let said = told.parameters().pci;
+    let lists = [
+        ("disable_acs_redir", disabled, said.disable_acs_redir),
+        ("config_acs", configured, said.config_acs),
+    ];
+    for (name, mut list, old) in lists {
         if !list.is_empty() {
-            settings.cmdline = format!("{} pci={name}={}", settings.cmdline, list.join(";"));
+            list.extend(old);
+            settings.cmdline = format!("{} pci={name}={}", told.cmdline, list.join(";"));
         }
     }
     let mut booted = boot(&machine, &settings, &BootOptions::default());
@@ -81,7 +89,7 @@ pub fn check(machine: &Machine, settings: &KernelSettings, change: &Change, pair
     assert_eq!(redo(machine, settings, all, pair), Some(change.map_type));
     if let Some(parameter) = &change.parameter {
         // As printed, behind what is there.
-        let cmdline = format!("{} {parameter}", settings.cmdline);
+        let cmdline = format!("{} {parameter}", settings.or_captured(&machine.capture).cmdline);
         let others: Vec<Step> = all.iter().filter(|step| !is_parameter(step)).cloned().collect();
         let settings = KernelSettings { cmdline, ..settings.clone() };
         assert_eq!(redo(machine, &settings, &others, pair), Some(change.map_type), "{parameter}");
