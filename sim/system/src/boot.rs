@@ -16,7 +16,7 @@ use peerbus_os::{
     ConfigSpace, CpuIdentity, CpuVendor, HostBridge, MapType, Resolution, Rules, RulesOptions, Tree, Width,
     Window, pci,
 };
-use peerbus_units::{Bytes, CpuAddr, FunctionId};
+use peerbus_units::{Bytes, CpuAddr, FunctionId, Range};
 
 use crate::kernel::{Firmware, KernelSettings};
 
@@ -241,4 +241,14 @@ fn platform(machine: &Machine) -> Platform {
     let low =
         machine.memory_ranges().into_iter().map(|(_, range)| range.last().0).filter(|last| *last < 1 << 32);
     Platform::x86(low.max().map_or(0, |last| last + 1))
+}
+
+/// What the kernel knows of physical memory when it gives pages to device memory: where RAM is, and what its linear
+/// mapping can reach, which is all that the CPU addresses.
+pub fn kernel_memory(machine: &Machine) -> (Vec<Range<CpuAddr>>, Range<CpuAddr>) {
+    let ram = machine.memory_ranges().into_iter().map(|(_, range)| range).collect();
+    let bits = machine.cpus.first().map_or(64, |cpu| u32::from(cpu.part.physical_bits));
+    let last = CpuAddr(1u64.checked_shl(bits).map_or(u64::MAX, |end| end - 1));
+    let Some(mappable) = Range::new(CpuAddr(0), last) else { unreachable!("0 <= {last}") };
+    (ram, mappable)
 }

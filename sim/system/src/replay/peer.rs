@@ -8,7 +8,7 @@ use peerbus_units::{Address, Bytes, CpuAddr, FunctionId, Range};
 
 use super::call::{PeerCall, PeerSetup};
 use super::result::Outcome;
-use crate::boot::Booted;
+use crate::boot::{Booted, kernel_memory};
 use crate::p2p::{DmaKind, MapType};
 
 /// A machine as calls left it.
@@ -24,10 +24,7 @@ impl PeerState {
     pub fn new(setup: &Arc<PeerSetup>) -> PeerState {
         let booted = setup.booted.clone();
         let p2pdma = P2pdma::new(&booted.rules, &booted.cpu);
-        let ram = setup.machine.memory_ranges().into_iter().map(|(_, range)| range).collect();
-        let bits = setup.machine.cpus.first().map_or(64, |cpu| u32::from(cpu.part.physical_bits));
-        let last = CpuAddr(1u64.checked_shl(bits).map_or(u64::MAX, |end| end - 1));
-        let Some(mappable) = Range::new(CpuAddr(0), last) else { unreachable!("0 <= {last}") };
+        let (ram, mappable) = kernel_memory(&setup.machine);
         PeerState { booted, p2pdma, ram, mappable }
     }
 

@@ -2,20 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use peerbus_fabric::Direction;
 use peerbus_machine::Machine;
 use peerbus_os::p2pdma::MemoryBug;
 use peerbus_os::pci;
-use peerbus_units::{Bytes, Picos};
+use peerbus_units::Picos;
 
 use super::client::{ClientRun, Holding};
+use super::level::Level;
 use super::plan::PeerMemoryPlan;
-use super::pools::{Level, Memory, Pools, Registration};
-use super::tally::{Cause, Refusal, Tally, explain};
+use super::pools::{Pools, Registration};
+use super::tally::Tally;
+use super::transfer::Order;
 use crate::boot::Booted;
-use crate::expand::PeerMemoryRole;
-use crate::peer_memory::{Choose, User};
-use crate::run::resolve::peer;
 
 /// What a timer was set for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,23 +38,6 @@ pub enum Event {
     },
 }
 
-/// A transfer for the fabric. Its end comes back as [`PeerMemories::done`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Order {
-    /// Which flow of the schedule it is counted for.
-    pub flow: usize,
-    /// The device that moves the data.
-    pub device: usize,
-    /// Which way.
-    pub direction: Direction,
-    /// First DMA address.
-    pub addr: u64,
-    /// Bytes.
-    pub bytes: Bytes,
-    /// Who is told of its end: workload, client and slot.
-    pub owner: (usize, usize, usize),
-}
-
 /// What an event leads to.
 #[derive(Clone, Debug, Default)]
 pub struct Io {
@@ -67,12 +48,12 @@ pub struct Io {
 }
 
 /// A workload under way.
-struct Workload {
-    plan: PeerMemoryPlan,
-    clients: Vec<ClientRun>,
+pub(super) struct Workload {
+    pub plan: PeerMemoryPlan,
+    pub clients: Vec<ClientRun>,
     registrations: Vec<Registration>,
-    tally: Tally,
-    first_dma: FirstDma,
+    pub tally: Tally,
+    pub first_dma: FirstDma,
 }
 
 impl Workload {
@@ -92,10 +73,10 @@ pub type FirstDma = BTreeMap<(usize, usize), (u64, &'static str)>;
 
 /// All `PeerMemory` workloads of a run, and the pools they share.
 pub struct PeerMemories<'a> {
-    machine: &'a Machine,
-    booted: &'a Booted,
-    pools: Pools<'a>,
-    workloads: Vec<Workload>,
+    pub(super) machine: &'a Machine,
+    pub(super) booted: &'a Booted,
+    pub(super) pools: Pools<'a>,
+    pub(super) workloads: Vec<Workload>,
 }
 
 /// A workload after the run.
@@ -151,12 +132,12 @@ impl<'a> PeerMemories<'a> {
         made
     }
 
-    fn os_function(&self, device: usize) -> Option<pci::FunctionIndex> {
+    pub(super) fn os_function(&self, device: usize) -> Option<pci::FunctionIndex> {
         self.booted.os_function(self.machine.devices[device].functions[0])
     }
 
     /// The device of a function that the operating system found; its functions share a chip.
-    fn device_of(&self, function: pci::FunctionIndex) -> Option<usize> {
+    pub(super) fn device_of(&self, function: pci::FunctionIndex) -> Option<usize> {
         let found = self.booted.machine_function(function);
         self.machine.devices.iter().position(|device| device.functions.contains(&found))
     }
@@ -225,124 +206,6 @@ impl<'a> PeerMemories<'a> {
         self.plan_request(workload, client, now, io);
     }
 
-    /// Finds a provider, takes memory of it, and maps it for the client.
-    fn obtain(
-        &mut self,
-        workload: usize,
-        client: usize,
-        size: Bytes,
-        now: Picos,
-    ) -> Result<(usize, Memory, u64), Refusal> {
-        let device = self.workloads[workload].clients[client].plan.device;
-        let name = self.machine.devices[device].name.clone();
-        let Some(function) = self.workloads[workload].clients[client].plan.function else {
-            let text = format!("the operating system did not find {name}");
-            return Err(Refusal { cause: Cause::NoProvider, text, provider: None });
-        };
-        let provider = self.choose(workload, client, function)?;
-        let Some(owner) = self.device_of(provider) else {
-            unreachable!("providers are functions of devices");
-        };
-        let owner_name = self.machine.devices[owner].name.clone();
-        let taken = match self.workloads[workload].plan.spec.user {
-            User::Kernel => self.pools.alloc(provider, size, now),
-            User::Mmap => self.pools.map(provider, size, now),
-        };
-        let memory =
-            taken.map_err(|error| explain(error, &self.pools, (owner, provider), &owner_name, size))?;
-        match self.pools.dma_address(&memory, function) {
-            Ok((addr, kind)) => {
-                let first = self.workloads[workload].first_dma.entry((device, owner));
-                first.or_insert((addr.0, kind));
-                Ok((owner, memory, addr.0))
-            }
-            Err(error) => {
-                self.drop_unused(&memory, now);
-                let text = format!("{name} cannot map memory of {owner_name}: {error}");
-                Err(Refusal { cause: Cause::NotSupported, text, provider: Some(owner) })
-            }
-        }
-    }
-
-    /// Gives memory back that could not be mapped.
-    fn drop_unused(&mut self, memory: &Memory, now: Picos) {
-        no_bug(self.pools.unpin(memory));
-        match memory.mapping {
-            None => no_bug(self.pools.free(memory, now)),
-            Some((_, pages)) => (0..pages).for_each(|page| no_bug(self.pools.unmap_page(memory, page, now))),
-        }
-    }
-
-    /// The provider to ask.
-    fn choose(
-        &mut self,
-        workload: usize,
-        client: usize,
-        function: pci::FunctionIndex,
-    ) -> Result<pci::FunctionIndex, Refusal> {
-        let of = &mut self.workloads[workload];
-        let run = &mut of.clients[client];
-        let found = match of.plan.spec.choose {
-            Choose::Nearest => self.pools.nearest(function, &mut || run.search_number()),
-            Choose::NearestOnce => match run.found {
-                Some(found) => found,
-                None => {
-                    let found = self.pools.nearest(function, &mut || run.search_number());
-                    run.found = Some(found);
-                    found
-                }
-            },
-            Choose::InOrder => return self.in_order(workload, client, function),
-        };
-        found.ok_or_else(|| self.no_provider(workload, client))
-    }
-
-    /// The next of the workload's own providers that registered something.
-    fn in_order(
-        &mut self,
-        workload: usize,
-        client: usize,
-        function: pci::FunctionIndex,
-    ) -> Result<pci::FunctionIndex, Refusal> {
-        let device = self.workloads[workload].clients[client].plan.device;
-        let others = self.workloads[workload].plan.providers.iter().filter(|provider| **provider != device);
-        let usable = others.filter_map(|provider| Some((*provider, self.os_function(*provider)?)));
-        let usable: Vec<_> = usable.filter(|(_, function)| self.pools.provides(*function)).collect();
-        if usable.is_empty() {
-            return Err(self.no_provider(workload, client));
-        }
-        let run = &mut self.workloads[workload].clients[client];
-        let (owner, provider) = usable[run.turn % usable.len()];
-        run.turn = run.turn.wrapping_add(1);
-        if self.pools.supported(provider, function) {
-            return Ok(provider);
-        }
-        let (_, refusal) = peer(self.machine, self.booted, owner, device);
-        let name = &self.machine.devices[device].name;
-        let text = format!("{name} cannot reach {}: {refusal}", self.machine.devices[owner].name);
-        Err(Refusal { cause: Cause::NotSupported, text, provider: Some(owner) })
-    }
-
-    /// Why the search found nothing: what stands between the client and each provider.
-    fn no_provider(&self, workload: usize, client: usize) -> Refusal {
-        let of = &self.workloads[workload];
-        let (device, mut reasons) = (of.clients[client].plan.device, Vec::new());
-        let known = of.tally.refused.get(&Cause::NoProvider);
-        // The text counts only for the first refusal.
-        for provider in of.plan.providers.iter().filter(|_| known.is_none()) {
-            let name = &self.machine.devices[*provider].name;
-            let provides = self.os_function(*provider).is_some_and(|function| self.pools.provides(function));
-            reasons.push(match (provides, of.plan.spec.publish) {
-                (false, _) => format!("{name} has registered no memory"),
-                (true, false) => format!("{name} has not published its memory"),
-                (true, true) => format!("{name}: {}", peer(self.machine, self.booted, *provider, device).1),
-            });
-        }
-        let name = &self.machine.devices[device].name;
-        let text = format!("no provider is found for {name}; {}", reasons.join("; "));
-        Refusal { cause: Cause::NoProvider, text, provider: None }
-    }
-
     /// Puts what was obtained into a slot and starts its transfer.
     fn hold(&mut self, workload: usize, client: usize, holding: Holding, now: Picos, io: &mut Io) {
         let run = &mut self.workloads[workload].clients[client];
@@ -359,42 +222,6 @@ impl<'a> PeerMemories<'a> {
             Some(order) => io.orders.push(order),
             None => self.keep(workload, client, slot, now, io),
         }
-    }
-
-    /// All steps of a transfer. Through host memory, the provider takes what the client wrote, and supplies what it
-    /// reads.
-    fn steps(&self, workload: usize, client: usize, slot: usize, holding: &Holding) -> Vec<Order> {
-        let of = &self.workloads[workload];
-        let plan = &of.clients[client].plan;
-        let bytes = holding.request.size;
-        let owner = (workload, client, slot);
-        let order = |role: PeerMemoryRole, device: usize, writes: bool, addr: u64| {
-            let direction = if writes { Direction::Write } else { Direction::Read };
-            let flow = *of.plan.flows.get(&(role, writes))?;
-            Some(Order { flow, device, direction, addr, bytes, owner })
-        };
-        let mut steps = Vec::new();
-        for &writes in of.plan.spec.client_writes() {
-            match (holding.memory, holding.provider, plan.buffers) {
-                // A device's own memory is reached without a link.
-                (Some(_), Some(provider), _) if provider == plan.device => {}
-                (Some(_), Some(provider), _) => {
-                    let role = PeerMemoryRole::Peer { client: plan.device, provider };
-                    steps.extend(order(role, plan.device, writes, holding.dma));
-                }
-                (None, provider, Some((base, stride))) => {
-                    let addr = base + stride * u64::try_from(slot).unwrap_or(0);
-                    let own = order(PeerMemoryRole::Client(plan.device), plan.device, writes, addr);
-                    let other = provider.filter(|provider| *provider != plan.device).and_then(|provider| {
-                        order(PeerMemoryRole::Provider(provider), provider, !writes, addr)
-                    });
-                    let both = if writes { [own, other] } else { [other, own] };
-                    steps.extend(both.into_iter().flatten());
-                }
-                _ => {}
-            }
-        }
-        steps
     }
 
     /// A transfer is done.
@@ -487,6 +314,6 @@ impl<'a> PeerMemories<'a> {
 }
 
 /// What we give back, we were given: a kernel's bug here would be one of ours.
-fn no_bug(result: Result<(), MemoryBug>) {
+pub(super) fn no_bug(result: Result<(), MemoryBug>) {
     assert!(result.is_ok(), "peer memory was given back wrongly: {result:?}");
 }

@@ -12,14 +12,9 @@ use peerbus_os::pci;
 use peerbus_os::pool::Algorithm;
 use peerbus_units::{Bytes, CpuAddr, DmaAddr, Picos, Range};
 
-use crate::boot::Booted;
-use crate::outcome::PoolSample;
+use super::level::Level;
+use crate::boot::{Booted, kernel_memory};
 use crate::peer_memory::{Policy, Provider};
-
-/// Samples of a level; when there are more, every second one is dropped and the interval doubled.
-const MOST_SAMPLES: usize = 256;
-/// The first interval: that of the links' series.
-const FIRST_INTERVAL: Picos = Picos::micros(4);
 
 /// A registration, as it went.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,90 +25,6 @@ pub struct Registration {
     pub bar: Option<u8>,
     /// The range, or why there is none, in words with the kernel's name of the error.
     pub result: Result<Range<CpuAddr>, String>,
-}
-
-/// How full one pool is, over time.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Level {
-    /// Bytes registered.
-    pub size: Bytes,
-    /// Bytes free.
-    pub available: Bytes,
-    /// Largest free piece.
-    pub largest_hole: Bytes,
-    /// Allocations, or pages in the hands of processes, that are in use.
-    pub allocations: u64,
-    /// Most bytes that were in use at a time.
-    pub peak: Bytes,
-    /// Smallest size that the largest free piece ever had.
-    pub least_hole: Bytes,
-    /// Sums over time of `available` and `largest_hole`, in byte-picoseconds.
-    area_available: u128,
-    area_hole: u128,
-    now: Picos,
-    /// Regular looks at it, the first at time 0.
-    pub samples: Vec<PoolSample>,
-    /// Time between two of them.
-    pub interval: Picos,
-}
-
-impl Level {
-    fn new(size: Bytes, largest_hole: Bytes) -> Level {
-        Level {
-            size,
-            available: size,
-            largest_hole,
-            allocations: 0,
-            peak: Bytes::ZERO,
-            least_hole: largest_hole,
-            area_available: 0,
-            area_hole: 0,
-            now: Picos::ZERO,
-            samples: Vec::new(),
-            interval: FIRST_INTERVAL,
-        }
-    }
-
-    /// Lets the present values last until `now`.
-    pub fn advance(&mut self, now: Picos) {
-        let lasted = u128::from(now.saturating_sub(self.now).0);
-        self.area_available += lasted * u128::from(self.available.0);
-        self.area_hole += lasted * u128::from(self.largest_hole.0);
-        self.now = self.now.max(now);
-        while self.next_sample() <= now.0 {
-            self.samples.push(PoolSample {
-                available: self.available,
-                largest_hole: self.largest_hole,
-                allocations: self.allocations,
-            });
-            if self.samples.len() > MOST_SAMPLES {
-                let mut keep = [true, false].into_iter().cycle();
-                self.samples.retain(|_| keep.next().unwrap_or(true));
-                self.interval = Picos(self.interval.0.saturating_mul(2));
-            }
-        }
-    }
-
-    fn next_sample(&self) -> u64 {
-        self.interval.0.saturating_mul(u64::try_from(self.samples.len()).unwrap_or(u64::MAX))
-    }
-
-    fn set(&mut self, available: Bytes, largest_hole: Bytes, allocations: u64) {
-        (self.available, self.largest_hole, self.allocations) = (available, largest_hole, allocations);
-        self.peak = self.peak.max(self.size.saturating_sub(available));
-        self.least_hole = self.least_hole.min(largest_hole);
-    }
-
-    /// 1 − largest hole / available, both averaged over time, in millionths rounded down. A pool of several chunks is
-    /// never whole.
-    pub fn fragmentation_ppm(&self) -> u32 {
-        let gap = self.area_available.saturating_sub(self.area_hole);
-        // Scaled down together, so that the product stays within 128 bits; 2^100 leaves 28 bits for a million.
-        let shift = (128 - self.area_available.leading_zeros()).saturating_sub(100);
-        let (gap, all) = (gap >> shift, self.area_available >> shift);
-        let share = (gap * 1_000_000).checked_div(all).unwrap_or(0);
-        u32::try_from(share).unwrap_or(1_000_000)
-    }
 }
 
 /// Memory in use, as the operating system handed it out.
@@ -192,11 +103,7 @@ impl<'a> Pools<'a> {
         size: Bytes,
         offset: Bytes,
     ) -> Result<Range<CpuAddr>, RegisterError> {
-        let ram: Vec<Range<CpuAddr>> = machine.memory_ranges().into_iter().map(|(_, range)| range).collect();
-        let bits = machine.cpus.first().map_or(64, |cpu| u32::from(cpu.part.physical_bits));
-        let last = CpuAddr(1u64.checked_shl(bits).map_or(u64::MAX, |end| end - 1));
-        let mappable = Range::new(CpuAddr(0), last);
-        let Some(mappable) = mappable else { unreachable!("no address is below 0") };
+        let (ram, mappable) = kernel_memory(machine);
         let memory = PhysicalMemory { system_ram: &ram, mappable };
         self.p2pdma.add_resource(&self.booted.tree, &memory, function, bar, size, offset)
     }
@@ -350,38 +257,5 @@ fn algorithm(policy: Policy) -> Algorithm {
         Policy::BestFit => Algorithm::BestFit,
         Policy::OrderAlign => Algorithm::OrderAlign,
         Policy::Align(align) => Algorithm::FirstFitAlign { align: align.0 },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn levels_are_sampled_and_thinned() {
-        let mut level = Level::new(Bytes(100), Bytes(100));
-        level.advance(Picos::micros(9));
-        level.set(Bytes(60), Bytes(30), 2);
-        level.advance(Picos::micros(12));
-        let samples: Vec<u64> = level.samples.iter().map(|sample| sample.available.0).collect();
-        assert_eq!(samples, [100, 100, 100, 60], "at 0, 4, 8 and 12 us");
-        assert_eq!((level.peak, level.least_hole), (Bytes(40), Bytes(30)));
-        // 9 us whole, 3 us with half of it in one piece: (900 + 90) of (900 + 180).
-        assert_eq!(level.fragmentation_ppm(), 83_333);
-        level.advance(Picos::micros(4 * 256));
-        assert_eq!((level.samples.len(), level.interval), (129, Picos::micros(8)));
-        assert_eq!(level.samples[2].available, Bytes(60), "at 16 us");
-        level.advance(Picos(1 << 60));
-        assert!(level.samples.len() <= MOST_SAMPLES);
-        let last = level.interval.0 * (level.samples.len() as u64 - 1);
-        assert!(last <= 1 << 60 && last + level.interval.0 > 1 << 60, "the samples reach to the end");
-    }
-
-    #[test]
-    fn shares_of_large_pools_do_not_overflow() {
-        let mut level = Level::new(Bytes(1 << 62), Bytes(1 << 61));
-        level.advance(Picos(1 << 60));
-        assert_eq!(level.fragmentation_ppm(), 500_000);
-        assert_eq!(Level::new(Bytes(0), Bytes(0)).fragmentation_ppm(), 0);
     }
 }
