@@ -3,3 +3,4 @@
 mod causal;
 mod machines;
 mod traffic;
+mod translation;
