@@ -209,7 +209,7 @@ pub struct SpaceDocument {
 /// Something that went wrong.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorDocument {
-    /// `UNSUPPORTED_REQUEST`, `P2P_REFUSED`, `UNPLACED_BAR`.
+    /// `UNSUPPORTED_REQUEST`, `IOMMU_FAULT`, `P2P_REFUSED`, `MAPPING_REFUSED`, `UNPLACED_BAR`.
     pub kind: String,
     /// Name of the variant.
     pub variant: String,

@@ -70,7 +70,7 @@ pub struct FlowOutcome {
     pub distance: Option<u32>,
     /// First DMA address.
     pub dma_addr: Option<u64>,
-    /// `BUS` or `CPU`.
+    /// `BUS`, `CPU` or `IOVA`.
     pub dma_kind: Option<String>,
     /// It went through a buffer in host memory.
     pub staged: bool,
@@ -151,7 +151,8 @@ pub struct SpaceOutcome {
 
 /// Every [`ErrorOutcome::kind`] that runs report. Expectations on another kind are refused when they are read, since
 /// their counts could only ever be zero.
-pub const ERROR_KINDS: [&str; 3] = ["P2P_REFUSED", "UNPLACED_BAR", "UNSUPPORTED_REQUEST"];
+pub const ERROR_KINDS: [&str; 5] =
+    ["IOMMU_FAULT", "MAPPING_REFUSED", "P2P_REFUSED", "UNPLACED_BAR", "UNSUPPORTED_REQUEST"];
 
 /// Something that went wrong.
 #[derive(Clone, PartialEq, Debug)]
