@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use peerbus_system::kernel::{AcsPolicy, ProfileName};
+use peerbus_machine::import::Identity;
+use peerbus_system::kernel::{AcsPolicy, IommuPolicy, KernelSettings, MpsPolicy, ProfileName};
 
 const EXAMPLES_AND_CODES: &str = "\
 Examples:
@@ -37,6 +38,14 @@ Examples:
   peerbus p2p machine.ron --why gpu0 gpu3
       one page: the route, what stands in the way, and the smallest changes that help
   peerbus p2p machine.ron --why host0/rp1/sw0/gpu2 0000:81:00.0 --profile Linux_6_12";
+
+const REPLAY_HELP: &str = "\
+A call that fails is a result like any other. `BUG` stands where a real kernel stops, hangs or destroys itself.
+
+Examples:
+  peerbus schema replay --template >calls.ron && peerbus replay calls.ron
+  peerbus replay calls.ron --diff
+      exit code 1 and the first difference when a result is not the recorded one";
 
 const RUN_HELP: &str = "\
 The report goes to standard output, the comparison with a baseline to standard error. With --format json several
@@ -79,12 +88,14 @@ pub enum Color {
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Find everything wrong with machine and scenario files
+    /// Find everything wrong with machine, scenario and replay files
     Check(Check),
     /// Show where a machine's functions get their addresses, and what does not fit
     Plan(Plan),
     /// Show who may send peer-to-peer requests to whom, and by which way
     P2p(P2p),
+    /// Make calls into the operating system's allocators, and show what they return
+    Replay(Replay),
     /// Run scenarios and check their expectations
     Run(Run),
     /// Compare two results of `run --format json`
@@ -114,7 +125,7 @@ pub enum Format {
 /// Arguments of `check`.
 #[derive(Args, Debug)]
 pub struct Check {
-    /// Machine, scenario or part files; which one is told by their content. `-` is standard input
+    /// Machine, scenario, replay or part files; which one is told by their content. `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Form of the answer
@@ -147,14 +158,36 @@ impl Output {
 pub struct Plan {
     #[arg(help = MACHINE_HELP)]
     pub machine: PathBuf,
-    /// Kernel whose rules place everything
-    #[arg(long, value_parser = profile(), ignore_case = true, default_value = ProfileName::default().name())]
-    pub profile: ProfileName,
+    #[command(flatten)]
+    pub kernel: Kernel,
     /// Ignore addresses that the machine file fixes: the operating system places everything
     #[arg(long)]
     pub reassign: bool,
-    #[command(flatten)]
-    pub output: Output,
+    /// Form of the answer; without it, the extension of FILE decides (.json), else text
+    #[arg(long, value_enum)]
+    pub format: Option<PlanFormat>,
+    /// Write the answer to FILE instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Forms of a plan.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum PlanFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// Registers as `lspci -xxxx` prints them, for `lspci -F FILE`
+    Lspci,
+}
+
+impl Plan {
+    /// The form asked for.
+    pub fn format(&self) -> PlanFormat {
+        let json = || crate::files::has_extension(self.output.as_deref(), "json");
+        self.format.unwrap_or_else(|| if json() { PlanFormat::Json } else { PlanFormat::Text })
+    }
 }
 
 /// Arguments of `p2p`.
@@ -163,12 +196,8 @@ pub struct Plan {
 pub struct P2p {
     #[arg(help = MACHINE_HELP)]
     pub machine: PathBuf,
-    /// Kernel that decides
-    #[arg(long, value_parser = profile(), ignore_case = true, default_value = ProfileName::default().name())]
-    pub profile: ProfileName,
-    /// What the kernel does with ACS control words
-    #[arg(long, value_enum, default_value_t = Acs::Firmware)]
-    pub acs: Acs,
+    #[command(flatten)]
+    pub kernel: Kernel,
     /// Explain one pair: memory of A, requests by B. A and B are devices, paths or addresses
     #[arg(long, num_args = 2, value_names = ["A", "B"])]
     pub why: Option<Vec<String>>,
@@ -177,6 +206,89 @@ pub struct P2p {
     pub all: bool,
     #[command(flatten)]
     pub output: Output,
+}
+
+/// The kernel and how it is told to behave.
+#[derive(Args, Debug)]
+pub struct Kernel {
+    /// Kernel whose rules decide
+    #[arg(long, value_parser = profile(), ignore_case = true, default_value = ProfileName::default().name())]
+    pub profile: ProfileName,
+    /// What the kernel does with ACS control words
+    #[arg(long, value_enum, default_value_t = Acs::Firmware)]
+    pub acs: Acs,
+    /// Whether an IOMMU is in use; without it, what the command line says
+    #[arg(long, value_enum)]
+    pub iommu: Option<Iommu>,
+    /// How payload sizes are chosen; without it, what the command line says
+    #[arg(long, value_enum)]
+    pub mps: Option<Mps>,
+    /// Kernel command line, such as "intel_iommu=on pci=realloc,disable_acs_redir=pci:0:0"
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub cmdline: String,
+}
+
+impl Kernel {
+    /// As scenario files have them.
+    pub fn settings(&self) -> KernelSettings {
+        KernelSettings {
+            profile: self.profile,
+            iommu: self.iommu.map(Iommu::policy),
+            acs: self.acs.policy(),
+            mps: self.mps.map(Mps::policy),
+            cmdline: self.cmdline.clone(),
+        }
+    }
+}
+
+/// Whether an IOMMU is in use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Iommu {
+    /// There is none, or it is off
+    None,
+    /// It is on, and devices are in identity domains
+    Passthrough,
+    /// It is on and translates
+    Translate,
+}
+
+impl Iommu {
+    /// As scenario files call it.
+    pub fn policy(self) -> IommuPolicy {
+        match self {
+            Iommu::None => IommuPolicy::None,
+            Iommu::Passthrough => IommuPolicy::Passthrough,
+            Iommu::Translate => IommuPolicy::Translate,
+        }
+    }
+}
+
+/// How payload sizes are chosen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Mps {
+    /// They stay as firmware left them
+    Off,
+    /// A function takes the size of the port above it
+    Default,
+    /// One size below each root port that all support
+    Safe,
+    /// As large as each function and the port above it support
+    Performance,
+    /// 128 bytes everywhere
+    PeerToPeer,
+}
+
+impl Mps {
+    /// As scenario files call it.
+    pub fn policy(self) -> MpsPolicy {
+        match self {
+            Mps::Off => MpsPolicy::Off,
+            Mps::Default => MpsPolicy::Default,
+            Mps::Safe => MpsPolicy::Safe,
+            Mps::Performance => MpsPolicy::Performance,
+            Mps::PeerToPeer => MpsPolicy::PeerToPeer,
+        }
+    }
 }
 
 /// What happens to ACS control words.
@@ -199,6 +311,19 @@ impl Acs {
             Acs::Off => AcsPolicy::Off,
         }
     }
+}
+
+/// Arguments of `replay`.
+#[derive(Args, Debug)]
+#[command(after_long_help = REPLAY_HELP)]
+pub struct Replay {
+    /// Replay file (RON or JSON), `-` for standard input
+    pub file: PathBuf,
+    /// Compare with the results that the file recorded; a difference is exit code 1
+    #[arg(long)]
+    pub diff: bool,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Arguments of `run`.
@@ -267,6 +392,96 @@ pub struct Compare {
 pub enum Import {
     /// A topology as NCCL and RCCL write it for NCCL_TOPO_DUMP_FILE
     Nccl(Nccl),
+    /// The machine this runs on, or a copy of its /sys and /proc
+    #[command(after_long_help = LIVE_HELP)]
+    Live(Live),
+    /// What `lspci` prints of a machine, best of `lspci -vvv` as root
+    #[command(after_long_help = LSPCI_HELP)]
+    Lspci(Lspci),
+}
+
+const LIVE_HELP: &str = "\
+Read as root; without root rights, capabilities such as ACS and the windows of host bridges stay unknown and are marked.
+
+Examples:
+  sudo peerbus import live -o machine.ron
+  peerbus import live --root /tmp/copied-from-server -o server.ron
+      a folder with copies of sys/bus/pci/devices, proc/iomem, proc/ioports, proc/cpuinfo and proc/cmdline";
+
+/// Arguments of `import live`.
+#[derive(Args, Debug)]
+pub struct Live {
+    /// Where sys and proc are
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    #[command(flatten)]
+    pub told: Told,
+    /// The machine file to write, RON or by its extension JSON; without it, or with `-`, standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+const LSPCI_HELP: &str = "\
+On the machine, as root:
+  lspci -vvv > vvv.txt; lspci -xxxx > xxxx.txt; cat /proc/iomem > iomem.txt
+Here:
+  peerbus import lspci vvv.txt --hex xxxx.txt --iomem iomem.txt --cpu AuthenticAMD:25:1 --phys-bits 48 -o machine.ron
+
+Any output of lspci does, with or without domains, numbers (-nn), dumps (-x, -xxx, -xxxx) and trees (-t), quoted or cut
+short. What it does not show is marked in the machine file and carried into every answer that rests on it.";
+
+/// Arguments of `import lspci`.
+#[derive(Args, Debug)]
+pub struct Lspci {
+    /// The listing; `-` is standard input
+    pub file: PathBuf,
+    /// Output of `lspci -xxxx` of the same machine: registers as they are
+    #[arg(long, value_name = "FILE")]
+    pub hex: Option<PathBuf>,
+    /// Its /proc/iomem, read as root: windows of host bridges, and memory
+    #[arg(long, value_name = "FILE")]
+    pub iomem: Option<PathBuf>,
+    /// Its /proc/ioports, read as root
+    #[arg(long, value_name = "FILE")]
+    pub ioports: Option<PathBuf>,
+    #[command(flatten)]
+    pub told: Told,
+    /// The machine file to write, RON or by its extension JSON; without it, or with `-`, standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// What no listing shows.
+#[derive(Args, Debug)]
+pub struct Told {
+    /// Vendor, family and model of its CPU as in /proc/cpuinfo, such as AuthenticAMD:25:1
+    #[arg(long, value_name = "VENDOR:FAMILY:MODEL", value_parser = cpu)]
+    pub cpu: Option<Identity>,
+    /// Width of its physical addresses, `address sizes` in /proc/cpuinfo
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(32..=57))]
+    pub phys_bits: Option<u8>,
+    /// Command line of its kernel, /proc/cmdline
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub cmdline: Option<String>,
+    /// How its kernel used an IOMMU
+    #[arg(long, value_enum)]
+    pub iommu: Option<Iommu>,
+}
+
+/// `VENDOR:FAMILY:MODEL`, numbers decimal or with 0x.
+fn cpu(text: &str) -> Result<Identity, String> {
+    let number = |text: &str| match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    let mut fields = text.rsplitn(3, ':');
+    let (model, family) = (fields.next().and_then(number), fields.next().and_then(number));
+    match (fields.next(), family, model) {
+        (Some(vendor), Some(family), Some(model)) if !vendor.is_empty() => {
+            Ok(Identity { vendor: vendor.to_owned(), family, model })
+        }
+        _ => Err("write it as in /proc/cpuinfo, such as AuthenticAMD:25:1 or GenuineIntel:6:0x8f".to_owned()),
+    }
 }
 
 /// Arguments of `import nccl`.
@@ -286,6 +501,8 @@ pub enum FileKind {
     Machine,
     /// Scenario files
     Scenario,
+    /// Replay files
+    Replay,
 }
 
 /// Arguments of `schema`.

@@ -5,6 +5,7 @@ use std::path::Path;
 use peerbus_machine::diagnostic::{any_error, render};
 use peerbus_machine::{Catalogue, Diagnostic, file, load, load_machine, part};
 use peerbus_scenario::file::Scenario;
+use peerbus_system::replay;
 use serde_json::json;
 
 use crate::Answer;
@@ -51,6 +52,12 @@ fn check_file(path: &Path, catalogue: &Catalogue, sources: &mut Sources) -> Vec<
             sources.extend(provider.into_sources());
             found
         }
+        Kind::Replay => {
+            let provider = machines::Provider::default();
+            let found = replay::load(&text, &label, &|name| provider.text(name), catalogue).1;
+            sources.extend(provider.into_sources());
+            found
+        }
         Kind::Parts => Catalogue::default().add_file(&text, &label),
     };
     sources.insert(label, text);
@@ -62,6 +69,7 @@ fn check_file(path: &Path, catalogue: &Catalogue, sources: &mut Sources) -> Vec<
 enum Kind {
     Machine,
     Scenario,
+    Replay,
     Parts,
 }
 
@@ -70,6 +78,7 @@ fn kind(text: &str, label: &str) -> Kind {
     let problems = [
         (load::parse::<file::Machine>(text, label).1.len(), Kind::Machine),
         (load::parse::<Scenario>(text, label).1.len(), Kind::Scenario),
+        (load::parse::<replay::file::Replay>(text, label).1.len(), Kind::Replay),
         (load::parse::<Vec<part::Part>>(text, label).1.len(), Kind::Parts),
     ];
     problems.into_iter().min_by_key(|(count, _)| *count).map_or(Kind::Machine, |(_, kind)| kind)
@@ -84,6 +93,7 @@ mod tests {
         for (text, expect) in [
             (peerbus_machine::schema::TEMPLATE, Kind::Machine),
             (peerbus_scenario::schema::TEMPLATE, Kind::Scenario),
+            (peerbus_system::replay::schema::TEMPLATE, Kind::Replay),
             (Catalogue::files()[0].1, Kind::Parts),
             ("(machine: \"m.ron\", kernle: (), workloads: [])", Kind::Scenario),
             ("(name: \"m\", cpsu: [], host_bridges: [])", Kind::Machine),

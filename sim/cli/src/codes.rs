@@ -44,7 +44,8 @@ pub const ENTRIES: &[Entry] = &[
 
 /// The entry of `code`, in upper or lower case, whichever crate it belongs to.
 pub fn explain(code: &str) -> Option<&'static Entry> {
-    let others = import::codes::ENTRIES.iter().chain(ENTRIES);
+    let of_captures = import::codes::ENTRIES.iter().chain(import::codes::LISTING_ENTRIES);
+    let others = of_captures.chain(peerbus_system::replay::codes::ENTRIES).chain(ENTRIES);
     peerbus_scenario::codes::explain(code)
         .or_else(|| others.into_iter().find(|entry| entry.code.0.eq_ignore_ascii_case(code)))
 }
@@ -55,7 +56,7 @@ mod tests {
 
     #[test]
     fn every_crate_is_asked() {
-        for code in ["C0001", "c0002", "M0001", "i0001", "S0101"] {
+        for code in ["C0001", "c0002", "M0001", "i0001", "I0104", "S0101", "r0103"] {
             assert!(explain(code).is_some_and(|entry| entry.code.0.eq_ignore_ascii_case(code)), "{code}");
         }
         assert!(explain("X0001").is_none());

@@ -55,6 +55,12 @@ fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The content of a file that may not be there or not be readable.
+#[expect(clippy::disallowed_methods, reason = "the command line is where files are read")]
+pub fn read_some(path: &Path) -> Option<Vec<u8>> {
+    fs::read(path).ok()
+}
+
 /// What the operating system says, without its number.
 fn reason(error: &io::Error) -> String {
     let text = error.to_string();

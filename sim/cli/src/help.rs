@@ -14,6 +14,10 @@ pub fn schema(args: &args::Schema) -> anyhow::Result<Answer> {
     let text = match (args.kind, args.template) {
         (FileKind::Machine, true) => peerbus_machine::schema::TEMPLATE.to_owned(),
         (FileKind::Scenario, true) => peerbus_scenario::schema::TEMPLATE.to_owned(),
+        (FileKind::Replay, true) => peerbus_system::replay::schema::TEMPLATE.to_owned(),
+        (FileKind::Replay, false) => {
+            serde_json::to_string_pretty(&peerbus_system::replay::schema::schema())? + "\n"
+        }
         (FileKind::Machine, false) => {
             serde_json::to_string_pretty(&peerbus_machine::schema::schema())? + "\n"
         }

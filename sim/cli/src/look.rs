@@ -3,13 +3,13 @@
 use anyhow::bail;
 use peerbus_machine::{Diagnostic, FunctionIndex};
 use peerbus_system::boot::{BootOptions, boot};
-use peerbus_system::kernel::KernelSettings;
+use peerbus_system::kernel::{KernelSettings, ProblemKind};
 use peerbus_system::p2p::{MapType, matrix, render_matrix};
-use peerbus_system::plan::{self, Plan, render_plan};
+use peerbus_system::plan::{self, Plan, render_dump, render_plan};
 use peerbus_system::why::{FindError, find, render_why, why};
 use serde::Serialize;
 
-use crate::args::{self, Format};
+use crate::args::{self, Format, PlanFormat};
 use crate::files::{self, Destination};
 use crate::machines::machine;
 use crate::terminal::{Sources, Terminal};
@@ -17,14 +17,15 @@ use crate::{Answer, codes};
 
 /// Shows the address plan; the answer is no when something has no place in it.
 pub fn plan(args: &args::Plan, terminal: &Terminal) -> anyhow::Result<Answer> {
-    let destination = Destination::open(args.output.output.as_deref())?;
+    let destination = Destination::open(args.output.as_deref())?;
     let machine = machine(&args.machine, terminal)?;
-    let settings = KernelSettings { profile: args.profile, ..KernelSettings::default() };
+    let settings = settings(&args.kernel, terminal)?;
     let booted = boot(&machine, &settings, &BootOptions { reassign: args.reassign });
     let plan = plan::plan(&machine, &booted);
-    let text = match args.output.format() {
-        Format::Text => render_plan(&plan),
-        Format::Json => json(&plan)?,
+    let text = match args.format() {
+        PlanFormat::Text => render_plan(&plan),
+        PlanFormat::Json => json(&plan)?,
+        PlanFormat::Lspci => render_dump(&machine, &booted),
     };
     destination.write(&text)?;
     Ok(Answer::from(fits(&plan)))
@@ -42,8 +43,7 @@ fn fits(plan: &Plan) -> bool {
 pub fn p2p(args: &args::P2p, terminal: &Terminal) -> anyhow::Result<Answer> {
     let destination = Destination::open(args.output.output.as_deref())?;
     let machine = machine(&args.machine, terminal)?;
-    let settings =
-        KernelSettings { profile: args.profile, acs: args.acs.policy(), ..KernelSettings::default() };
+    let settings = settings(&args.kernel, terminal)?;
     let booted = boot(&machine, &settings, &BootOptions::default());
     if let Some([provider, client]) = args.why.as_deref() {
         let label = files::label(&args.machine);
@@ -67,6 +67,20 @@ pub fn p2p(args: &args::P2p, terminal: &Terminal) -> anyhow::Result<Answer> {
     };
     destination.write(&text)?;
     Ok(Answer::Yes)
+}
+
+/// What the options say about the kernel, if they agree with each other.
+fn settings(kernel: &args::Kernel, terminal: &Terminal) -> anyhow::Result<KernelSettings> {
+    let settings = kernel.settings();
+    let (warnings, problems): (Vec<_>, Vec<_>) =
+        settings.problems().into_iter().partition(|problem| problem.kind == ProblemKind::NoEffect);
+    for warning in warnings {
+        terminal.say(&format!("warning: {}", warning.message));
+    }
+    match problems.first() {
+        Some(problem) => bail!("{}; {}", problem.message, problem.help),
+        None => Ok(settings),
+    }
 }
 
 /// What is wrong with names, as diagnostics.

@@ -17,6 +17,7 @@ mod help;
 mod import;
 mod look;
 mod machines;
+mod replay;
 mod run;
 mod terminal;
 
@@ -70,9 +71,12 @@ fn dispatch(command: Command, terminal: &Terminal) -> anyhow::Result<Answer> {
         Command::Check(args) => check::check(&args, terminal),
         Command::Plan(args) => look::plan(&args, terminal),
         Command::P2p(args) => look::p2p(&args, terminal),
+        Command::Replay(args) => replay::replay(&args, terminal),
         Command::Run(args) => run::run(&args, terminal),
         Command::Compare(args) => compare::compare(&args, terminal),
         Command::Import(Import::Nccl(args)) => import::nccl(&args, terminal),
+        Command::Import(Import::Live(args)) => import::live(&args, terminal),
+        Command::Import(Import::Lspci(args)) => import::lspci(&args, terminal),
         Command::Schema(args) => help::schema(&args),
         Command::Explain(args) => help::explain(&args),
         Command::Completions(args) => help::completions(&args),

@@ -45,6 +45,37 @@ fn p2p_has_the_promised_shape() {
 }
 
 #[test]
+fn kernel_settings_can_be_asked_without_a_scenario() {
+    let here = Workspace::new();
+    let peers = |options: &[&str]| {
+        let mut args = vec!["p2p", MACHINE, "--profile", "Linux_6_12", "--format", "json"];
+        args.extend(options);
+        let pairs = here.expect(0, &args).json()["pairs"].as_array().unwrap().clone();
+        let of_peers = |pair: &&serde_json::Value| pair["distance"] == 4 && !pair["bar"].is_null();
+        pairs.iter().filter(of_peers).filter(|pair| pair["map_type"] == "BUS_ADDR").count()
+    };
+    assert_eq!(peers(&[]), 2);
+    assert_eq!(peers(&["--cmdline", "quiet"]), 2);
+    for isolated in [&["--iommu", "passthrough"][..], &["--iommu", "translate"], &["--acs", "on"]] {
+        assert_eq!(peers(isolated), 0, "{isolated:?}");
+    }
+    assert_eq!(peers(&["--cmdline", "pci=config_acs=11111@pci:0:0"]), 0);
+    assert_eq!(peers(&["--iommu", "translate", "--cmdline", "pci=disable_acs_redir=pci:0:0"]), 2);
+    here.expect(0, &["plan", MACHINE, "--mps", "peer-to-peer", "--cmdline", "pci=realloc=off"]);
+    for (options, said) in [
+        (["--iommu", "none", "--cmdline", "intel_iommu=on"], "switches one on"),
+        (["--acs", "firmware", "--cmdline", "pci=config_acs=01:00.0"], "bits and `@` are missing"),
+    ] {
+        let mut args = vec!["p2p", MACHINE];
+        args.extend(options);
+        let done = here.expect(2, &args);
+        assert!(done.stderr.contains(said), "{}", done.stderr);
+    }
+    let old = ["p2p", MACHINE, "--profile", "Linux_6_1", "--cmdline", "pci=config_acs=x@01:00.0"];
+    assert!(here.expect(0, &old).stderr.contains("warning"), "the oldest kernel ignores it");
+}
+
+#[test]
 fn a_pair_is_explained() {
     let here = Workspace::new();
     let why = |code, more: &[&str]| {
@@ -167,11 +198,12 @@ fn check_lists_what_is_wrong() {
 #[test]
 fn templates_are_valid_and_schemas_are_json() {
     let here = Workspace::new();
-    for kind in ["machine", "scenario"] {
+    for kind in ["machine", "scenario", "replay"] {
         assert!(here.expect(0, &["schema", kind]).json()["properties"].is_object());
         here.file(&format!("{kind}.ron"), here.expect(0, &["schema", kind, "--template"]).stdout);
     }
-    here.expect(0, &["check", "machine.ron"]);
+    here.expect(0, &["check", "machine.ron", "replay.ron"]);
+    here.expect(0, &["replay", "replay.ron", "--diff"]);
     here.expect(2, &["schema", "weather"]);
 }
 

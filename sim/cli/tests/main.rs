@@ -4,7 +4,9 @@
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
 mod commands;
+mod imports;
 mod inputs;
 mod outputs;
+mod replays;
 mod runs;
 mod workspace;

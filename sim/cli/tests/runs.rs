@@ -34,6 +34,36 @@ fn run_has_the_promised_shape() {
     assert_eq!(seed, 7);
 }
 
+/// Payloads that their receiver does not take end in an error, told in every form, and not in a hang.
+#[test]
+fn malformed_packets_are_reported() {
+    let here = Workspace::new();
+    let scenario = r#"// The adapter writes more at a time than the GPU takes.
+Scenario(
+    machine: "1rc:1sw:1gpu+1nic@gen4x16/nic=connectx-7",
+    kernel: (acs: Off, mps: Performance),
+    workloads: [
+        Copy(name: "write", from: "nic0", to: "gpu0", bytes: "64KiB"),
+        Copy(name: "read", from: "nic0", to: "gpu0", bytes: "64KiB", engine: Reader),
+    ],
+    expect: ["error.MALFORMED_TLP.count == 128", "flow.write.refused == 64KiB", "flow.read.delivered == 64KiB"],
+)
+"#;
+    here.file("s.ron", scenario);
+    let document = here.expect(0, &["run", "s.ron", "--format", "json"]).json();
+    let error = &document["errors"][0];
+    assert_eq!(
+        (error["kind"].as_str(), error["count"].as_u64()),
+        (Some("MALFORMED_TLP"), Some(128)),
+        "{error}"
+    );
+    let text = here.expect(0, &["run", "s.ron"]).text();
+    assert!(text.contains("MALFORMED_TLP at") && text.contains("512B of payload"), "{text}");
+    here.file("t.ron", scenario.replace("mps: Performance", "mps: Safe"));
+    let done = here.expect(1, &["run", "t.ron", "--format", "json"]).json();
+    assert_eq!(done["errors"].as_array().map(Vec::len), Some(0));
+}
+
 #[test]
 fn threads_do_not_change_a_byte() {
     let here = Workspace::new();

@@ -8,7 +8,7 @@ use crate::path::Terminal;
 use crate::run::Fabric;
 use crate::spec::{LinkId, NodeId};
 use crate::state::{JOBS, Job};
-use crate::tlp::{Class, Tlp};
+use crate::tlp::{Class, Status, Tlp};
 
 impl Fabric {
     /// A TLP has reached the end of its route by link `link`.
@@ -63,7 +63,7 @@ impl Fabric {
         // see a completion timeout, which is a refusal at once for our purpose.
         let Some(completion) = self.routes.routes[route as usize].completion else {
             let engine = self.flow_engine(tlp.flow);
-            self.complete(engine, &Tlp { class: Class::Completion, failed: true, ..*tlp });
+            self.complete(engine, &Tlp { class: Class::Completion, status: Status::Failed, ..*tlp });
             return;
         };
         let first = self.routes.routes[completion as usize].first;
@@ -103,7 +103,7 @@ impl Fabric {
             flow: job.flow,
             length: u16::try_from(length).expect("a read request asks for at most 4096 bytes"),
             class: Class::Completion,
-            failed: job.failed,
+            status: if job.failed { Status::Failed } else { Status::Good },
         };
         Some((job.ready, tlp))
     }

@@ -326,15 +326,13 @@ impl Decode {
 
     /// Whether a request with this address leaves through `port`.
     fn claims(&self, port: &PortSpec, cursor: &mut Cursor) -> bool {
-        match port.function {
-            Some(function) => {
-                self.functions[function.index()].windows.iter().any(|window| cursor.is_in(*window))
-            }
-            None => {
-                let mut bars = port.direct.iter().flat_map(|function| &self.functions[function.index()].bars);
-                bars.any(|bar| cursor.is_in(*bar))
-            }
-        }
+        let through = port.function.is_none_or(|function| {
+            self.functions[function.index()].windows.iter().any(|window| cursor.is_in(*window))
+        });
+        let mut direct = port.direct.iter().map(|function| &self.functions[function.index()]);
+        through
+            && (port.direct.is_empty()
+                || direct.any(|own| own.bars.iter().chain(&own.windows).any(|range| cursor.is_in(*range))))
     }
 
     fn port_windows<'a>(&'a self, ports: &'a [PortSpec]) -> Vec<(&'a str, Range<BusAddr>)> {
@@ -342,8 +340,9 @@ impl Decode {
         for port in ports {
             for function in port.function.iter().chain(&port.direct) {
                 let decode = &self.functions[function.index()];
-                let ranges = if port.function.is_some() { &decode.windows } else { &decode.bars };
-                windows.extend(ranges.iter().map(|range| (decode.name.as_str(), *range)));
+                let is_port = port.function == Some(*function);
+                let ranges = decode.windows.iter().chain(decode.bars.iter().filter(|_| !is_port));
+                windows.extend(ranges.map(|range| (decode.name.as_str(), *range)));
             }
         }
         windows
@@ -393,11 +392,13 @@ impl Decode {
     ) -> Option<LinkId> {
         let this = &spec.nodes[node.at()];
         let id = self.functions[requester.index()].id?;
-        let holds = |port: &PortSpec| match port.function {
-            Some(function) => self.functions[function.index()]
-                .buses
-                .is_some_and(|(first, last)| (first..=last).contains(&id.bus)),
-            None => port.direct.contains(&requester),
+        let leads = |function: FunctionIndex| {
+            let buses = self.functions[function.index()].buses;
+            buses.is_some_and(|(first, last)| (first..=last).contains(&id.bus))
+        };
+        let holds = |port: &PortSpec| {
+            port.function.is_none_or(leads)
+                && (port.direct.is_empty() || port.direct.iter().any(|own| *own == requester || leads(*own)))
         };
         let entered = came_by.and_then(|link| this.ports.iter().position(|port| port.up == link));
         let down = this.ports.iter().position(&holds).filter(|port| Some(*port) != entered);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 
 use crate::limits::{Resource, Series};
+use crate::malformed::Malformed;
 use crate::spec::EngineId;
 
 /// Counters of a directed link.
@@ -152,6 +153,8 @@ pub struct Ledger {
     pub flows: Vec<FlowLedger>,
     /// Per place and reason, in the order of [`crate::Fabric::misses`].
     pub refusals: Vec<Refusal>,
+    /// Per directed link, what its receiver dropped.
+    pub malformed: Vec<Malformed>,
     /// Events handled.
     pub events: u64,
     /// Utilisation of links over time.

@@ -11,7 +11,7 @@
 //! Modules in reading order: `link_layer` (what a TLP costs), `spec` (nodes and links of a machine), `cursor`
 //! (an address on its way), `decode` (who claims it), `iommu` (translation at the root), `path` (a decoded route),
 //! `tlp`, `store` (queues without allocation), `state`, `transmit` (the three things that happen to a TLP),
-//! `requester`, `completer`, `limits` (what holds a flow back), `ledger`, `run`.
+//! `requester`, `completer`, `malformed` (payloads too large), `limits` (what holds a flow back), `ledger`, `run`.
 
 mod completer;
 mod cursor;
@@ -20,6 +20,7 @@ mod iommu;
 mod ledger;
 mod limits;
 mod link_layer;
+mod malformed;
 mod path;
 mod requester;
 mod run;
@@ -33,6 +34,7 @@ pub use decode::{Miss, MissKind};
 pub use ledger::{FlowLedger, LatencyOf, Ledger, LinkLedger, Refusal};
 pub use limits::{Resource, Series};
 pub use link_layer::LinkLayer;
+pub use malformed::Malformed;
 pub use requester::{Descriptor, Direction};
 pub use run::{Fabric, Upcall};
-pub use spec::{EngineId, FlowId, LinkId, NodeId, Options, Scaling, Spec, supports};
+pub use spec::{EngineId, FlowId, LinkId, NodeId, NodeKind, Options, Scaling, Spec, supports};

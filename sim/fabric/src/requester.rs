@@ -11,7 +11,7 @@ use peerbus_units::{Bytes, DmaAddr};
 use crate::path::Decoded;
 use crate::run::Fabric;
 use crate::spec::{EngineId, EngineSpec, FlowId};
-use crate::tlp::{Class, Tlp};
+use crate::tlp::{Class, Status, Tlp};
 
 /// Which way a descriptor moves data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,6 +100,11 @@ impl EngineState {
     /// Read requests that wait for completions.
     pub fn outstanding(&self) -> usize {
         self.tags.len() - self.free_tags.len()
+    }
+
+    /// Decodes every descriptor anew before its next request.
+    pub fn forget_routes(&mut self) {
+        self.active.iter_mut().chain(&mut self.waiting).for_each(|active| active.decoded = None);
     }
 
     pub fn has_free_tag(&self) -> bool {
@@ -231,7 +236,7 @@ impl Fabric {
             flow: active.flow,
             length: u16::try_from(length).expect("a request has at most 4096 bytes"),
             class: if writer { Class::Posted } else { Class::NonPosted },
-            failed: false,
+            status: Status::Good,
         };
         active.addr = active.addr.wrapping_add(length);
         active.left -= length;
@@ -264,12 +269,13 @@ impl Fabric {
         let state = &mut self.state.engines[engine.at()];
         let outstanding = &mut state.tags[usize::from(tlp.tag)];
         let length = u32::from(tlp.length);
+        let failed = tlp.status == Status::Failed;
         assert!(outstanding.left >= length, "{} bytes complete a request of {}", length, outstanding.left);
         outstanding.left -= length;
         let (left, descriptor) = (outstanding.left, outstanding.descriptor);
         if left == 0 {
             state.free_tags.push(tlp.tag);
-            if !tlp.failed {
+            if !failed {
                 self.record_request(tlp.flow, now - tlp.issued);
             }
             let link = self.spec.engines[engine.at()].link;
@@ -277,7 +283,7 @@ impl Fabric {
                 self.wake(link, now);
             }
         }
-        self.account(descriptor, tlp.flow, u64::from(length), !tlp.failed, now);
+        self.account(descriptor, tlp.flow, u64::from(length), !failed, now);
     }
 
     pub(crate) fn is_writer(&self, engine: EngineId) -> bool {

@@ -159,6 +159,12 @@ pub struct LinkSpec {
     pub framing: Framing,
     /// From the head entering the link to the head ready to leave the node behind it.
     pub latency: Picos,
+    /// The function of the port or device at its end, where software can see one.
+    pub receiver: Option<FunctionIndex>,
+    /// Largest payload that the receiver accepts; inside a CPU, and where no function says, there is no limit.
+    pub receiver_limit: u64,
+    /// Largest payload that leaves a root complex by this link; no limit for others, which send what they got.
+    pub sender_limit: u64,
     /// Credits the receiver grants: posted, non-posted, completion.
     pub credits: [Credits; 3],
     /// From a buffer becoming free to the sender knowing it.
@@ -267,10 +273,23 @@ impl Spec {
         spec.add_internal_links(machine);
         spec.number_ports();
         spec.add_engines(machine, registers);
+        spec.admit_packets(machine, registers);
         for scaling in &options.scaling {
             spec.scale(scaling);
         }
         spec
+    }
+
+    /// Lets every finite buffer hold one packet of the largest size that anyone is programmed to send: without the
+    /// credits for it a sender would wait for ever, even for a receiver that throws it away.
+    fn admit_packets(&mut self, machine: &Machine, registers: &Registers) {
+        let sizes = machine.functions.node_indices().map(|function| registers.max_payload(function).0);
+        let least = u16::try_from(sizes.max().unwrap_or(0).div_ceil(16)).unwrap_or(u16::MAX);
+        for credits in self.links.iter_mut().flat_map(|link| &mut link.credits) {
+            if credits.data != 0 {
+                credits.data = credits.data.max(least);
+            }
+        }
     }
 
     /// Node of a device.
@@ -371,6 +390,10 @@ impl Spec {
             };
             let rate = tlp_rate(link.generation, link.lanes, options.link_layer);
             let max_payload = registers.max_payload(link.lower);
+            let limit = |function: Option<FunctionIndex>| {
+                let express = function.filter(|function| registers.is_express(*function));
+                express.map_or(u64::MAX, |function| registers.max_payload(function).0)
+            };
             let base = LinkSpec {
                 name: format!("{}:up", link.name),
                 from: lower,
@@ -383,6 +406,9 @@ impl Spec {
                 port_rate: self.port_rate(machine, upper),
                 framing: Framing::new(link.generation, options.link_layer),
                 latency: self.entry_latency(machine, upper),
+                receiver: upper_function,
+                receiver_limit: limit(upper_function),
+                sender_limit: u64::MAX,
                 credits: self.receive_credits(machine, upper),
                 credit_latency: CREDIT_UPDATE,
                 dllp_interval: match options.link_layer {
@@ -395,6 +421,12 @@ impl Spec {
                 from: upper,
                 to: lower,
                 latency: self.entry_latency(machine, lower),
+                receiver: Some(link.lower),
+                receiver_limit: limit(Some(link.lower)),
+                sender_limit: match self.nodes[upper.at()].kind {
+                    NodeKind::Root(_) => limit(upper_function),
+                    _ => u64::MAX,
+                },
                 credits: self.receive_credits(machine, lower),
                 ..base.clone()
             };
@@ -404,7 +436,9 @@ impl Spec {
                 Role::Endpoint(device) => machine.devices[device].functions.clone(),
                 _ => vec![link.lower],
             };
-            let direct = if upper_function.is_none() { behind.clone() } else { Vec::new() };
+            // Where several things share one port, or no port is seen, each claims what is its own.
+            let shared = machine.links.iter().filter(|other| other.upper == upper_function).count() > 1;
+            let direct = if upper_function.is_none() || shared { behind.clone() } else { Vec::new() };
             let port = PortSpec { function: upper_function, down, up, child: lower, behind, direct };
             self.nodes[upper.at()].ports.push(port);
         }
@@ -428,6 +462,9 @@ impl Spec {
                 port_rate: None,
                 framing: Framing::none(),
                 latency: part.network_latency,
+                receiver: None,
+                receiver_limit: u64::MAX,
+                sender_limit: u64::MAX,
                 credits: [INTERNAL; 3],
                 credit_latency: Picos::ZERO,
                 dllp_interval: 0,
@@ -455,6 +492,9 @@ impl Spec {
                 port_rate: None,
                 framing: Framing::none(),
                 latency: link.part.latency,
+                receiver: None,
+                receiver_limit: u64::MAX,
+                sender_limit: u64::MAX,
                 credits: [INTERNAL; 3],
                 credit_latency: link.part.latency,
                 dllp_interval: 0,

@@ -41,15 +41,39 @@ pub struct Tlp {
     pub length: u16,
     /// Kind.
     pub class: Class,
+    /// How it fares.
+    pub status: Status,
+}
+
+/// What is special about a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Status {
+    /// Nothing.
+    Good,
+    /// A root complex cut it from a larger one, of which more follows: the buffer that one came in stays taken.
+    Piece,
     /// A completion that carries an error status instead of data.
-    pub failed: bool,
+    Failed,
+}
+
+impl Status {
+    /// Once sent, a piece is a packet like any other.
+    #[inline]
+    pub(crate) fn on_the_wire(self) -> Status {
+        if self == Status::Piece { Status::Good } else { self }
+    }
 }
 
 impl Tlp {
     /// Bytes of payload that travel with it.
     #[inline]
     pub fn payload(&self) -> u64 {
-        if self.class == Class::NonPosted || self.failed { 0 } else { u64::from(self.length) }
+        if self.class == Class::NonPosted || self.status == Status::Failed {
+            0
+        } else {
+            u64::from(self.length)
+        }
     }
 
     /// Bytes of its header: three double words, four for a request to an address above 4 GiB.

@@ -10,7 +10,7 @@ use crate::requester::Offer;
 use crate::run::Fabric;
 use crate::spec::LinkId;
 use crate::state::{CreditReturn, Flight, JOBS, LinkState, READER, WRITER};
-use crate::tlp::{Class, Tlp};
+use crate::tlp::{Class, Status, Tlp};
 
 /// Multiplier of the digest's fold: the 64-bit golden ratio, odd, so that no step loses information.
 const FOLD: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -78,6 +78,10 @@ impl Fabric {
             None => self.queue.clear(Fabric::arrival_slot(link)),
         }
         let mut tlp = flight.tlp;
+        if tlp.payload() > self.spec.links[link.at()].receiver_limit {
+            self.drop_malformed(link, &tlp);
+            return;
+        }
         if let Some(route) = self.routes.hops[tlp.hop as usize].ends {
             self.terminate(link, tlp, route);
             return;
@@ -87,8 +91,12 @@ impl Fabric {
         tlp.hop += 1;
         let Hop { link: next, queue, .. } = self.routes.hops[tlp.hop as usize];
         self.check_route(link, next, &tlp);
-        let lists = &mut self.state.queues[queue as usize];
-        self.state.arena.push(&mut lists[tlp.class.at()], tlp);
+        let limit = self.spec.links[next.at()].sender_limit;
+        if tlp.payload() > limit {
+            self.queue_pieces(queue, tlp, limit);
+        } else {
+            self.enqueue(queue, tlp);
+        }
         self.state.links[next.at()].waiting[tlp.class.at()] |= 1 << self.spec.links[link.at()].input;
         if self.state.links[next.at()].free_at <= self.state.now {
             self.start(next);
@@ -186,7 +194,7 @@ impl Fabric {
         }
         let node = self.spec.links[link.at()].from;
         let from = self.spec.nodes[node.at()].inputs[input as usize];
-        self.send(link, tlp);
+        self.send(link, Tlp { status: tlp.status.on_the_wire(), ..tlp });
         // The buffer is free when the last byte has left.
         let left_at = self.state.links[link.at()].free_at;
         self.return_credits(from, &tlp, left_at);
@@ -304,7 +312,7 @@ impl Fabric {
             return;
         }
         let at = time + spec.credit_latency.0;
-        let header = u32::from(granted.header != 0);
+        let header = u32::from(granted.header != 0 && tlp.status != Status::Piece);
         let data = if granted.data == 0 { 0 } else { tlp.data_credits() };
         let state = &mut self.state.links[link.at()];
         // Returns are known in order: a later one never overtakes an earlier one on the way.

@@ -158,6 +158,7 @@ impl Builder {
             acs,
             max_payload: Bytes(256),
             firmware: None,
+            config: Config::default(),
             inserted: false,
             assumed: Facts::new(),
         })
@@ -277,6 +278,7 @@ impl Builder {
             bus_last: first_bus + 63,
             windows: vec![Window { cpu: range, bus: bus_addr, kind: ResourceKind::Mem64Prefetch }],
             functions,
+            placed: false,
             assumed: Facts::new(),
         });
     }
@@ -295,6 +297,7 @@ pub fn machine(shape: &Shape) -> (Machine, Registers) {
         links: vec![],
         functions: Graph::new(),
         interconnects: vec![],
+        capture: Capture::default(),
         assumed: Facts::new(),
     };
     let mut builder = Builder { shape: shape.clone(), machine };

@@ -2,5 +2,6 @@
 
 mod causal;
 mod machines;
+mod payload;
 mod traffic;
 mod translation;

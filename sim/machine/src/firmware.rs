@@ -65,7 +65,7 @@ pub(crate) fn run(machine: &mut Machine) {
         // A CPU that nobody named is taken for a PC, as the operating system takes it.
         let is_pc = ["AuthenticAMD", "GenuineIntel", "HygonGenuine", "unknown"].contains(&vendor.as_str());
         let mut below = machine.functions.node_weights().filter(|function| function.host_bridge == bridge);
-        if !is_pc || below.any(has_addresses) {
+        if machine.host_bridges[bridge].placed || !is_pc || below.any(has_addresses) {
             continue;
         }
         let roots = machine.host_bridges[bridge].functions.clone();
@@ -78,7 +78,7 @@ pub(crate) fn run(machine: &mut Machine) {
 
 fn has_addresses(function: &crate::model::Function) -> bool {
     let windows = function.firmware.as_ref().is_some_and(|firmware| !firmware.windows.is_empty());
-    windows || function.bars.iter().any(|bar| bar.address.is_some())
+    windows || function.config.windows_stated || function.bars.iter().any(|bar| bar.address.is_some())
 }
 
 fn is_bridge(machine: &Machine, function: FunctionIndex) -> bool {

@@ -6,6 +6,7 @@
 
 pub mod catalogue;
 pub mod codes;
+mod config;
 pub mod diagnostic;
 pub mod file;
 mod firmware;

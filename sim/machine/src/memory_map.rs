@@ -2,7 +2,8 @@
 //!
 //! The memories of all CPUs are stacked in order: the first 2 GiB from address 0, everything else from 4 GiB up,
 //! as x86 firmware does to keep room for 32-bit windows. Windows of host bridges are left out, wherever they
-//! are; the legacy areas below 1 MiB are not, since memory lies behind them.
+//! are; the legacy areas below 1 MiB are not, since memory lies behind them. Where a capture shows the ranges of
+//! memory, they are taken as they are.
 
 use peerbus_units::{Bytes, CpuAddr, Range};
 
@@ -19,6 +20,9 @@ const LEGACY_END: u64 = 1 << 20;
 impl Machine {
     /// DRAM in CPU physical addresses, lowest first: index of the CPU it belongs to, and the range.
     pub fn memory_ranges(&self) -> Vec<(usize, Range<CpuAddr>)> {
+        if !self.capture.memory.is_empty() {
+            return self.capture.memory.clone();
+        }
         let memory: Vec<Bytes> = self.cpus.iter().map(|cpu| cpu.memory).collect();
         let windows = self.host_bridges.iter().flat_map(|bridge| &bridge.windows);
         let windows: Vec<_> =

@@ -15,6 +15,7 @@ use petgraph::graph::{Graph, NodeIndex};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::config::{Config, Express, PortKind, Rom, Sriov, Stated, UnsizedBar, WindowWidth};
 use crate::part::{CpuLinkPart, CpuPart, DevicePart, InterconnectPart, PciId, ResourceKind, SwitchPart};
 
 /// Node of the function tree.
@@ -90,8 +91,41 @@ pub struct Machine {
     pub functions: Graph<Function, Attachment>,
     /// Private interconnects between devices.
     pub interconnects: Vec<Interconnect>,
+    /// What only captures of real machines say.
+    pub capture: Capture,
     /// What the source did not say about the machine as a whole.
     pub assumed: Facts,
+}
+
+/// What a capture says about a machine as a whole.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Capture {
+    /// Command line of the kernel that ran.
+    pub cmdline: Option<String>,
+    /// How it used an IOMMU.
+    pub iommu: Option<IommuMode>,
+    /// A kernel was running: ACS words and payload sizes are those it had set.
+    pub running: bool,
+    /// Where memory lies: index of the CPU, and the range. Empty where only sizes are known.
+    pub memory: Vec<(usize, Range<CpuAddr>)>,
+}
+
+/// How a kernel uses an IOMMU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub enum IommuMode {
+    /// There is none, or it is off.
+    None,
+    /// It is on, and devices see CPU addresses.
+    Passthrough,
+    /// It translates.
+    Translate,
+}
+
+impl IommuMode {
+    /// True when an IOMMU driver runs, and so asks for ACS.
+    pub fn is_on(self) -> bool {
+        self != IommuMode::None
+    }
 }
 
 /// A CPU package.
@@ -135,6 +169,8 @@ pub struct HostBridge {
     pub windows: Vec<Window>,
     /// Functions on the root bus, in device order.
     pub functions: Vec<FunctionIndex>,
+    /// A running kernel had placed everything below that it could: what has no address has none.
+    pub placed: bool,
     /// What its source did not say.
     pub assumed: Facts,
 }
@@ -255,6 +291,8 @@ pub struct Function {
     pub max_payload: Bytes,
     /// Bus numbers and windows programmed by firmware, for a bridge.
     pub firmware: Option<BridgeFirmware>,
+    /// What its source shows of its configuration space beyond what role and part imply.
+    pub config: Config,
     /// True when no source mentions it, and it was added because a hierarchy needs it.
     pub inserted: bool,
     /// What its source did not say.

@@ -10,7 +10,7 @@ use petgraph::Direction;
 use petgraph::visit::EdgeRef;
 
 use crate::firmware;
-use crate::model::{Attachment, FunctionIndex, Machine, Role};
+use crate::model::{Attachment, Function, FunctionIndex, Machine, Role, Stated};
 
 /// Ports of a bridge that is part of a card: one up, one down.
 const ON_CARD: u8 = 2;
@@ -46,14 +46,17 @@ impl Machine {
         Some(card)
     }
 
-    /// Ports with nothing below.
+    /// Ports with nothing below, but for those that state they have no slot.
     pub fn free_slots(&self) -> Vec<FunctionIndex> {
         let is_slot = |index: &FunctionIndex| match self.functions[*index].role {
             Role::RootPort => true,
             Role::SwitchDownstream(switch) => self.switches[switch].part.ports != ON_CARD,
             _ => false,
         };
-        let is_free = |index: &FunctionIndex| self.functions.neighbors(*index).next().is_none();
+        let is_free = |index: &FunctionIndex| {
+            let stated = self.functions[*index].config.express.get();
+            self.functions.neighbors(*index).next().is_none() && stated.is_none_or(|stated| stated.slot)
+        };
         self.functions.node_indices().filter(is_slot).filter(is_free).collect()
     }
 
@@ -139,12 +142,15 @@ impl Machine {
             if !bridges.contains(&function.host_bridge) {
                 continue;
             }
-            function.bars.iter_mut().for_each(|bar| bar.address = None);
+            forget(function);
             if renumber {
                 function.firmware = None;
             } else if let Some(firmware) = &mut function.firmware {
                 firmware.windows.clear();
             }
+        }
+        for bridge in bridges {
+            self.host_bridges[bridge].placed = false;
         }
         firmware::run(self);
         for index in self.functions.node_indices() {
@@ -157,6 +163,19 @@ impl Machine {
                 (id.domain, id.bus) = (domain, bus);
             }
         }
+    }
+}
+
+/// Drops what the description says was programmed into a function, but for bus numbers and windows.
+fn forget(function: &mut Function) {
+    function.bars.iter_mut().for_each(|bar| bar.address = None);
+    let config = &mut function.config;
+    (config.command, config.windows_stated) = (None, false);
+    if let Some(rom) = &mut config.rom {
+        rom.address = None;
+    }
+    if let Stated::Present(express) = &mut config.express {
+        (express.payload, express.read_request) = (None, None);
     }
 }
 

@@ -37,36 +37,50 @@ pub trait ConfigSpace {
     fn write(&mut self, function: FunctionId, offset: u16, width: Width, value: u32);
 }
 
-/// Accesses of a fixed width, for every [`ConfigSpace`].
+/// Accesses of a fixed width, for every [`ConfigSpace`]. Registers beyond the last of a function's 4096 bytes, where
+/// a capability list can lead that hardware made up, read as all ones; writes there are lost.
 pub trait ConfigAccess: ConfigSpace {
     /// Reads 8 bits.
     fn read_byte(&self, function: FunctionId, offset: u16) -> u8 {
-        (self.read(function, offset, Width::Byte) & 0xff) as u8
+        (read(self, function, offset, Width::Byte) & 0xff) as u8
     }
 
     /// Reads 16 bits.
     fn read_word(&self, function: FunctionId, offset: u16) -> u16 {
-        (self.read(function, offset, Width::Word) & 0xffff) as u16
+        (read(self, function, offset, Width::Word) & 0xffff) as u16
     }
 
     /// Reads 32 bits.
     fn read_dword(&self, function: FunctionId, offset: u16) -> u32 {
-        self.read(function, offset, Width::Dword)
+        read(self, function, offset, Width::Dword)
     }
 
     /// Writes 8 bits.
     fn write_byte(&mut self, function: FunctionId, offset: u16, value: u8) {
-        self.write(function, offset, Width::Byte, u32::from(value));
+        write(self, function, offset, Width::Byte, u32::from(value));
     }
 
     /// Writes 16 bits.
     fn write_word(&mut self, function: FunctionId, offset: u16, value: u16) {
-        self.write(function, offset, Width::Word, u32::from(value));
+        write(self, function, offset, Width::Word, u32::from(value));
     }
 
     /// Writes 32 bits.
     fn write_dword(&mut self, function: FunctionId, offset: u16, value: u32) {
-        self.write(function, offset, Width::Dword, value);
+        write(self, function, offset, Width::Dword, value);
+    }
+}
+
+/// Bytes of a function's configuration space.
+const SPACE: u16 = 4096;
+
+fn read<C: ConfigSpace + ?Sized>(cs: &C, function: FunctionId, offset: u16, width: Width) -> u32 {
+    if offset < SPACE { cs.read(function, offset, width) } else { width.ones() }
+}
+
+fn write<C: ConfigSpace + ?Sized>(cs: &mut C, function: FunctionId, offset: u16, width: Width, value: u32) {
+    if offset < SPACE {
+        cs.write(function, offset, width, value);
     }
 }
 

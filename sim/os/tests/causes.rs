@@ -2,21 +2,16 @@
 //! what that follows from.
 
 use peerbus_os::pci::{Cause, ConsideredWindow, Parent, PcieType, Rejection, ResourceRef, WhyNot};
-use peerbus_os::{BootOptions, Profile, ResourceKind, RulesOptions, Tree, boot};
+use peerbus_os::{Profile, ResourceKind, Tree};
 use peerbus_units::Bytes;
 
-use crate::fake::{Above, Fake, window};
+use crate::fake::{Above, Fake, booted, window};
 
 const ROOT: Above = Above::Host(0);
 const MEM: u32 = 0x0;
 const PREFETCH_64: u32 = 0xc;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
-
-fn booted(fake: &mut Fake, profile: Profile) -> Tree {
-    let hosts = fake.hosts.clone();
-    boot(fake, &hosts, &profile.rules(RulesOptions::default()), &BootOptions::default())
-}
 
 fn device(fake: &mut Fake, above: Above, bar: u16, size: u64, low: u32) {
     let index = fake.function(above, 0, 0, (0x10de, 0x20b0), 0x03_0200);

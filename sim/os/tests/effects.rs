@@ -2,21 +2,16 @@
 //! exhaustion, and where the two formulas part.
 
 use peerbus_os::pci::{PcieType, ResourceFlags};
-use peerbus_os::{BootOptions, Profile, ResourceKind, RulesOptions, Tree, boot};
+use peerbus_os::{Profile, ResourceKind, Tree};
 use peerbus_units::{Bytes, FunctionId};
 
-use crate::fake::{Above, Fake, window};
+use crate::fake::{Above, Fake, booted, window};
 
 const ROOT: Above = Above::Host(0);
 const TEST_DEVICE: (u16, u16) = (0x1b36, 0x0005);
 const PREFETCH_64: u32 = 0xc;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
-
-fn booted(fake: &mut Fake, profile: Profile) -> Tree {
-    let hosts = fake.hosts.clone();
-    boot(fake, &hosts, &profile.rules(RulesOptions::default()), &BootOptions::default())
-}
 
 /// A device with a register BAR and a large BAR, as the emulator's test device.
 fn device(fake: &mut Fake, above: Above, size: u64) {

@@ -2,7 +2,10 @@
 //! answers where the bus numbers programmed into the bridges above lead.
 
 use peerbus_os::pci::PcieType;
-use peerbus_os::{ConfigAccess, ConfigSpace, HostBridge, ResourceKind, Width, Window};
+use peerbus_os::{
+    BootOptions, ConfigAccess, ConfigSpace, HostBridge, Profile, ResourceKind, RulesOptions, Tree, Width,
+    Window, boot,
+};
 use peerbus_units::{BusAddr, Bytes, CpuAddr, FunctionId, Range};
 
 #[derive(Clone)]
@@ -428,6 +431,17 @@ impl ConfigSpace for Fake {
         }
         f.apply_sizes();
     }
+}
+
+/// Boots the kernel on `fake`.
+pub fn booted_with(fake: &mut Fake, profile: Profile, options: &BootOptions) -> Tree {
+    let hosts = fake.hosts.clone();
+    boot(fake, &hosts, &profile.rules(RulesOptions::default()), options)
+}
+
+/// Boots the kernel on `fake` with nothing on its command line.
+pub fn booted(fake: &mut Fake, profile: Profile) -> Tree {
+    booted_with(fake, profile, &BootOptions::default())
 }
 
 #[test]

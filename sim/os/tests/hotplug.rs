@@ -4,7 +4,7 @@ use peerbus_os::pci::PcieType;
 use peerbus_os::{BootOptions, Profile, RulesOptions, Tree, boot};
 use peerbus_units::FunctionId;
 
-use crate::fake::{Above, Fake};
+use crate::fake::{Above, Fake, booted};
 
 const ROOT: Above = Above::Host(0);
 const MIB: u64 = 1 << 20;
@@ -25,11 +25,6 @@ fn machine(size: u64, slots: &[bool]) -> Fake {
         fake.bar(card, 0, 16 * MIB, PREFETCH_64);
     }
     fake
-}
-
-fn booted(fake: &mut Fake, profile: Profile) -> Tree {
-    let hosts = fake.hosts.clone();
-    boot(fake, &hosts, &profile.rules(RulesOptions::default()), &BootOptions::default())
 }
 
 /// MiB of the prefetchable windows of the upstream port and of the downstream ports.

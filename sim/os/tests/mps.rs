@@ -80,6 +80,7 @@ fn switch(bridges: u32, endpoints: u32) -> [Part; 8] {
     ]
 }
 
+/// Property B12.
 #[test]
 fn firmware_at_the_smallest() {
     let same: &[u32] = &[128; 8];
@@ -87,6 +88,7 @@ fn firmware_at_the_smallest() {
     check(&switch(128, 128), [(same, 0), (same, 0), (same, 0), (largest, 0), (same, 0)]);
 }
 
+/// Property B12.
 #[test]
 fn firmware_with_larger_bridges() {
     let untouched: &[u32] = &[256, 256, 256, 256, 256, 128, 128, 128];
@@ -101,6 +103,7 @@ fn firmware_with_larger_bridges() {
     assert_eq!(tree.payload_log[2], PayloadEvent::Differs { function: small, own: 128, above: 256 });
 }
 
+/// Property B12.
 #[test]
 fn a_root_port_comes_down_to_its_endpoint() {
     let parts = [part(None, 2, PcieType::RootPort, 512, 512), part(Some(0), 0, PcieType::Endpoint, 128, 128)];

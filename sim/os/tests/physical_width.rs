@@ -69,6 +69,7 @@ fn check(from: [u64; 2], sizes: [u64; 2], high_window: Option<(u64, u64)>, expec
     }
 }
 
+/// Property B9.
 #[test]
 fn firmwares_order_and_the_cpus_width_decide_what_survives() {
     let placed = [0x10_0000_0000, 0x8_0000_0000];
@@ -96,6 +97,8 @@ fn firmwares_order_and_the_cpus_width_decide_what_survives() {
 const EIGHT_AND_SIXTEEN: [u64; 2] = [0x8_0000_0000, 0x4_0000_0000];
 
 /// Nothing failed, so `pci=realloc=on` has nothing to do.
+///
+/// Property B9.
 #[test]
 fn reallocation_changes_nothing_where_everything_was_claimed() {
     for profile in Profile::ALL {

@@ -1,10 +1,10 @@
 //! Placement by worked examples: what survives exhaustion, which windows are used, offsets, firmware.
 
 use peerbus_os::pci::{Cause, PcieType, Realloc, Rejection, ResourceFlags, ResourceRef};
-use peerbus_os::{BootOptions, Profile, ResourceKind, RulesOptions, Tree, Width, Window, boot};
+use peerbus_os::{BootOptions, Profile, ResourceKind, Tree, Width, Window};
 use peerbus_units::{BusAddr, Bytes, CpuAddr, FunctionId};
 
-use crate::fake::{Above, Fake, range, window};
+use crate::fake::{Above, Fake, booted_with, range, window};
 
 const ROOT: Above = Above::Host(0);
 const GPU: (u16, u16) = (0x10de, 0x20b0);
@@ -17,11 +17,6 @@ const MIB: u64 = 1 << 20;
 
 fn options() -> BootOptions {
     BootOptions { reassign: true, ..BootOptions::default() }
-}
-
-fn booted(fake: &mut Fake, profile: Profile, options: &BootOptions) -> Tree {
-    let hosts = fake.hosts.clone();
-    boot(fake, &hosts, &profile.rules(RulesOptions::default()), options)
 }
 
 fn resource(tree: &Tree, id: &str, number: usize) -> ResourceRef {
@@ -37,6 +32,7 @@ fn endpoint(fake: &mut Fake, device: u8) -> usize {
     fake.function(Above::Bridge(port), 0, 0, GPU, 0x03_0200)
 }
 
+/// Property A25.
 #[test]
 fn small_bars_are_placed_after_a_big_one_failed() {
     for profile in Profile::ALL {
@@ -45,7 +41,7 @@ fn small_bars_are_placed_after_a_big_one_failed() {
         fake.bar(gpu, 0, MIB, MEM);
         fake.bar(gpu, 1, 1024 * GIB, PREFETCH_64);
         fake.bar(gpu, 3, 16 * MIB, MEM);
-        let tree = booted(&mut fake, profile, &options());
+        let tree = booted_with(&mut fake, profile, &options());
         assert_eq!(first(&tree, "00:01.0", 3), Some(0x1000_0000), "{profile}");
         assert_eq!(first(&tree, "00:01.0", 0), Some(0x1100_0000), "{profile}");
         let failed = resource(&tree, "00:01.0", 1);
@@ -63,6 +59,7 @@ fn small_bars_are_placed_after_a_big_one_failed() {
     }
 }
 
+/// Property A26.
 #[test]
 fn a_32_bit_prefetchable_bar_lies_in_the_memory_window() {
     for profile in Profile::ALL {
@@ -71,7 +68,7 @@ fn a_32_bit_prefetchable_bar_lies_in_the_memory_window() {
         fake.bar(gpu, 0, 16 * MIB, PREFETCH);
         fake.bar(gpu, 2, GIB, PREFETCH_64);
         fake.bar(gpu, 4, MIB, MEM_64);
-        let tree = booted(&mut fake, profile, &options());
+        let tree = booted_with(&mut fake, profile, &options());
         for (bar, window) in [(0, 14), (2, 15), (4, 14)] {
             let parent = tree.resource(resource(&tree, "00:01.0", window)).range().unwrap();
             let range = tree.resource(resource(&tree, "01:00.0", bar)).range().unwrap();
@@ -82,6 +79,8 @@ fn a_32_bit_prefetchable_bar_lies_in_the_memory_window() {
 }
 
 /// 256 MiB and 32 MiB behind one port: the window both rules give.
+///
+/// Property A24, booted.
 #[test]
 fn windows_have_the_size_of_the_profile() {
     for (profile, size) in [(Profile::Linux_6_1, 384), (Profile::Linux_6_12, 384), (Profile::Linux_7_3, 288)]
@@ -90,7 +89,7 @@ fn windows_have_the_size_of_the_profile() {
         let gpu = endpoint(&mut fake, 1);
         fake.bar(gpu, 0, 256 * MIB, PREFETCH_64);
         fake.bar(gpu, 2, 32 * MIB, PREFETCH_64);
-        let tree = booted(&mut fake, profile, &options());
+        let tree = booted_with(&mut fake, profile, &options());
         let window = tree.resource(resource(&tree, "00:01.0", 15));
         assert_eq!(window.size, Bytes::mib(size), "{profile}");
         assert!(tree.failures.is_empty());
@@ -103,7 +102,7 @@ fn an_alignment_that_cannot_be_sized_disables_the_bar() {
         let mut fake = Fake::arm64();
         let gpu = endpoint(&mut fake, 1);
         fake.bar(gpu, 0, 16 << 40, PREFETCH_64);
-        let tree = booted(&mut fake, profile, &options());
+        let tree = booted_with(&mut fake, profile, &options());
         let at = resource(&tree, "01:00.0", 0);
         let why = tree.failures.iter().find(|why| why.resource == at).unwrap();
         assert_eq!(why.cause == Cause::AlignmentTooLarge, !sized, "{profile}: {why}");
@@ -122,7 +121,7 @@ fn registers_hold_bus_addresses() {
     let port = fake.port(ROOT, 1, 0, PcieType::RootPort, false);
     let gpu = fake.function(Above::Bridge(port), 0, 0, GPU, 0x03_0200);
     fake.bar(gpu, 0, 16 * MIB, MEM);
-    let tree = booted(&mut fake, Profile::Linux_6_12, &options());
+    let tree = booted_with(&mut fake, Profile::Linux_6_12, &options());
     let at = resource(&tree, "01:00.0", 0);
     assert_eq!(first(&tree, "01:00.0", 0), Some(0x2000_8000_0000));
     assert_eq!(tree.bus_address(at), Some(BusAddr(0x8000_0000)));
@@ -139,7 +138,7 @@ fn a_32_bit_bar_does_not_fit_above_4_gib() {
     let device = fake.function(ROOT, 1, 0, GPU, 0x03_0200);
     fake.bar(device, 0, MIB, MEM);
     fake.bar(device, 2, MIB, MEM_64);
-    let tree = booted(&mut fake, Profile::Linux_6_12, &options());
+    let tree = booted_with(&mut fake, Profile::Linux_6_12, &options());
     assert_eq!(first(&tree, "00:01.0", 2), Some(0x80_0000_0000));
     let Cause::NoSpace(windows) = &tree.failures[0].cause else { panic!("{:?}", tree.failures) };
     assert_eq!(windows[0].rejection, Rejection::OutOfReach);
@@ -173,16 +172,17 @@ fn firmwares_addresses_are_kept_where_they_fit() {
         ("window outside the host's", 0x200_0000_0000, (0x200_0000_0000, 0x200_7fff_ffff), false),
     ] {
         let (mut fake, _) = firmware(bar, window);
-        let tree = booted(&mut fake, Profile::Linux_6_12, &BootOptions::default());
+        let tree = booted_with(&mut fake, Profile::Linux_6_12, &BootOptions::default());
         let at = first(&tree, "01:00.0", 0);
         assert!(at.is_some(), "{case}: {:?}", tree.failures);
         assert_eq!(at == Some(bar), kept, "{case}: {at:x?}");
         let (mut fake, _) = firmware(bar, window);
-        let tree = booted(&mut fake, Profile::Linux_6_12, &options());
+        let tree = booted_with(&mut fake, Profile::Linux_6_12, &options());
         assert_eq!(first(&tree, "01:00.0", 0), Some(0x80_0000_0000), "{case}, reassigned");
     }
 }
 
+/// Property B10.
 #[test]
 fn of_two_claims_on_one_address_the_decoding_one_wins() {
     let mut fake = Fake::arm64();
@@ -192,7 +192,7 @@ fn of_two_claims_on_one_address_the_decoding_one_wins() {
         fake.preset(function, 0x10, Width::Dword, 0x2000_0000);
         fake.preset(function, 0x04, Width::Word, command);
     }
-    let tree = booted(&mut fake, Profile::Linux_6_12, &BootOptions::default());
+    let tree = booted_with(&mut fake, Profile::Linux_6_12, &BootOptions::default());
     assert_eq!(first(&tree, "00:02.0", 0), Some(0x2000_0000));
     assert_eq!(first(&tree, "00:01.0", 0), Some(0x1000_0000));
 }
@@ -204,7 +204,7 @@ fn reallocation_makes_room_where_one_round_does_not() {
         let (mut fake, gpu) = firmware(0, (0x90_0000_0000, 0x90_000f_ffff));
         fake.bar(gpu, 2, 2 * MIB, PREFETCH_64);
         let options = BootOptions { realloc, ..BootOptions::default() };
-        let tree = booted(&mut fake, Profile::Linux_6_12, &options);
+        let tree = booted_with(&mut fake, Profile::Linux_6_12, &options);
         (first(&tree, "01:00.0", 0).is_some(), tree.failures.len())
     };
     assert_eq!(placed(Realloc::Auto), (false, 2));
@@ -216,7 +216,7 @@ fn claims_lie_inside_their_parents() {
     let mut fake = Fake::arm64();
     let gpu = endpoint(&mut fake, 1);
     fake.bar(gpu, 0, GIB, PREFETCH_64);
-    let tree = booted(&mut fake, Profile::Linux_7_3, &options());
+    let tree = booted_with(&mut fake, Profile::Linux_7_3, &options());
     let at = resource(&tree, "01:00.0", 0);
     let place = tree.resource(at).at.unwrap();
     let claims = tree.space.claims(place.parent);

@@ -11,27 +11,7 @@ use peerbus_os::{BootOptions, ConfigAccess, Profile, ResourceKind, Rules, RulesO
 use peerbus_units::{BusAddr, CpuAddr, Range};
 
 use crate::fake::{Above, Fake, range};
-
-/// A small generator with a period of 2^64 (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn small(&mut self, bound: u8) -> u8 {
-        u8::try_from(self.below(u64::from(bound))).unwrap()
-    }
-}
+use crate::random::{Random, cases};
 
 fn endpoint(fake: &mut Fake, random: &mut Random, above: Above, device: u8, function: u8) {
     let index = fake.function(above, device, function, (0x10de, 0x20b0), 0x03_0200);
@@ -118,7 +98,7 @@ fn machine(random: &mut Random) -> Fake {
     fake
 }
 
-fn parent_range(tree: &Tree, parent: Parent) -> Option<Range<CpuAddr>> {
+pub fn parent_range(tree: &Tree, parent: Parent) -> Option<Range<CpuAddr>> {
     match parent {
         Parent::HostBridge { host_bridge, window } => {
             Some(tree.host_bridges[host_bridge].windows[window].cpu)
@@ -213,7 +193,7 @@ fn change(
 
 #[test]
 fn changes_while_running_keep_everything_sound() {
-    let cases = std::env::var("PEERBUS_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(300);
+    let cases = cases(300);
     let first = std::env::var("PEERBUS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1u64);
     let mut done = (0, 0);
     for seed in first..first + cases {
@@ -234,7 +214,7 @@ fn changes_while_running_keep_everything_sound() {
 
 #[test]
 fn whatever_is_assigned_is_sound() {
-    let cases = std::env::var("PEERBUS_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(500);
+    let cases = cases(500);
     let first = std::env::var("PEERBUS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1u64);
     println!("{cases} machines from seed {first}");
     for seed in first..first + cases {

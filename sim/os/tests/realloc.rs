@@ -1,10 +1,10 @@
 //! Rounds of reallocation: machines whose firmware left windows too small, one to three levels deep.
 
 use peerbus_os::pci::{PcieType, Realloc};
-use peerbus_os::{BootOptions, Profile, RulesOptions, Tree, Width, boot};
+use peerbus_os::{BootOptions, Profile, Tree, Width};
 use peerbus_units::FunctionId;
 
-use crate::fake::{Above, Fake};
+use crate::fake::{Above, Fake, booted_with};
 
 const PREFETCH_64: u32 = 0xc;
 const MIB: u64 = 1 << 20;
@@ -31,11 +31,6 @@ fn chain(depth: u8) -> (Fake, FunctionId, usize) {
     (fake, FunctionId::new(0, depth, 0, 0), gpu)
 }
 
-fn booted(fake: &mut Fake, profile: Profile, options: &BootOptions) -> Tree {
-    let hosts = fake.hosts.clone();
-    boot(fake, &hosts, &profile.rules(RulesOptions::default()), options)
-}
-
 fn placed(tree: &Tree, id: FunctionId, number: usize) -> bool {
     tree[tree.find(id).unwrap()].resources[number].is_assigned()
 }
@@ -47,7 +42,7 @@ fn windows_are_released_level_by_level() {
             for (realloc, expect) in [(Realloc::Off, false), (Realloc::Auto, false), (Realloc::On, true)] {
                 let (mut fake, id, _) = chain(depth);
                 let options = BootOptions { realloc, ..BootOptions::default() };
-                let tree = booted(&mut fake, profile, &options);
+                let tree = booted_with(&mut fake, profile, &options);
                 assert_eq!(placed(&tree, id, 0), expect, "{profile} {depth} {realloc:?} {:?}", tree.failures);
                 assert_eq!(tree.failures.is_empty(), expect, "{profile} {depth} {realloc:?}");
             }
@@ -70,7 +65,7 @@ fn windows_beside_the_failure_stay() {
         fake.preset(nic, 0x14, Width::Dword, 0x98);
         fake.preset(nic, 0x04, Width::Word, 0x2);
         let options = BootOptions { realloc: Realloc::On, ..BootOptions::default() };
-        let tree = booted(&mut fake, profile, &options);
+        let tree = booted_with(&mut fake, profile, &options);
         assert!(placed(&tree, id, 0), "{profile}");
         let nic = tree.find(FunctionId::new(0, 2, 0, 0)).unwrap();
         assert_eq!(tree[nic].resources[0].range().unwrap().first().0, 0x98_0000_0000, "{profile}");
@@ -93,7 +88,7 @@ fn virtual_functions_without_addresses_start_reallocation() {
             fake.pcie(gpu, PcieType::Endpoint);
             fake.sriov(gpu, (4, 8, 1), &[(0, 2 * MIB, PREFETCH_64)]);
             let options = BootOptions { realloc, preserve_firmware, ..BootOptions::default() };
-            let tree = booted(&mut fake, profile, &options);
+            let tree = booted_with(&mut fake, profile, &options);
             assert!(placed(&tree, id, 0), "{profile}");
             assert_eq!(placed(&tree, id, 7), expect, "{profile} {realloc:?} {preserve_firmware}");
         }

@@ -3,10 +3,10 @@
 use peerbus_os::pci::{
     Cause, PcieType, ResizableSize, Resize, ResizeError, ResourceRef, resizable_sizes, resize,
 };
-use peerbus_os::{BootOptions, ConfigAccess, Profile, ResourceKind, RulesOptions, Tree, Width, boot};
+use peerbus_os::{BootOptions, ConfigAccess, Profile, ResourceKind, RulesOptions, Tree, Width};
 use peerbus_units::{Bytes, FunctionId};
 
-use crate::fake::{Above, Fake, window};
+use crate::fake::{self, Above, Fake, window};
 
 const ROOT: Above = Above::Host(0);
 const GPU: (u16, u16) = (0x1002, 0x740f);
@@ -35,8 +35,7 @@ fn below_port() -> Fake {
 
 /// Boots and switches memory decoding of `id` off, as a driver does before it resizes.
 fn booted(fake: &mut Fake, profile: Profile, id: FunctionId) -> Tree {
-    let hosts = fake.hosts.clone();
-    let tree = boot(fake, &hosts, &profile.rules(RulesOptions::default()), &BootOptions::default());
+    let tree = fake::booted(fake, profile);
     fake.write_word(id, 4, 0);
     tree
 }

@@ -4,7 +4,7 @@
 //! a light page, a dark one and on paper. Text has no measured width here: nothing may depend on it but the axes'
 //! numbers, so legends belong to the page.
 
-use peerbus_units::Picos;
+use peerbus_units::{Bytes, Picos};
 use plotters::coord::Shift;
 use plotters::prelude::{
     BLACK, ChartBuilder, Color, DrawingArea, IntoDrawingArea, IntoFont, LineSeries, RGBColor, SVGBackend,
@@ -41,10 +41,42 @@ pub fn utilisation(end: Picos, interval: Picos, lines: &[Line<'_>]) -> Option<St
         lines.iter().take(LINES).map(|line| steps(line.busy, joined, interval, end, scale)).collect();
     let mut svg = String::new();
     let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-    let drawn = draw(&root, decimal(end.0, scale), unit, lines);
+    let axes = Axes { end: decimal(end.0, scale), unit, top: 100.0, what: "link busy, %".to_owned() };
+    let drawn = draw(&root, &axes, lines);
     drop(root);
     assert!(drawn, "drawing into a string cannot fail");
     Some(for_page(&svg))
+}
+
+/// Sizes over simulated time, sampled at multiples of `interval` from 0 on: at most [`LINES`] lines, the axis up to
+/// `most`. `None` when there is no time or nothing to draw.
+pub fn sizes(end: Picos, interval: Picos, most: Bytes, lines: &[&[u64]]) -> Option<String> {
+    let longest = lines.iter().map(|line| line.len()).max().unwrap_or(0);
+    if end == Picos::ZERO || interval == Picos::ZERO || most == Bytes::ZERO || longest == 0 {
+        return None;
+    }
+    let (unit, scale) = axis_unit(end);
+    let (name, shift) = size_unit(most);
+    let every = longest.div_ceil(STEPS);
+    let corner = |(at, size): (u64, &u64)| {
+        (decimal(interval.0.saturating_mul(at).min(end.0), scale), decimal(*size, 1 << shift))
+    };
+    let line = |line: &&[u64]| (0u64..).zip(line.iter()).step_by(every).map(corner).collect();
+    let lines: Vec<Vec<(f64, f64)>> = lines.iter().take(LINES).map(line).collect();
+    let mut svg = String::new();
+    let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+    let (end, top) = (decimal(end.0, scale), decimal(most.0, 1 << shift));
+    let drawn = draw(&root, &Axes { end, unit, top, what: format!("memory, {name}") }, lines);
+    drop(root);
+    assert!(drawn, "drawing into a string cannot fail");
+    Some(for_page(&svg))
+}
+
+/// Name of the unit in which the size is between 1 and 1024, and its power of two.
+fn size_unit(size: Bytes) -> (&'static str, u32) {
+    const UNITS: [(&str, u32); 6] =
+        [("EiB", 60), ("PiB", 50), ("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    UNITS.into_iter().find(|(_, shift)| size.0 >> shift > 0).unwrap_or(("B", 0))
 }
 
 /// Name and picoseconds of the unit in which the axis ends between 1 and 1000.
@@ -77,20 +109,27 @@ fn steps(busy: &[Picos], joined: usize, interval: Picos, end: Picos, scale: u64)
     corners
 }
 
-/// True when the chart is in the buffer.
-fn draw(
-    root: &DrawingArea<SVGBackend<'_>, Shift>,
+/// Both axes begin at 0.
+struct Axes<'a> {
+    /// End of the axis of time.
     end: f64,
-    unit: &str,
-    lines: Vec<Vec<(f64, f64)>>,
-) -> bool {
+    /// Its unit.
+    unit: &'a str,
+    /// End of the other axis.
+    top: f64,
+    /// What it shows, with its unit.
+    what: String,
+}
+
+/// True when the chart is in the buffer.
+fn draw(root: &DrawingArea<SVGBackend<'_>, Shift>, axes: &Axes<'_>, lines: Vec<Vec<(f64, f64)>>) -> bool {
     let text = || TextStyle::from(("sans-serif", 14).into_font()).color(&INK);
     let chart = ChartBuilder::on(root)
         .margin_top(12)
         .margin_right(24)
         .x_label_area_size(44)
         .y_label_area_size(56)
-        .build_cartesian_2d(0.0..end, 0.0..100.0);
+        .build_cartesian_2d(0.0..axes.end, 0.0..axes.top);
     let Ok(mut chart) = chart else { return false };
     let mesh = chart
         .configure_mesh()
@@ -102,8 +141,8 @@ fn draw(
         .axis_desc_style(text())
         .x_labels(10)
         .y_labels(6)
-        .x_desc(format!("simulated time, {unit}"))
-        .y_desc("link busy, %")
+        .x_desc(format!("simulated time, {}", axes.unit))
+        .y_desc(axes.what.as_str())
         .x_label_formatter(&|value| short(*value))
         .y_label_formatter(&|value| short(*value))
         .draw();
@@ -166,6 +205,21 @@ mod tests {
             assert!(chart().contains(wanted), "{wanted}");
         }
         assert!(!chart().contains('#') && !chart().contains("http"));
+    }
+
+    #[test]
+    fn sizes_have_an_axis_of_their_own() {
+        let (free, hole) = (vec![3 << 20; 600], vec![1 << 20; 600]);
+        let chart = |most| sizes(Picos::micros(600), Picos::micros(1), most, &[&free, &hole]);
+        let drawn = chart(Bytes::mib(4)).unwrap_or_default();
+        for wanted in ["memory, MiB", "simulated time, us", "var(--s0)", "var(--s1)"] {
+            assert!(drawn.contains(wanted), "{wanted}");
+        }
+        assert_eq!(chart(Bytes::mib(4)), chart(Bytes::mib(4)));
+        assert_eq!(chart(Bytes::ZERO), None);
+        assert_eq!(sizes(Picos::micros(1), Picos::micros(1), Bytes(1), &[]), None);
+        assert_eq!(size_unit(Bytes(1023)), ("B", 0));
+        assert_eq!(size_unit(Bytes(u64::MAX)), ("EiB", 60));
     }
 
     #[test]

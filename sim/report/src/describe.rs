@@ -1,7 +1,7 @@
 //! One thing in words: a flow's limit or path, a link's speed, an error's extent. Text and HTML say the same.
 
 use peerbus_scenario::{Cell, ScenarioResult};
-use peerbus_system::outcome::{ErrorOutcome, FlowOutcome, LinkOutcome};
+use peerbus_system::outcome::{ErrorOutcome, FlowOutcome, LinkOutcome, PeerMemoryOutcome, PoolOutcome};
 
 use crate::number;
 
@@ -112,6 +112,75 @@ pub fn facts(flow: &FlowOutcome) -> Vec<(&'static str, String)> {
     facts
 }
 
+/// What became of a workload on peer memory, label by label.
+pub fn peer_memory(memory: &PeerMemoryOutcome) -> Vec<(String, String)> {
+    let some = |count: u64, bytes| format!("{} ({})", number::count_text(count), number::bytes_text(bytes));
+    let lost = memory.refusals().saturating_sub(memory.staged);
+    let mut requests = format!(
+        "{}, of which {} got peer memory",
+        some(memory.requests, memory.bytes),
+        some(memory.granted, memory.granted_bytes)
+    );
+    if memory.staged > 0 {
+        requests
+            .push_str(&format!(", {} went through host memory", some(memory.staged, memory.staged_bytes)));
+    }
+    if lost > 0 {
+        requests.push_str(&format!(", {} were lost", number::count_text(lost)));
+    }
+    let mut facts = vec![("what".to_owned(), memory.title.clone()), ("requests".to_owned(), requests)];
+    if let Some(rate) = memory.bytes_per_second() {
+        let time = number::time_text(memory.end.saturating_sub(memory.start));
+        let (rate, moved) = (number::gbytes_text(rate / 1_000), number::bytes_text(memory.moved));
+        facts.push(("throughput".to_owned(), format!("{rate} GB/s: clients moved {moved} in {time}")));
+    }
+    if memory.wait_p99.0 > 0 {
+        let (p50, p99) = (number::time_text(memory.wait_p50), number::time_text(memory.wait_p99));
+        facts.push(("waited".to_owned(), format!("p50 {p50}, p99 {p99} for an allocation to be given back")));
+    }
+    for refused in &memory.refused {
+        let text = format!(
+            "{}; first after {} for {}: {}",
+            some(refused.count, refused.bytes),
+            number::time_text(refused.first),
+            refused.client,
+            refused.text
+        );
+        facts.push((refused.cause.clone(), text));
+    }
+    facts
+}
+
+/// Titles of the columns of [`pools`].
+pub const POOL_TITLES: [&str; 7] =
+    ["pool", "registered", "granted", "refused", "peak use", "least largest hole", "fragmentation"];
+
+/// The pools of a workload, one row each.
+pub fn pools(memory: &PeerMemoryOutcome) -> Vec<Vec<String>> {
+    let row = |pool: &PoolOutcome| {
+        let published = if pool.published || pool.size.0 == 0 { "" } else { " (not published)" };
+        vec![
+            format!("{}{published}", pool.provider),
+            number::bytes_text(pool.size),
+            number::count_text(pool.granted),
+            number::count_text(pool.refused),
+            number::bytes_text(pool.peak),
+            number::bytes_text(pool.least_hole),
+            number::percent_text(u64::from(pool.fragmentation_ppm)),
+        ]
+    };
+    memory.pools.iter().map(row).collect()
+}
+
+/// Flows that were asked to move something, and how many others there are. Clients of peer memory have a flow to every
+/// provider they might find.
+pub fn busy_flows<'a>(flows: Vec<(&'a Cell, &'a FlowOutcome)>) -> (Vec<(&'a Cell, &'a FlowOutcome)>, usize) {
+    let count = flows.len();
+    let busy: Vec<_> = flows.into_iter().filter(|(_, flow)| flow.bytes.0 > 0).collect();
+    let idle = count - busy.len();
+    (busy, idle)
+}
+
 /// `gen4 x16`, or a dash inside and between CPUs.
 pub fn pcie(link: &LinkOutcome) -> String {
     link.pcie.map_or("-".to_owned(), |(generation, lanes)| format!("gen{generation} x{lanes}"))
@@ -133,6 +202,11 @@ pub fn first(cell: &Cell, error: &ErrorOutcome) -> Option<String> {
     parts.extend(error.flow.as_deref().map(|flow| format!("in flow {}", cell.qualified(flow))));
     parts.extend(error.time.map(|time| format!("after {}", number::time_text(time))));
     (!parts.is_empty()).then(|| format!("first {}", parts.join(" ")))
+}
+
+/// How many flows had nothing to move.
+pub fn idle_flows(count: usize) -> String {
+    if count == 1 { "1 flow was never used".to_owned() } else { format!("{count} flows were never used") }
 }
 
 /// How many links were sending for 1 % of the run or less.

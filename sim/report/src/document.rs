@@ -6,8 +6,12 @@
 //! written in the order of these structs. Adding a field keeps the schema's number; renaming or removing one,
 //! or changing a unit, does not.
 
+use std::collections::BTreeMap;
+
 use peerbus_scenario::{Cell, ScenarioResult};
-use peerbus_system::outcome::{ErrorOutcome, FlowOutcome, LinkOutcome, MatrixOutcome, SpaceOutcome};
+use peerbus_system::outcome::{
+    ErrorOutcome, FlowOutcome, LinkOutcome, MatrixOutcome, PeerMemoryOutcome, PoolOutcome, SpaceOutcome,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +52,12 @@ pub struct RunDocument {
     pub matrices: Vec<MatrixDocument>,
     /// Directed links that carried anything.
     pub links: Vec<LinkDocument>,
+    /// Workloads on peer memory.
+    #[serde(default)]
+    pub peer_memory: Vec<PeerMemoryDocument>,
+    /// Their pools.
+    #[serde(default)]
+    pub pools: Vec<PoolDocument>,
     /// Address spaces and windows.
     pub spaces: Vec<SpaceDocument>,
     /// What went wrong, by place and reason.
@@ -191,6 +201,106 @@ pub struct LinkDocument {
     pub busy_per_interval_ps: Option<Vec<u64>>,
 }
 
+/// What became of a workload on peer memory.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PeerMemoryDocument {
+    /// Name of the workload, with the variant in front.
+    pub name: String,
+    /// Name of the variant.
+    pub variant: String,
+    /// How memory was chosen and used.
+    pub title: String,
+    /// Requests made.
+    pub requests: u64,
+    /// Bytes they asked for.
+    pub bytes: u64,
+    /// Requests that got peer memory.
+    pub granted: u64,
+    /// Bytes of those.
+    pub granted_bytes: u64,
+    /// Requests that went through host memory instead.
+    pub staged: u64,
+    /// Bytes of those.
+    pub staged_bytes: u64,
+    /// Requests that got no peer memory, staged ones included, by cause.
+    pub refused: BTreeMap<String, RefusalDocument>,
+    /// Bytes that clients moved.
+    pub moved_bytes: u64,
+    /// When the first transfer of a client began.
+    pub start_ps: u64,
+    /// When the last byte of a client arrived.
+    pub end_ps: u64,
+    /// Bytes that clients moved per time in 10⁹ bytes per second, rounded down to six decimals; `null` when they moved
+    /// nothing.
+    pub throughput_gbytes_per_s: Option<f64>,
+    /// Median time that requests waited because their client held as many allocations as it may.
+    pub wait_p50_ps: u64,
+    /// 99th percentile of that.
+    pub wait_p99_ps: u64,
+}
+
+/// Requests that got no peer memory for one cause.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RefusalDocument {
+    /// How many.
+    pub count: u64,
+    /// Bytes they asked for.
+    pub bytes: u64,
+    /// When the first was.
+    pub first_ps: u64,
+    /// Client of the first.
+    pub client: String,
+    /// The first in words.
+    pub text: String,
+}
+
+/// The peer memory of a device.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PoolDocument {
+    /// `WORKLOAD.PROVIDER`, with the variant in front.
+    pub name: String,
+    /// Name of the variant.
+    pub variant: String,
+    /// BARs with the ranges registered, oldest first.
+    pub registered: Vec<String>,
+    /// Bytes registered.
+    pub size_bytes: u64,
+    /// Whether clients can find it.
+    pub published: bool,
+    /// Allocations of the workload.
+    pub granted: u64,
+    /// Bytes of those.
+    pub granted_bytes: u64,
+    /// Requests of the workload that asked it in vain.
+    pub refused: u64,
+    /// Most bytes in use at a time, by all workloads.
+    pub peak_bytes: u64,
+    /// Smallest that its largest free piece ever was.
+    pub least_hole_bytes: u64,
+    /// Bytes free at the end.
+    pub available_bytes: u64,
+    /// Largest free piece at the end.
+    pub largest_hole_bytes: u64,
+    /// 1 − largest free piece / free bytes, both averaged over time: 0 to 1.
+    pub fragmentation: f64,
+    /// Its state at regular times. Absent from baselines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<PoolSeriesDocument>,
+}
+
+/// State of a pool at regular times, the first at time 0.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PoolSeriesDocument {
+    /// Time between two of them.
+    pub interval_ps: u64,
+    /// Bytes free.
+    pub available_bytes: Vec<u64>,
+    /// Largest free piece.
+    pub largest_hole_bytes: Vec<u64>,
+    /// Allocations in use; pages where processes hold them.
+    pub allocations: Vec<u64>,
+}
+
 /// An address space or window.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SpaceDocument {
@@ -209,7 +319,8 @@ pub struct SpaceDocument {
 /// Something that went wrong.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorDocument {
-    /// `UNSUPPORTED_REQUEST`, `IOMMU_FAULT`, `P2P_REFUSED`, `MAPPING_REFUSED`, `UNPLACED_BAR`.
+    /// `UNSUPPORTED_REQUEST`, `IOMMU_FAULT`, `MALFORMED_TLP`, `P2P_REFUSED`, `MAPPING_REFUSED`, `PEER_MEMORY_REFUSED`,
+    /// `REGISTRATION_REFUSED`, `UNPLACED_BAR`.
     pub kind: String,
     /// Name of the variant.
     pub variant: String,
@@ -241,7 +352,7 @@ pub struct ExpectationDocument {
 }
 
 impl RunDocument {
-    /// The document of a result, with the links' series.
+    /// The document of a result, with all series.
     pub fn new(result: &ScenarioResult) -> RunDocument {
         let cells = &result.cells;
         RunDocument {
@@ -259,6 +370,11 @@ impl RunDocument {
             flows: collect(cells, |cell| each(cell, &cell.outcome.flows, flow_document)),
             matrices: collect(cells, |cell| each(cell, &cell.outcome.matrices, matrix_document)),
             links: collect(cells, |cell| each(cell, &cell.outcome.links, link_document)),
+            peer_memory: collect(cells, |cell| each(cell, &cell.outcome.peer_memory, memory_document)),
+            pools: collect(cells, |cell| {
+                let memories = cell.outcome.peer_memory.iter();
+                memories.flat_map(|memory| pool_documents(cell, memory)).collect()
+            }),
             spaces: collect(cells, |cell| each(cell, &cell.outcome.spaces, space_document)),
             errors: collect(cells, |cell| each(cell, &cell.outcome.errors, error_document)),
             expectations: result
@@ -273,8 +389,12 @@ impl RunDocument {
         }
     }
 
-    /// The same without what a baseline leaves out: the links' series, which their digests already pin.
+    /// The same without what a baseline leaves out: the links' series, which their digests already pin, and those of
+    /// pools, whose sums over time remain.
     pub fn without_series(mut self) -> RunDocument {
+        for pool in &mut self.pools {
+            pool.series = None;
+        }
         for link in &mut self.links {
             link.busy_per_interval_ps = None;
         }
@@ -376,6 +496,63 @@ fn link_document(cell: &Cell, link: &LinkOutcome) -> LinkDocument {
         digest: number::digest_text(link.digest),
         busy_per_interval_ps: Some(link.busy.iter().map(|time| time.0).collect()),
     }
+}
+
+fn memory_document(cell: &Cell, memory: &PeerMemoryOutcome) -> PeerMemoryDocument {
+    let refused = memory.refused.iter().map(|refused| {
+        let document = RefusalDocument {
+            count: refused.count,
+            bytes: refused.bytes.0,
+            first_ps: refused.first.0,
+            client: refused.client.clone(),
+            text: refused.text.clone(),
+        };
+        (refused.cause.clone(), document)
+    });
+    let rate = memory.bytes_per_second().map(|rate| number::from_millionths((rate / 1_000).into()));
+    PeerMemoryDocument {
+        name: cell.qualified(&memory.name),
+        variant: cell.variant.clone(),
+        title: memory.title.clone(),
+        requests: memory.requests,
+        bytes: memory.bytes.0,
+        granted: memory.granted,
+        granted_bytes: memory.granted_bytes.0,
+        staged: memory.staged,
+        staged_bytes: memory.staged_bytes.0,
+        refused: refused.collect(),
+        moved_bytes: memory.moved.0,
+        start_ps: memory.start.0,
+        end_ps: memory.end.0,
+        throughput_gbytes_per_s: rate,
+        wait_p50_ps: memory.wait_p50.0,
+        wait_p99_ps: memory.wait_p99.0,
+    }
+}
+
+fn pool_documents(cell: &Cell, memory: &PeerMemoryOutcome) -> Vec<PoolDocument> {
+    let document = |pool: &PoolOutcome| PoolDocument {
+        name: cell.qualified(&format!("{}.{}", memory.name, pool.provider)),
+        variant: cell.variant.clone(),
+        registered: pool.registered.clone(),
+        size_bytes: pool.size.0,
+        published: pool.published,
+        granted: pool.granted,
+        granted_bytes: pool.granted_bytes.0,
+        refused: pool.refused,
+        peak_bytes: pool.peak.0,
+        least_hole_bytes: pool.least_hole.0,
+        available_bytes: pool.available.0,
+        largest_hole_bytes: pool.largest_hole.0,
+        fragmentation: number::from_millionths(pool.fragmentation_ppm.into()),
+        series: Some(PoolSeriesDocument {
+            interval_ps: pool.interval.0,
+            available_bytes: pool.samples.iter().map(|sample| sample.available.0).collect(),
+            largest_hole_bytes: pool.samples.iter().map(|sample| sample.largest_hole.0).collect(),
+            allocations: pool.samples.iter().map(|sample| sample.allocations).collect(),
+        }),
+    };
+    memory.pools.iter().map(document).collect()
 }
 
 fn space_document(cell: &Cell, space: &SpaceOutcome) -> SpaceDocument {

@@ -1,7 +1,7 @@
 //! The document as text: whole, or as a baseline that lives in version control.
 //!
-//! The whole document is pretty-printed. A baseline holds every value but the links' series and puts each
-//! flow, link or matrix row on a line of its own, so a changed number is a changed line in a review. Both end with a
+//! The whole document is pretty-printed. A baseline holds every value but the series of links and pools and puts
+//! each flow, link or matrix row on a line of its own, so a changed number is a changed line in a review. Both end with a
 //! newline, and both read back into the same [`RunDocument`].
 
 use peerbus_scenario::ScenarioResult;
@@ -41,6 +41,8 @@ pub fn baseline_of(document: RunDocument) -> String {
     entries.push(list("flows", &document.flows));
     entries.push(list("matrices", &document.matrices));
     entries.push(list("links", &document.links));
+    entries.push(list("peer_memory", &document.peer_memory));
+    entries.push(list("pools", &document.pools));
     entries.push(list("spaces", &document.spaces));
     entries.push(list("errors", &document.errors));
     entries.push(list("expectations", &document.expectations));

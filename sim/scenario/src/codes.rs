@@ -31,7 +31,9 @@ entries! {
         wrong r##"(machine: "m.ron", workloads: [Copy(name: "peer", from: "gpu0", to: "gpu1")])"##
         right r##"(machine: "m.ron", workloads: [Copy(name: "peer", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
     NO_WORKLOADS "S0102" "There is nothing to run"
-        "A scenario has at least one workload. With variants, each of them has: its own or those of the file."
+        "A scenario has at least one workload. With variants, each of them has: its own or those of the file. Only a \
+         scenario with expectations may do without: it asks how the machine comes up, as \
+         `error.UNPLACED_BAR.count == 0` does."
         wrong r##"(machine: "m.ron")"##
         right r##"(machine: "m.ron", workloads: [Copy(name: "peer", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
     WRONG_NAME "S0103" "A name cannot be used in conditions"
@@ -74,12 +76,14 @@ entries! {
         right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "mute0", to: "gpu0", bytes: "1MiB")])"##;
     WRONG_SIZE "S0111" "The size is out of range"
         "`bytes` is 1 B to 1 PiB and `chunk` 1 B to 1 GiB. Transfers of a HostDma have 1 B to 4 MiB, and one size \
-         at least is needed. `dma_shift` is at most 1 PiB, so that shifted addresses stay within 64 bits."
+         at least is needed. `dma_shift` is at most 1 PiB, so that shifted addresses stay within 64 bits. Requests of \
+         a PeerMemory have 1 B to 64 GiB, and its `Align` is a power of two."
         wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: 0)])"##
         right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1B")])"##;
     WRONG_COUNT "S0112" "The number is out of range"
         "A HostDma makes at least one transfer of each size, has 1 to 4096 of them under way, and moves at most \
-         1 PiB per size. The share of `Flat` is 1 to 1,000,000 parts per million."
+         1 PiB per size. A client of a PeerMemory makes 1 to 10,000,000 requests and holds 1 to 4096 allocations; \
+         BARs are numbered from 0 to 5. The share of `Flat` is 1 to 1,000,000 parts per million."
         wrong r##"(machine: "m.ron", workloads: [HostDma(name: "a", device: "ssd0", direction: Read, sizes: ["4KiB"], transfers: 0)])"##
         right r##"(machine: "m.ron", workloads: [HostDma(name: "a", device: "ssd0", direction: Read, sizes: ["4KiB"], transfers: 100)])"##;
     UNKNOWN_CPU "S0113" "The machine has no such CPU"
@@ -88,9 +92,31 @@ entries! {
         right r##"(machine: "m.ron", workloads: [HostDma(name: "a", device: "ssd0", direction: Read, sizes: ["4KiB"], cpu: 0)])"##;
     WRONG_TIME "S0114" "The time is out of range"
         "Simulated time is counted in picoseconds and a run starts at 0; a flow that starts later than 1000 s is \
-         a mistake in the unit."
+         a mistake in the unit. The intervals and lifetimes of a PeerMemory's client take ten days at most."
         wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB", start: "5000s")])"##
         right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB", start: "5us")])"##;
+    CONTRADICTION "S0115" "The kernel is told two different things"
+        "`iommu`, `acs` and `mps` are shorthands for words of the kernel's command line. Where `cmdline` speaks of \
+         the same thing, both must say the same: which of them would hold is not for us to choose."
+        wrong r##"(machine: "m.ron", kernel: (mps: Safe, cmdline: "pci=pcie_bus_perf"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", kernel: (cmdline: "pci=pcie_bus_perf"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
+    ACS_LIST "S0116" "A list of functions on the command line cannot be read"
+        "`pci=disable_acs_redir=` and `pci=config_acs=` take functions separated by `;`: `[DOMAIN:]BUS:DEV.FN`, with \
+         `/DEV.FN` for each step further down, or `pci:VENDOR:DEVICE[:SUBVENDOR:SUBDEVICE]` where 0 fits any. In \
+         `config_acs` every function has its bits and `@` in front: up to seven of 0, 1 and x, the right-most is source \
+         validation. A kernel logs the mistake and applies nothing from there on."
+        wrong r##"(machine: "m.ron", kernel: (cmdline: "pci=config_acs=01:00.0"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", kernel: (cmdline: "pci=config_acs=0000000@01:00.0"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
+    NO_EFFECT "S0117" "The kernel ignores this"
+        "Not every kernel knows every option: `config_acs` came after Linux 6.1. A kernel ignores what it does not \
+         know, and so does the run; this is a warning."
+        wrong r##"(machine: "m.ron", kernel: (profile: Linux_6_1, cmdline: "pci=config_acs=x@01:00.0"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", kernel: (profile: Linux_6_12, cmdline: "pci=config_acs=x@01:00.0"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
+    WRONG_DISTRIBUTION "S0118" "Nothing can be drawn from the distribution"
+        "`Uniform` goes from the smaller value to the larger one; `Choice` and `Zipf` draw from 1 to 1024 values, of \
+         which one at least has a weight above 0; the exponent of `Zipf` is 1 to 4."
+        wrong r##"(machine: "m.ron", workloads: [PeerMemory(name: "a", providers: [(device: "gpu1")], clients: ["gpu0"], sizes: Uniform("64KiB", "4KiB"), lifetimes: Fixed("1us"), intervals: Fixed("1us"))])"##
+        right r##"(machine: "m.ron", workloads: [PeerMemory(name: "a", providers: [(device: "gpu1")], clients: ["gpu0"], sizes: Uniform("4KiB", "64KiB"), lifetimes: Fixed("1us"), intervals: Fixed("1us"))])"##;
     MACHINE_MISSING "S0201" "The machine file cannot be read"
         "A machine is named by the path of its file, seen from where the program runs or from the scenario file, or \
          is a synthetic form such as `2rc:2sw:4gpu@gen5x16`."
@@ -109,7 +135,9 @@ entries! {
     CONDITION_VALUE "S0302" "No such value is measured"
         "Flows have throughput, latency.p50, latency.p99, bytes, delivered, refused, duration, start, end, map_type, \
          distance, dma_kind, refusal, staged, limited_by and path; matrices have min, max and mean of their flows' \
-         throughputs; kinds of errors have count and bytes, and `errors` counts them all."
+         throughputs; workloads on peer memory have requests, granted, staged, refused, refused.CAUSE, throughput, \
+         wait.p50 and wait.p99, and they and their pools (`pool.NAME.PROVIDER`) size, peak, largest_hole and \
+         fragmentation; kinds of errors have count and bytes, and `errors` counts them all."
         wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.a.speed >= 1GB/s"])"##
         right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.a.throughput >= 1GB/s"])"##;
     CONDITION_KINDS "S0303" "These values cannot be compared"
@@ -117,9 +145,10 @@ entries! {
          unequal, or contain another; lists contain a text."
         wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.a.throughput >= 24"])"##
         right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.a.throughput >= 24GB/s"])"##;
-    CONDITION_NAME "S0304" "The scenario makes no such flow"
+    CONDITION_NAME "S0304" "The scenario makes no such flow or pool"
         "A copy makes a flow of its name; PairMatrix and AllToAll make `NAME.FROM.TO`, HostDma `NAME.SIZE`, with \
-         `.read` and `.write` behind it for ReadWrite. A variant stands in front, `VARIANT/NAME`; without it, all \
+         `.read` and `.write` behind it for ReadWrite; PeerMemory makes `NAME.CLIENT.PROVIDER`, `NAME.CLIENT.host` and \
+         `NAME.host.PROVIDER`, and pools `NAME` and `NAME.PROVIDER`. A variant stands in front, `VARIANT/NAME`; without it, all \
          variants are meant. `*` stands for any characters. A kind of error must be one that runs report."
         wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.b.refused == 0B"])"##
         right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.a.refused == 0B"])"##;

@@ -6,6 +6,7 @@
 
 use peerbus_machine::file::Leaf;
 use peerbus_system::kernel::{AcsPolicy, IommuPolicy, MpsPolicy, ProfileName};
+use peerbus_system::peer_memory::{Choose, Distribution, Policy, Transfer, User};
 use peerbus_system::workload::{Concurrency, Engine, HostDirection, WhenRefused};
 use peerbus_units::{Bytes, Picos};
 use schemars::JsonSchema;
@@ -105,6 +106,8 @@ pub enum Workload {
     AllToAll(AllToAll),
     /// Device to host memory and back.
     HostDma(HostDma),
+    /// Clients allocate and free memory of other devices.
+    PeerMemory(Box<PeerMemory>),
 }
 
 /// A copy from one device's memory to another's.
@@ -215,6 +218,72 @@ pub struct HostDma {
     pub cpu: Option<Leaf<usize>>,
 }
 
+/// Clients allocate memory that other devices provide, move data, and give it back.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PeerMemory {
+    /// Name; flows are called `NAME.CLIENT.PROVIDER`, and `NAME.CLIENT.host` and `NAME.host.PROVIDER` where requests
+    /// may go through host memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Leaf<String>>,
+    /// Memory that devices register when the run starts, in this order. Several entries for one device make several
+    /// chunks of its pool.
+    pub providers: Vec<Provider>,
+    /// Whether providers publish their memory, so that clients can find it; default `true`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publish: Option<Leaf<bool>>,
+    /// Devices that ask for memory, or patterns such as `nic*`.
+    pub clients: Vec<Leaf<String>>,
+    /// How a client finds its provider; default `Nearest`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choose: Option<Leaf<Choose>>,
+    /// How pools choose among free places; default `FirstFit`, as Linux does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Leaf<Policy>>,
+    /// Who asks; default `Kernel`, a driver.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<Leaf<User>>,
+    /// Bytes of a request, up to 64GiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sizes: Option<Leaf<Distribution<Bytes>>>,
+    /// From the end of its transfer until an allocation is given back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lifetimes: Option<Leaf<Distribution<Picos>>>,
+    /// From the answer to a client's request until its next one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intervals: Option<Leaf<Distribution<Picos>>>,
+    /// Allocations a client holds at most, 1 to 4096; default 32. A further request waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outstanding: Option<Leaf<u32>>,
+    /// Requests of each client, up to 10000000; default 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Leaf<u64>>,
+    /// What a client does with its memory; default `Write`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<Leaf<Transfer>>,
+    /// What happens to a request that gets no memory; default `Fail`. `Stage` uses host memory instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Leaf<WhenRefused>>,
+}
+
+/// Memory that devices register.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Provider {
+    /// Devices, by name or pattern; each registers the same part of its own memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<Leaf<String>>,
+    /// The BAR, 0 to 5; default: the largest prefetchable memory BAR, or else the largest memory BAR.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bar: Option<Leaf<u8>>,
+    /// Bytes of the BAR before the memory; default 0. The kernel wants a multiple of 2MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<Leaf<Bytes>>,
+    /// Bytes of memory; default: the rest of the BAR.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Leaf<Bytes>>,
+}
+
 impl Workload {
     /// The name it was given.
     pub fn name(&self) -> Option<&Leaf<String>> {
@@ -223,6 +292,7 @@ impl Workload {
             Workload::PairMatrix(matrix) => matrix.name.as_ref(),
             Workload::AllToAll(exchange) => exchange.name.as_ref(),
             Workload::HostDma(dma) => dma.name.as_ref(),
+            Workload::PeerMemory(memory) => memory.name.as_ref(),
         }
     }
 }

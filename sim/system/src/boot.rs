@@ -12,7 +12,7 @@ use peerbus_machine::part::ResourceKind;
 use peerbus_machine::{Registers, model};
 use peerbus_os::dma::Dma;
 use peerbus_os::p2pdma;
-use peerbus_os::pci::Platform;
+use peerbus_os::pci::{AcsParameters, MpsPolicy, Platform};
 use peerbus_os::{
     ConfigSpace, CpuIdentity, CpuVendor, HostBridge, Resolution, Rules, RulesOptions, Tree, Width, Window,
     pci,
@@ -87,15 +87,22 @@ pub struct Booted {
 
 /// Starts the operating system on a machine that comes out of its firmware.
 pub fn boot(machine: &Machine, settings: &KernelSettings, options: &BootOptions) -> Booted {
+    let as_captured = machine.capture.running && settings.says_nothing();
+    let settings = &settings.or_captured(&machine.capture);
     let rules = settings.profile.profile().rules(RulesOptions::default());
     let mut registers = Hardware(Registers::power_on(machine));
     let bridges: Vec<HostBridge> =
         machine.host_bridges.iter().map(|bridge| host_bridge(machine, bridge)).collect();
-    let os_options = pci::BootOptions {
+    let mut os_options = pci::BootOptions {
         reassign: options.reassign,
+        keep: placed(machine),
         platform: platform(machine),
         ..settings.boot_options(firmware(machine))
     };
+    if as_captured {
+        // The words that a capture shows are those its kernel had set.
+        (os_options.acs, os_options.mps) = (AcsParameters::default(), MpsPolicy::Off);
+    }
     let tree = pci::boot(&mut registers, &bridges, &rules, &os_options);
     let mut to_os = vec![None; machine.functions.node_count()];
     let mut to_machine = Vec::new();
@@ -212,6 +219,12 @@ fn is_pc(machine: &Machine) -> bool {
 pub fn firmware(machine: &Machine) -> Firmware {
     let vendor = machine.cpus.first().map(|cpu| cpu.part.vendor.as_str());
     Firmware { pc: is_pc(machine), amd: matches!(vendor, Some("AuthenticAMD" | "HygonGenuine")) }
+}
+
+/// Host bridges below which a running kernel had placed everything that it could.
+fn placed(machine: &Machine) -> Vec<usize> {
+    let bridges = machine.host_bridges.iter().enumerate();
+    bridges.filter(|(_, bridge)| bridge.placed).map(|(index, _)| index).collect()
 }
 
 /// On a PC, windows that start at 0 are used from the end of low memory on.

@@ -6,6 +6,7 @@
 use peerbus_machine::Machine;
 use peerbus_units::Bytes;
 
+use crate::peer_memory::{Choose, PeerMemory, Transfer};
 use crate::workload::{HostDirection, HostDma, Workload};
 
 /// A text in which `*` stands for any characters, none included.
@@ -89,8 +90,8 @@ pub enum Ends {
     Host {
         /// The device, by index in [`Machine::devices`].
         device: usize,
-        /// Bytes of one transfer.
-        size: Bytes,
+        /// Bytes of one transfer; `None` where they vary.
+        size: Option<Bytes>,
         /// True when the device writes.
         writes: bool,
     },
@@ -112,13 +113,13 @@ pub struct PlannedFlow {
 pub fn flows(machine: &Machine, workloads: &[Workload]) -> Vec<PlannedFlow> {
     let mut planned = Vec::new();
     for (workload, item) in workloads.iter().enumerate() {
-        let named = flows_of(machine, item);
+        let named = flows_of(machine, item, workloads);
         planned.extend(named.into_iter().map(|(name, ends)| PlannedFlow { name, workload, ends }));
     }
     planned
 }
 
-fn flows_of(machine: &Machine, workload: &Workload) -> Vec<(String, Ends)> {
+fn flows_of(machine: &Machine, workload: &Workload, all: &[Workload]) -> Vec<(String, Ends)> {
     match workload {
         Workload::Copy(copy) => {
             let ends = single(machine, &copy.from).zip(single(machine, &copy.to));
@@ -128,6 +129,10 @@ fn flows_of(machine: &Machine, workload: &Workload) -> Vec<(String, Ends)> {
         Workload::AllToAll(exchange) => pairs(machine, &exchange.name, &exchange.devices),
         Workload::HostDma(dma) => {
             single(machine, &dma.device).map(|device| transfers(device, dma)).unwrap_or_default()
+        }
+        Workload::PeerMemory(memory) => {
+            let flows = peer_memory_flows(machine, memory, all);
+            flows.into_iter().map(|flow| (flow.name.clone(), flow.ends())).collect()
         }
     }
 }
@@ -162,7 +167,7 @@ fn transfers(device: usize, dma: &HostDma) -> Vec<(String, Ends)> {
     let mut flows = Vec::new();
     for &size in &dma.sizes {
         let base = format!("{}.{size}", dma.name);
-        let ends = |writes| Ends::Host { device, size, writes };
+        let ends = |writes| Ends::Host { device, size: Some(size), writes };
         match dma.direction {
             HostDirection::Read => flows.push((base, ends(false))),
             HostDirection::Write => flows.push((base, ends(true))),
@@ -173,6 +178,113 @@ fn transfers(device: usize, dma: &HostDma) -> Vec<(String, Ends)> {
         }
     }
     flows
+}
+
+/// Devices that provide memory for `memory`, in the order of its entries, each once.
+pub fn providers(machine: &Machine, memory: &PeerMemory) -> Vec<usize> {
+    let patterns: Vec<String> = memory.providers.iter().map(|provider| provider.device.clone()).collect();
+    device_list(machine, &patterns)
+}
+
+/// Devices whose memory clients of `memory` may get: its own providers, and where the operating system looks for the
+/// nearest one, all that any workload publishes.
+pub fn reachable(machine: &Machine, memory: &PeerMemory, all: &[Workload]) -> Vec<usize> {
+    let mut found = providers(machine, memory);
+    if memory.choose == Choose::InOrder {
+        return found;
+    }
+    for workload in all {
+        let Workload::PeerMemory(other) = workload else { continue };
+        for device in providers(machine, other) {
+            if other.publish && !found.contains(&device) {
+                found.push(device);
+            }
+        }
+    }
+    found
+}
+
+/// A flow of a [`PeerMemory`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerMemoryFlow {
+    /// Its name.
+    pub name: String,
+    /// For whose transfers it counts.
+    pub role: PeerMemoryRole,
+    /// True when the device that moves the data writes.
+    pub writes: bool,
+}
+
+/// Between whom a [`PeerMemoryFlow`] runs; devices by index in [`Machine::devices`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum PeerMemoryRole {
+    /// A client moves data to or from memory of a provider.
+    Peer {
+        /// The client.
+        client: usize,
+        /// The provider.
+        provider: usize,
+    },
+    /// A client moves data to or from the host memory that stands in for a provider's.
+    Client(usize),
+    /// A provider moves data from or to that host memory.
+    Provider(usize),
+}
+
+impl PeerMemoryFlow {
+    fn ends(&self) -> Ends {
+        let host = |device| Ends::Host { device, size: None, writes: self.writes };
+        match (self.role, self.writes) {
+            (PeerMemoryRole::Peer { client, provider }, true) => Ends::Devices { from: client, to: provider },
+            (PeerMemoryRole::Peer { client, provider }, false) => {
+                Ends::Devices { from: provider, to: client }
+            }
+            (PeerMemoryRole::Client(device) | PeerMemoryRole::Provider(device), _) => host(device),
+        }
+    }
+}
+
+/// `NAME.CLIENT.PROVIDER` for every client and every other provider, client by client; when requests may go through
+/// host memory, `NAME.CLIENT.host` behind those of a client, and at the end `NAME.host.PROVIDER` for the way on between
+/// host memory and the provider. Where both ways are used, each has two flows: `.write` and `.read` behind the name, as
+/// the device that moves the data does.
+pub fn peer_memory_flows(
+    machine: &Machine,
+    memory: &PeerMemory,
+    workloads: &[Workload],
+) -> Vec<PeerMemoryFlow> {
+    let providers = reachable(machine, memory, workloads);
+    let name = |device: usize| machine.devices[device].name.as_str();
+    let mut flows = Vec::new();
+    for client in device_list(machine, &memory.clients) {
+        for provider in providers.iter().copied().filter(|provider| *provider != client) {
+            let base = format!("{}.{}.{}", memory.name, name(client), name(provider));
+            flows.extend(ways(memory, &base, PeerMemoryRole::Peer { client, provider }));
+        }
+        if memory.stages() {
+            let base = format!("{}.{}.host", memory.name, name(client));
+            flows.extend(ways(memory, &base, PeerMemoryRole::Client(client)));
+        }
+    }
+    for provider in providers.into_iter().filter(|_| memory.stages()) {
+        let base = format!("{}.host.{}", memory.name, name(provider));
+        flows.extend(ways(memory, &base, PeerMemoryRole::Provider(provider)));
+    }
+    flows
+}
+
+/// One flow per direction that clients use. Providers take what clients wrote, and supply what they read.
+fn ways(memory: &PeerMemory, base: &str, role: PeerMemoryRole) -> Vec<PeerMemoryFlow> {
+    let way = |client_writes: &bool| {
+        let writes = *client_writes != matches!(role, PeerMemoryRole::Provider(_));
+        let name = match (memory.transfer, writes) {
+            (Transfer::WriteThenRead, true) => format!("{base}.write"),
+            (Transfer::WriteThenRead, false) => format!("{base}.read"),
+            _ => base.to_owned(),
+        };
+        PeerMemoryFlow { name, role, writes }
+    };
+    memory.client_writes().iter().map(way).collect()
 }
 
 #[cfg(test)]

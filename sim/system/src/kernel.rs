@@ -3,11 +3,17 @@
 //! A kernel is told by its command line. The other fields are shorthands for what one would have to write there, or
 //! would have to know about the machine's firmware; where both speak of the same thing they must agree.
 
+mod problem;
+
+use peerbus_machine::model::Capture;
+pub use peerbus_machine::model::IommuMode as IommuPolicy;
 use peerbus_os::parameters::{FirmwareTables, IommuSwitch};
 use peerbus_os::pci::{self, AcsParameters};
 use peerbus_os::{Parameters, Profile};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use problem::{Problem, ProblemKind};
 
 /// How the kernel is configured.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +45,21 @@ pub struct Firmware {
 }
 
 impl KernelSettings {
+    /// True when nothing but the kernel is chosen.
+    pub fn says_nothing(&self) -> bool {
+        *self == KernelSettings { profile: self.profile, ..KernelSettings::default() }
+    }
+
+    /// The same, where it leaves something open as the kernel of the machine's capture was told.
+    pub fn or_captured(&self, capture: &Capture) -> KernelSettings {
+        let mut settings = self.clone();
+        if settings.cmdline.is_empty() {
+            settings.cmdline = capture.cmdline.clone().unwrap_or_default();
+        }
+        settings.iommu = settings.iommu.or(capture.iommu);
+        settings
+    }
+
     /// What the command line says.
     pub fn parameters(&self) -> Parameters {
         Parameters::parse(&self.cmdline)
@@ -138,25 +159,6 @@ impl ProfileName {
     }
 }
 
-/// Whether the kernel uses an IOMMU, and what for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-pub enum IommuPolicy {
-    /// There is none, or it stays off: devices address memory directly.
-    #[default]
-    None,
-    /// It is on and devices are in identity domains, as with `iommu=pt`. Its driver asks for ACS all the same.
-    Passthrough,
-    /// It is on and translates: devices get I/O virtual addresses.
-    Translate,
-}
-
-impl IommuPolicy {
-    /// True when an IOMMU driver runs, and so asks for ACS.
-    pub fn is_on(self) -> bool {
-        self != IommuPolicy::None
-    }
-}
-
 /// How the kernel chooses the payload size (MPS) of every function, by its `pci=pcie_bus_…` options.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub enum MpsPolicy {
@@ -174,6 +176,21 @@ pub enum MpsPolicy {
 }
 
 impl MpsPolicy {
+    /// All of them.
+    pub const ALL: [MpsPolicy; 5] =
+        [MpsPolicy::Off, MpsPolicy::Default, MpsPolicy::Safe, MpsPolicy::Performance, MpsPolicy::PeerToPeer];
+
+    /// The option behind `pci=` that says so; [`MpsPolicy::Default`] has none.
+    pub fn option(self) -> &'static str {
+        match self {
+            MpsPolicy::Off => "pcie_bus_tune_off",
+            MpsPolicy::Default => "nothing",
+            MpsPolicy::Safe => "pcie_bus_safe",
+            MpsPolicy::Performance => "pcie_bus_perf",
+            MpsPolicy::PeerToPeer => "pcie_bus_peer2peer",
+        }
+    }
+
     /// As the operating system calls it.
     pub fn policy(self) -> pci::MpsPolicy {
         match self {
@@ -235,5 +252,47 @@ mod tests {
         {
             assert!(read(wrong).is_err(), "{wrong} was accepted");
         }
+    }
+
+    fn line(cmdline: &str) -> KernelSettings {
+        KernelSettings { cmdline: cmdline.to_owned(), ..KernelSettings::default() }
+    }
+
+    const INTEL: Firmware = Firmware { pc: true, amd: false };
+
+    #[test]
+    fn the_command_line_holds_where_no_field_is_given() {
+        for (cmdline, expect) in [
+            ("", IommuPolicy::None),
+            ("intel_iommu=on", IommuPolicy::Translate),
+            ("intel_iommu=on iommu=pt", IommuPolicy::Passthrough),
+            ("iommu=pt", IommuPolicy::None),
+            ("intel_iommu=on iommu=off", IommuPolicy::None),
+        ] {
+            assert_eq!(line(cmdline).iommu_in_use(INTEL), expect, "{cmdline}");
+        }
+        let arm = Firmware { pc: false, amd: false };
+        assert_eq!(line("intel_iommu=on").iommu_in_use(arm), IommuPolicy::None);
+        let field = KernelSettings { iommu: Some(IommuPolicy::Translate), ..KernelSettings::default() };
+        assert_eq!(field.iommu_in_use(arm), IommuPolicy::Translate);
+        assert_eq!(line("pci=pcie_bus_perf").payload_policy(), pci::MpsPolicy::Performance);
+    }
+
+    #[test]
+    fn boot_options_say_what_the_line_says() {
+        let options = |cmdline: &str, firmware| line(cmdline).boot_options(firmware);
+        let told = options("pci=realloc,hpmemsize=1G,hpiosize=4K,noats intel_iommu=on", INTEL);
+        assert_eq!(told.realloc, pci::Realloc::On);
+        assert_eq!((told.hotplug_memory, told.hotplug_prefetch, told.hotplug_io), (1 << 30, 1 << 30, 4096));
+        assert!(told.acs.requested && told.acs.ats_disabled && !told.acs.amd_iommu_described);
+        let arm = Firmware { pc: false, amd: false };
+        assert!(options("acpi=off", arm).acs.device_tree && !options("acpi=off", INTEL).acs.device_tree);
+        let amd = Firmware { pc: true, amd: true };
+        let on = KernelSettings { iommu: Some(IommuPolicy::Passthrough), ..KernelSettings::default() };
+        assert!(on.boot_options(amd).acs.amd_iommu_described && on.boot_options(amd).acs.requested);
+        let off = KernelSettings { acs: AcsPolicy::Off, ..on };
+        assert_eq!(off.boot_options(amd).acs.disable_redirect, EVERY_FUNCTION);
+        assert!(off.clears_redirection());
+        assert!(!line("pci=disable_acs_redir=01:00.0").clears_redirection());
     }
 }

@@ -1,10 +1,10 @@
 //! Joins the two halves: boots the operating system on the machine, asks it for addresses, and hands them to the
 //! fabric.
 //!
-//! Modules in reading order: [`kernel`] (how the operating system is configured), [`boot`] (it comes up), [`iommu`] (its DMA
-//! layer), [`plan`]
-//! (who got which addresses), [`p2p`] (who may send to whom), [`mod@why`] (why, and what would change it), [`workload`]
-//! (what a run does), `expand` (the flows it makes), [`run`] (it runs), [`outcome`] (what it found out).
+//! Modules in reading order: [`kernel`] (how the operating system is configured), [`boot`] (it comes up), [`iommu`] (its
+//! DMA layer), [`plan`] (who got which addresses), [`p2p`] (who may send to whom), [`mod@why`] (why, and what would change
+//! it), [`replay`] (recorded calls), [`workload`] and [`peer_memory`] (what a run does), `expand` (the flows it makes),
+//! [`run`] (it runs), [`outcome`] (what it found out).
 
 pub mod boot;
 pub mod expand;
@@ -13,7 +13,9 @@ pub mod kernel;
 pub mod outcome;
 pub mod p2p;
 mod page;
+pub mod peer_memory;
 pub mod plan;
+pub mod replay;
 mod resource;
 pub mod run;
 pub mod why;

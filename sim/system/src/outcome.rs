@@ -27,7 +27,9 @@ pub struct Outcome {
     pub links: Vec<LinkOutcome>,
     /// Length of an interval of [`LinkOutcome::busy`].
     pub interval: Picos,
-    /// Address spaces.
+    /// Workloads on peer memory, in the order of the scenario.
+    pub peer_memory: Vec<PeerMemoryOutcome>,
+    /// Address spaces: windows of host bridges, and pools of peer memory when they were fullest.
     pub spaces: Vec<SpaceOutcome>,
     /// What went wrong, by place and reason.
     pub errors: Vec<ErrorOutcome>,
@@ -151,8 +153,131 @@ pub struct SpaceOutcome {
 
 /// Every [`ErrorOutcome::kind`] that runs report. Expectations on another kind are refused when they are read, since
 /// their counts could only ever be zero.
-pub const ERROR_KINDS: [&str; 5] =
-    ["IOMMU_FAULT", "MAPPING_REFUSED", "P2P_REFUSED", "UNPLACED_BAR", "UNSUPPORTED_REQUEST"];
+pub const ERROR_KINDS: [&str; 8] = [
+    "IOMMU_FAULT",
+    "MALFORMED_TLP",
+    "MAPPING_REFUSED",
+    "P2P_REFUSED",
+    "PEER_MEMORY_REFUSED",
+    "REGISTRATION_REFUSED",
+    "UNPLACED_BAR",
+    "UNSUPPORTED_REQUEST",
+];
+
+/// Every [`RefusalOutcome::cause`].
+pub const REFUSAL_CAUSES: [&str; 6] =
+    ["NO_PROVIDER", "NOT_SUPPORTED", "LARGER_THAN_CHUNK", "EXHAUSTED", "FRAGMENTED", "FAILED"];
+
+/// What became of a workload on peer memory.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PeerMemoryOutcome {
+    /// Name of the workload.
+    pub name: String,
+    /// How memory was chosen and used, in a line.
+    pub title: String,
+    /// Requests made, by all clients.
+    pub requests: u64,
+    /// Bytes they asked for.
+    pub bytes: Bytes,
+    /// Requests that got peer memory.
+    pub granted: u64,
+    /// Bytes of those.
+    pub granted_bytes: Bytes,
+    /// Requests that went through host memory instead.
+    pub staged: u64,
+    /// Bytes of those.
+    pub staged_bytes: Bytes,
+    /// Requests that got no peer memory, staged ones included, by cause.
+    pub refused: Vec<RefusalOutcome>,
+    /// Bytes that clients moved, to and from peer memory and host memory.
+    pub moved: Bytes,
+    /// When the first transfer of a client began.
+    pub start: Picos,
+    /// When the last byte of a client arrived.
+    pub end: Picos,
+    /// How long requests waited because their client held as many allocations as it may: median.
+    pub wait_p50: Picos,
+    /// 99th percentile.
+    pub wait_p99: Picos,
+    /// Pools of its providers, in the order of the workload.
+    pub pools: Vec<PoolOutcome>,
+}
+
+impl PeerMemoryOutcome {
+    /// Requests that got no peer memory.
+    pub fn refusals(&self) -> u64 {
+        self.refused.iter().fold(0, |sum, refused| sum.saturating_add(refused.count))
+    }
+
+    /// Bytes that clients moved per second, rounded down; `None` when they moved nothing.
+    pub fn bytes_per_second(&self) -> Option<u64> {
+        let duration = u128::from(self.end.saturating_sub(self.start).0);
+        let scaled = u128::from(self.moved.0) * 1_000_000_000_000;
+        (duration > 0 && self.moved.0 > 0).then(|| u64::try_from(scaled / duration).unwrap_or(u64::MAX))
+    }
+}
+
+/// Requests that got no peer memory for one cause.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RefusalOutcome {
+    /// One of [`REFUSAL_CAUSES`].
+    pub cause: String,
+    /// How many.
+    pub count: u64,
+    /// Bytes they asked for.
+    pub bytes: Bytes,
+    /// When the first was.
+    pub first: Picos,
+    /// Client of the first.
+    pub client: String,
+    /// The first in words, with its numbers.
+    pub text: String,
+}
+
+/// The peer memory of one device.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PoolOutcome {
+    /// The device.
+    pub provider: String,
+    /// What it registered: BARs with their ranges, oldest first.
+    pub registered: Vec<String>,
+    /// Bytes registered.
+    pub size: Bytes,
+    /// Whether clients can find it.
+    pub published: bool,
+    /// Allocations of this workload.
+    pub granted: u64,
+    /// Bytes of those.
+    pub granted_bytes: Bytes,
+    /// Requests of this workload that asked it in vain.
+    pub refused: u64,
+    /// Most bytes that were in use at a time, by all workloads, in whole pages.
+    pub peak: Bytes,
+    /// Smallest that its largest free piece ever was.
+    pub least_hole: Bytes,
+    /// Bytes free at the end.
+    pub available: Bytes,
+    /// Largest free piece at the end.
+    pub largest_hole: Bytes,
+    /// 1 − largest free piece / free bytes, both averaged over time, in millionths. A pool of several registrations is
+    /// never in one piece.
+    pub fragmentation_ppm: u32,
+    /// Time between two samples.
+    pub interval: Picos,
+    /// Its state at regular times, from time 0 on.
+    pub samples: Vec<PoolSample>,
+}
+
+/// State of a pool at one time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PoolSample {
+    /// Bytes free.
+    pub available: Bytes,
+    /// Largest free piece.
+    pub largest_hole: Bytes,
+    /// Allocations in use; pages where processes hold them.
+    pub allocations: u64,
+}
 
 /// Something that went wrong.
 #[derive(Clone, PartialEq, Debug)]

@@ -7,6 +7,8 @@ use peerbus_units::{Bytes, Picos};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::peer_memory::PeerMemory;
+
 /// Which end moves the data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub enum Engine {
@@ -156,6 +158,8 @@ pub enum Workload {
     AllToAll(AllToAll),
     /// Device to host memory and back.
     HostDma(HostDma),
+    /// Clients allocate and free memory of other devices.
+    PeerMemory(Box<PeerMemory>),
 }
 
 impl Workload {
@@ -166,6 +170,7 @@ impl Workload {
             Workload::PairMatrix(matrix) => &matrix.name,
             Workload::AllToAll(exchange) => &exchange.name,
             Workload::HostDma(dma) => &dma.name,
+            Workload::PeerMemory(memory) => &memory.name,
         }
     }
 }

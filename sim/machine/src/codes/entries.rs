@@ -217,6 +217,13 @@ entries! {
          another."
         wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(windows: [(cpu: 0x8000_0000, size: "256MiB", kind: Mem32)], ports: [(below: Device(part: "generic-gpu", bars: [(index: 0, size: "16MiB", kind: Mem32, address: 0xa000_0000)]))])])"##
         right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(windows: [(cpu: 0x8000_0000, size: "256MiB", kind: Mem32)], ports: [(below: Device(part: "generic-gpu", bars: [(index: 0, size: "16MiB", kind: Mem32, address: 0x8000_0000)]))])])"##;
+    BAD_CONFIG "M0413" "A fact about configuration space cannot be"
+        "`config` states what a capture shows of a function's registers: only values that registers can hold are \
+         possible. Payload and request sizes are powers of two from 128 bytes to 4 KiB, expansion ROMs powers of two \
+         from 2 KiB to 16 MiB, windows of bridges whole MiB (4 KiB for I/O), and a bridge's subordinate bus is not below \
+         its secondary one."
+        wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(config: (command: 0x10), below: Device(part: "generic-gpu"))])])"##
+        right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(config: (command: 0x7), below: Device(part: "generic-gpu"))])])"##;
     WINDOWS_OVERLAP_CPU "M0501" "Two windows overlap as the CPU sees them"
         "Each CPU physical address leads to at most one host bridge, so windows of all host bridges are \
          apart. I/O ports are a space of their own."

@@ -4,8 +4,10 @@
 //! problem: what is missing, dangling or impossible is found when the file is lowered into
 //! [`crate::model::Machine`], all of it at once and each with its place in the text.
 
+mod config;
 mod leaf;
 
+pub use config::{BridgeWindow, Buses, Config, Express, Rom, Sriov};
 pub use leaf::Leaf;
 pub(crate) use leaf::ron_options;
 
@@ -13,7 +15,7 @@ use peerbus_units::{BusAddr, Bytes, CpuAddr, FunctionId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::Fact;
+use crate::model::{Fact, IommuMode};
 use crate::part::{Part, PciId, ResourceKind};
 
 /// A machine as written in a file.
@@ -41,9 +43,27 @@ pub struct Machine {
     /// Private interconnects between devices.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub interconnects: Vec<Interconnect>,
+    /// How the kernel of a capture was told to behave; counts where neither a scenario nor the command line says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<Kernel>,
     /// Facts about the whole machine that the source does not state.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub assumed: Vec<Leaf<Fact>>,
+}
+
+/// What a capture says of the kernel that ran.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kernel {
+    /// True when ACS words and payload sizes are those that the kernel had set, so that nothing is to be set again.
+    #[serde(skip_serializing_if = "is_false")]
+    pub running: bool,
+    /// Its command line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cmdline: Option<Leaf<String>>,
+    /// How it used an IOMMU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iommu: Option<Leaf<IommuMode>>,
 }
 
 /// A CPU package.
@@ -53,12 +73,27 @@ pub struct Cpu {
     /// CPU part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<Leaf<String>>,
-    /// Local memory; default 64GiB, then marked assumed.
+    /// Local memory; default the sum of `ranges`, or else 64GiB, then marked assumed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Leaf<Bytes>>,
+    /// Where its memory lies; around address windows when not given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ranges: Vec<MemoryRange>,
     /// Facts the source does not state.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub assumed: Vec<Leaf<Fact>>,
+}
+
+/// A piece of memory.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MemoryRange {
+    /// First address as the CPU sees it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Leaf<CpuAddr>>,
+    /// Size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Leaf<Bytes>>,
 }
 
 /// A link between two CPU packages.
@@ -98,6 +133,15 @@ pub struct HostBridge {
     /// First function of the root bus, when it is not a root port; default: what the CPU part has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head: Option<Head>,
+    /// Further functions of the root bus that are neither ports nor devices of interest.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub heads: Vec<Head>,
+    /// True when every function of the root bus is described, so that the CPU part adds no head.
+    #[serde(skip_serializing_if = "is_false")]
+    pub complete: bool,
+    /// True when a running kernel had placed everything below that it could: what has no address is left without.
+    #[serde(skip_serializing_if = "is_false")]
+    pub placed: bool,
     /// Root ports.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,
@@ -105,6 +149,9 @@ pub struct HostBridge {
     /// software cannot see.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<Device>,
+    /// Bridges from the root bus to conventional PCI buses: what is below them is their `devices` and `bridges`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bridges: Vec<Switch>,
     /// Facts the source does not state.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub assumed: Vec<Leaf<Fact>>,
@@ -123,6 +170,12 @@ pub struct Head {
     /// Class code, 24 bits; default 0x060000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<Leaf<u32>>,
+    /// Subsystem vendor and device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subsystem: Option<Leaf<PciId>>,
+    /// What a source shows of its configuration space beyond what its role implies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<Box<Config>>,
 }
 
 /// An address window of a host bridge.
@@ -153,15 +206,27 @@ pub struct Port {
     /// Vendor and device; default: what the CPU or switch part has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pci: Option<Leaf<PciId>>,
+    /// Class code, 24 bits; default 0x060400.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<Leaf<u32>>,
+    /// Base address registers of the port itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bars: Vec<Bar>,
     /// ACS words; default: the part's capability and a cleared control word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acs: Option<Acs>,
+    /// What a source shows of its configuration space beyond what its role implies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<Box<Config>>,
     /// The link below the port; default: the fastest and widest that both ends support.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link: Option<Link>,
     /// What is connected; nothing when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub below: Option<Box<Below>>,
+    /// What else is at the end of the same link: further functions that are no part of what is `below`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<Below>,
     /// True when no source mentions this port.
     #[serde(skip_serializing_if = "is_false")]
     pub inserted: bool,
@@ -170,7 +235,7 @@ pub struct Port {
     pub assumed: Vec<Leaf<Fact>>,
 }
 
-fn is_false(value: &bool) -> bool {
+pub(crate) fn is_false(value: &bool) -> bool {
     !*value
 }
 
@@ -221,12 +286,27 @@ pub struct Switch {
     /// Vendor and device of the upstream port; default: the part's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pci: Option<Leaf<PciId>>,
+    /// Class code of the upstream port, 24 bits; default 0x060400.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<Leaf<u32>>,
+    /// Base address registers of the upstream port.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bars: Vec<Bar>,
+    /// ACS words of the upstream port; default: it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acs: Option<Acs>,
+    /// What a source shows of its upstream port's configuration space beyond what its role implies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<Box<Config>>,
     /// Downstream ports.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,
     /// Devices behind ports that software cannot see: they answer on the switch's internal bus.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<Device>,
+    /// Bridges on its internal bus that lead to conventional PCI buses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bridges: Vec<Switch>,
     /// True when no source mentions this switch as a function.
     #[serde(skip_serializing_if = "is_false")]
     pub inserted: bool,
@@ -266,6 +346,9 @@ pub struct Device {
     /// ACS words of the function; default: the part's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acs: Option<Acs>,
+    /// What a source shows of its configuration space beyond what its role implies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<Box<Config>>,
     /// Largest read request it is programmed for; default: the part's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_read_request: Option<Leaf<Bytes>>,
@@ -293,6 +376,15 @@ pub struct Function {
     /// Class code, 24 bits; default: that of the first function.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<Leaf<u32>>,
+    /// Subsystem vendor and device; default: those of the first function.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subsystem: Option<Leaf<PciId>>,
+    /// ACS words of the function; default: it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acs: Option<Acs>,
+    /// What a source shows of its configuration space beyond what its role implies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<Box<Config>>,
     /// Base address registers; none when not given.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bars: Vec<Bar>,
@@ -308,6 +400,9 @@ pub struct Bar {
     /// Size, a power of two.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<Leaf<Bytes>>,
+    /// True when its source shows that there is such a register and not how large: it is listed, and never placed.
+    #[serde(skip_serializing_if = "is_false")]
+    pub size_unknown: bool,
     /// Kind of the space it asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<Leaf<ResourceKind>>,

@@ -21,12 +21,30 @@ pub const TOO_DEEP: Code = Code("I0007");
 pub const NO_ROOM: Code = Code("I0008");
 /// The input describes no PCI function.
 pub const EMPTY: Code = Code("I0009");
+/// A line of a listing has a known form and values that mean nothing.
+pub const BAD_LINE: Code = Code("I0101");
+/// A row of a hexadecimal dump is broken.
+pub const BAD_DUMP: Code = Code("I0102");
+/// A line of /proc/iomem is broken.
+pub const BAD_RANGE: Code = Code("I0103");
+/// The text has no line of `lspci`.
+pub const NOT_A_LISTING: Code = Code("I0104");
+/// No bridge says which bus it leads to.
+pub const NO_TREE: Code = Code("I0105");
+/// Two bridges lead to the same bus, or a bridge to a bus that cannot be below it.
+pub const BUS_LED_TO_TWICE: Code = Code("I0106");
+/// What is shown cannot be one machine.
+pub const CONTRADICTION: Code = Code("I0107");
+/// A folder of /sys/bus/pci/devices is broken.
+pub const BAD_FOLDER: Code = Code("I0108");
+
+pub use super::listing_codes::LISTING_ENTRIES;
 
 const GOOD: &str = r#"<system version="1"><cpu numaid="0" vendor="AuthenticAMD" familyid="143" modelid="49">
   <pci busid="0000:21:00.0" class="0x030200" link_speed="16 GT/s" link_width="16"><gpu dev="0"/></pci>
 </cpu></system>"#;
 
-/// Every code of the importers.
+/// Every code about topologies; those about captures are [`LISTING_ENTRIES`].
 pub const ENTRIES: &[Entry] = &[
     Entry {
         code: MALFORMED,

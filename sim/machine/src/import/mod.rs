@@ -6,13 +6,20 @@
 //! result is either a whole machine file or everything that is wrong with the input.
 
 pub mod codes;
+mod cpu_link;
+mod listing_codes;
+pub mod live;
+mod lspci;
 mod nccl;
 mod text;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::file;
 
+pub use live::live;
+pub use lspci::{Capture, Identity, Processor, Text, lspci};
 pub use nccl::nccl;
 pub use text::to_ron;
 
@@ -44,6 +51,22 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.subject, self.text)
     }
+}
+
+/// Notes with the same text as one, in order of first appearance.
+fn merged(notes: Vec<Note>) -> Vec<Note> {
+    let mut merged: Vec<Note> = Vec::new();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    for note in notes {
+        match places.get(&note.text) {
+            Some(place) => merged[*place].subject = format!("{}, {}", merged[*place].subject, note.subject),
+            None => {
+                places.insert(note.text.clone(), merged.len());
+                merged.push(note);
+            }
+        }
+    }
+    merged
 }
 
 #[cfg(test)]

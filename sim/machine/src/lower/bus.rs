@@ -80,6 +80,8 @@ pub(super) fn id_place(draft: &Draft, function: FunctionIndex) -> Place {
 /// place in the tree.
 pub(super) fn fix(ctx: &mut Context, draft: &Draft, buses: &mut [Bus], domain: u32) {
     for bus in buses.iter_mut() {
+        let stated = bus.bridge.and_then(|bridge| draft.functions[bridge].firmware.as_ref());
+        bus.fixed = bus.fixed.or(stated.map(|firmware| firmware.secondary));
         for function in &bus.functions {
             let Some(id) = draft.functions[*function].id else { continue };
             let place = id_place(draft, *function);

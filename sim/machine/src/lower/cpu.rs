@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use peerbus_units::Bytes;
+use peerbus_units::{Bytes, Range};
 
 use super::context::{Context, Place};
 use super::draft::DraftCpu;
 use super::facts::{assumed, timing};
 use crate::codes;
 use crate::file;
-use crate::model::{CpuLink, Fact};
+use crate::model::{Capture, CpuLink, Fact};
 use crate::part::{CpuLinkPart, CpuPart};
 
 /// Memory of a CPU whose file does not say.
@@ -23,7 +23,10 @@ pub(super) fn cpus(ctx: &mut Context, given: &[file::Cpu]) -> Vec<DraftCpu> {
 
 fn cpu(ctx: &mut Context, given: &file::Cpu, place: &Place) -> DraftCpu {
     let part: Option<CpuPart> = ctx.part(&given.part, place);
-    let memory = ctx.take(&given.memory, place, "memory", "a size such as \"512GiB\"");
+    let stated = ctx.take(&given.memory, place, "memory", "a size such as \"512GiB\"");
+    let sizes = given.ranges.iter().filter_map(|range| range.size.as_ref()?.get().copied());
+    let sum = sizes.reduce(|sum, size| Bytes(sum.0.saturating_add(size.0)));
+    let memory = stated.or(sum);
     let mut facts = ctx.facts(&given.assumed, place);
     if memory.is_none() {
         facts.insert(Fact::Memory);
@@ -38,6 +41,37 @@ fn cpu(ctx: &mut Context, given: &file::Cpu, place: &Place) -> DraftCpu {
         memory_given: memory.is_some(),
         assumed: facts,
     }
+}
+
+/// What a file made from a capture says about the machine as a whole.
+pub(super) fn capture(ctx: &mut Context, file: &file::Machine) -> Capture {
+    let mut capture = Capture::default();
+    let place = Place::default().field("kernel");
+    if let Some(kernel) = &file.kernel {
+        capture.running = kernel.running;
+        capture.cmdline = ctx.take(&kernel.cmdline, &place, "cmdline", "a kernel command line in quotes");
+        capture.iommu = ctx.take(&kernel.iommu, &place, "iommu", "None, Passthrough or Translate");
+    }
+    for (cpu, given) in file.cpus.iter().enumerate() {
+        for (position, range) in given.ranges.iter().enumerate() {
+            let place = Place::default().element("cpus", cpu).element("ranges", position);
+            let first =
+                ctx.require(&range.cpu, &place, "cpu", "a CPU physical address such as 0x1_0000_0000");
+            let size = ctx.require(&range.size, &place, "size", "a size such as \"64GiB\"");
+            let (Some(first), Some(size)) = (first, size) else { continue };
+            let found = Range::sized(first, size);
+            let clash = |range: &Range<_>| capture.memory.iter().any(|(_, other)| other.overlaps(*range));
+            match found.filter(|range| !clash(range)) {
+                Some(range) => capture.memory.push((cpu, range)),
+                None => {
+                    let message = format!("{size} of memory at {first} is empty or overlaps other memory");
+                    ctx.error(codes::MEMORY_IN_WINDOW, &place, message, "write ranges that lie apart");
+                }
+            }
+        }
+    }
+    capture.memory.sort_by_key(|(_, range)| range.first());
+    capture
 }
 
 /// Reports an index of a CPU that does not exist.

@@ -5,13 +5,13 @@ use peerbus_units::Bytes;
 use super::context::Place;
 use super::draft::DraftDevice;
 use super::facts::{assumed, is_assumed, timing};
-use super::function;
 use super::limits::is_transfer_size;
 use super::link::{self, End};
 use super::tree::{Builder, Joint, NO_ID, STAND_IN, Spot, plain_function};
+use super::{config, function};
 use crate::codes;
 use crate::file;
-use crate::model::{Fact, Facts, Function, Role};
+use crate::model::{Config, Fact, Facts, Function, Role};
 use crate::part::{DevicePart, PciId};
 
 const PCI: &str = "vendor and device, such as `(vendor: 0x10de, device: 0x20b2)`";
@@ -57,7 +57,8 @@ impl Builder<'_, '_> {
             device.functions.push(self.add(function, spot, &place));
         }
         if let Some((link, joint, description, at)) = link {
-            let ends = [joint.end.clone(), part.as_ref().map(End::device)];
+            let config = &self.draft.functions[device.functions[0]].config;
+            let ends = [joint.end.clone(), part.as_ref().map(|part| End::device(part).limited(config))];
             let resolved = link::resolve(self.ctx, description, &at, &ends);
             self.draft.links[link] = joint.link(device.functions[0], resolved, &facts);
         }
@@ -117,7 +118,7 @@ impl Builder<'_, '_> {
         if by_part && part.is_some_and(|part| is_assumed(&part.sources, "acs")) {
             facts.insert(Fact::Acs);
         }
-        Function {
+        let mut function = Function {
             id: ctx.take(&given.id, place, "id", ID),
             subsystem: ctx.take(&given.subsystem, place, "subsystem", PCI).unwrap_or(NO_ID),
             class: class.or(part.map(|part| part.class)).unwrap_or(0),
@@ -126,19 +127,26 @@ impl Builder<'_, '_> {
             max_payload: part.map_or(Bytes(128), |part| part.max_payload),
             assumed: facts,
             ..plain_function(spot.bridge, Role::Endpoint(device), pci)
-        }
+        };
+        let listed = given.bars.as_deref().unwrap_or_default();
+        config::apply(ctx, given.config.as_deref(), listed, place, &mut function);
+        function
     }
 
     fn further_function(&mut self, given: &file::Function, first: &Function, place: &Place) -> Function {
         let ctx = &mut *self.ctx;
-        Function {
+        let mut function = Function {
             id: ctx.take(&given.id, place, "id", ID),
             pci: ctx.take(&given.pci, place, "pci", PCI).unwrap_or(first.pci),
+            subsystem: ctx.take(&given.subsystem, place, "subsystem", PCI).unwrap_or(first.subsystem),
             class: function::class(ctx, &given.class, place).unwrap_or(first.class),
             bars: function::bars(ctx, &given.bars, place),
-            acs: None,
+            acs: function::acs(ctx, given.acs.as_ref(), place, None).0,
+            config: Config::default(),
             ..first.clone()
-        }
+        };
+        config::apply(ctx, given.config.as_deref(), &given.bars, place, &mut function);
+        function
     }
 }
 

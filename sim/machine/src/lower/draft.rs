@@ -40,6 +40,7 @@ pub(super) struct DraftBridge {
     /// False when windows are laid out by rule.
     pub windows_given: bool,
     pub functions: Vec<FunctionIndex>,
+    pub placed: bool,
     pub assumed: Facts,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::draft::{Draft, DraftDevice};
-use crate::model::{CpuLink, Facts, FunctionIndex, HostBridge, Interconnect, Machine, Role, Switch};
+use crate::model::{Capture, CpuLink, Facts, FunctionIndex, HostBridge, Interconnect, Machine, Role, Switch};
 
 /// What needs no finishing.
 pub(super) struct Rest {
@@ -11,6 +11,7 @@ pub(super) struct Rest {
     pub source: String,
     pub cpu_links: Vec<CpuLink>,
     pub interconnects: Vec<Interconnect>,
+    pub capture: Capture,
     pub assumed: Facts,
 }
 
@@ -30,6 +31,7 @@ pub(super) fn finish(mut draft: Draft, rest: Rest) -> Option<Machine> {
             bus_last: bridge.bus_last?,
             windows: bridge.windows,
             functions: bridge.functions,
+            placed: bridge.placed,
             assumed: bridge.assumed,
         })
     });
@@ -51,6 +53,7 @@ pub(super) fn finish(mut draft: Draft, rest: Rest) -> Option<Machine> {
         links: draft.links,
         functions,
         interconnects: rest.interconnects,
+        capture: rest.capture,
         assumed: rest.assumed,
     })
 }
@@ -73,8 +76,14 @@ fn name_functions(draft: &mut Draft) {
     let mut waiting: Vec<(FunctionIndex, String)> = Vec::new();
     for (index, bridge) in draft.bridges.iter().enumerate() {
         let mut ports = 0;
+        let mut head = Some("head".to_owned());
         for function in &bridge.functions {
             let own = own_name(draft, *function, ports);
+            let own = if own == "head" {
+                std::mem::take(&mut head).unwrap_or(numbered_head(draft, *function))
+            } else {
+                own
+            };
             ports += usize::from(draft.functions[*function].role == Role::RootPort);
             waiting.push((*function, format!("host{index}/{own}")));
         }
@@ -95,12 +104,8 @@ fn name_functions(draft: &mut Draft) {
 /// The last part of a function's path; `ports` of the same kind come before it.
 fn own_name(draft: &Draft, function: FunctionIndex, ports: usize) -> String {
     match draft.functions[function].role {
-        Role::RootBusHead => match draft.functions[function].id {
-            Some(id) if draft.functions[function].inserted => {
-                format!("head{:02x}.{}", id.device(), id.function())
-            }
-            _ => "head".to_owned(),
-        },
+        Role::RootBusHead if draft.functions[function].inserted => numbered_head(draft, function),
+        Role::RootBusHead => "head".to_owned(),
         Role::RootPort => format!("rp{ports}"),
         Role::SwitchUpstream(switch) => format!("sw{switch}"),
         Role::SwitchDownstream(_) => format!("p{ports}"),
@@ -110,5 +115,13 @@ fn own_name(draft: &Draft, function: FunctionIndex, ports: usize) -> String {
             let number = device.functions.iter().position(|other| *other == function).unwrap_or(0);
             if number == 0 { name } else { format!("{name}.{number}") }
         }
+    }
+}
+
+/// The name of a head that is not the first of its root bus: with its place.
+fn numbered_head(draft: &Draft, function: FunctionIndex) -> String {
+    match draft.functions[function].id {
+        Some(id) => format!("head{:02x}.{}", id.device(), id.function()),
+        None => "head".to_owned(),
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn part_bars(bars: &[BarPart]) -> Vec<Bar> {
 /// reported and left out.
 pub(super) fn bars(ctx: &mut Context, bars: &[file::Bar], place: &Place) -> Vec<Bar> {
     let mut found: Vec<Bar> = Vec::new();
-    for (position, given) in bars.iter().enumerate() {
+    for (position, given) in bars.iter().enumerate().filter(|(_, given)| !given.size_unknown) {
         let place = place.element("bars", position);
         let Some(bar) = bar(ctx, given, &place) else { continue };
         match found.iter().find(|other| overlaps(&registers(other), &registers(&bar))) {

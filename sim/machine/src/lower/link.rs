@@ -8,7 +8,7 @@ use super::limits::{GENERATIONS, LANES};
 use crate::codes;
 use crate::file;
 use crate::load::list_words;
-use crate::model::Facts;
+use crate::model::{Config, Facts};
 use crate::part::{CpuPart, DevicePart, SwitchPart};
 
 /// What one end of a link supports.
@@ -36,6 +36,15 @@ macro_rules! end {
 }
 
 impl End {
+    /// The same, with the generation and width that its function's own registers state.
+    pub(super) fn limited(mut self, config: &Config) -> End {
+        if let Some(express) = config.express.get() {
+            self.generation = express.generation.unwrap_or(self.generation);
+            self.lanes = express.lanes.unwrap_or(self.lanes);
+        }
+        self
+    }
+
     end!(root_port CpuPart, "CPU");
     end!(switch SwitchPart, "switch");
     end!(device DevicePart, "device");

@@ -4,10 +4,11 @@
 //! are known at once. Only a file without errors becomes a [`Machine`]; warnings do not prevent it.
 //!
 //! Modules in reading order: `limits` (what the specification allows), `facts` (what is assumed), `context`,
-//! `draft`, then the steps: `cpu`, `tree`, `device`, `function`, `link`, `interconnect`, `bus` and `numbering`,
+//! `draft`, then the steps: `cpu`, `tree`, `device`, `function`, `config`, `link`, `interconnect`, `bus` and `numbering`,
 //! `windows`, `placed` (addresses of BARs), `finish` (names and order).
 
 mod bus;
+mod config;
 mod context;
 mod cpu;
 mod device;
@@ -82,6 +83,7 @@ fn steps(ctx: &mut Context, file: &file::Machine) -> Option<Machine> {
     parts(ctx, file);
     check_not_empty(ctx, file);
     let draft = Draft { cpus: cpu::cpus(ctx, &file.cpus), ..Draft::default() };
+    let capture = cpu::capture(ctx, file);
     let cpu_links = cpu::links(ctx, &file.cpu_links, draft.cpus.len());
     let mut builder = Builder { ctx, draft };
     builder.host_bridges(&file.host_bridges);
@@ -90,14 +92,16 @@ fn steps(ctx: &mut Context, file: &file::Machine) -> Option<Machine> {
     interconnect::name_devices(ctx, &mut draft.devices);
     let interconnects = interconnect::interconnects(ctx, &file.interconnects, &draft.devices);
     numbering::number(ctx, &mut draft);
-    windows::lay_out(ctx, &mut draft);
+    windows::lay_out(ctx, &mut draft, &capture.memory);
     placed::check(ctx, &draft);
     if any_error(&ctx.diagnostics) {
         return None;
     }
     placed::open_bridges(&mut draft);
-    let mut machine =
-        finish::finish(draft, finish::Rest { name, source: origin, cpu_links, interconnects, assumed })?;
+    let mut machine = finish::finish(
+        draft,
+        finish::Rest { name, source: origin, cpu_links, interconnects, capture, assumed },
+    )?;
     firmware::run(&mut machine);
     Some(machine)
 }

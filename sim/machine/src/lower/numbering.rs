@@ -10,6 +10,7 @@
 //! 5. Where the file gives any id, or a BAR's address, below a host bridge, firmware has run: every bus below it
 //!    is numbered, those that are not given in the gaps between those that are, and every bridge gets its
 //!    secondary and subordinate bus. Elsewhere bus numbers are left to the operating system.
+//!    Where bridges state their bus numbers, those count and nothing is filled in.
 //! 6. Operating systems look for function 0 of a device before its others. Where a root bus lacks it beside a function
 //!    that is given, as where a source lists root ports only, an inserted function of class host bridge stands there,
 //!    as on real root buses.
@@ -185,6 +186,11 @@ fn finish(ctx: &mut Context, draft: &mut Draft, host: &Host, next: Option<u8>) {
     if !check_nesting(ctx, draft, &host.buses, root, last) {
         return;
     }
+    let is_stated = |bus: &Bus| bus.bridge.is_some_and(|bridge| draft.functions[bridge].firmware.is_some());
+    if host.buses.iter().any(is_stated) {
+        number_stated(ctx, draft, host, root);
+        return;
+    }
     let room = usize::from(last) - usize::from(root) + 1;
     let numbers = if host.firmware {
         place_buses(&host.buses, root, last)
@@ -209,6 +215,20 @@ fn finish(ctx: &mut Context, draft: &mut Draft, host: &Host, next: Option<u8>) {
         if let (Some(bridge), Some((secondary, subordinate))) = (bus.bridge, numbers.get(index).copied()) {
             let firmware = BridgeFirmware { secondary, subordinate, windows: Vec::new() };
             draft.functions[bridge].firmware = Some(firmware);
+        }
+    }
+    insert_missing_zeros(draft, host);
+    let functions = &mut draft.bridges[host.index].functions;
+    functions.sort_by_key(|function| draft.functions[*function].id);
+}
+
+/// The functions of a host bridge some of whose bridges state their bus numbers: the others are left as they are, not
+/// configured, as a source shows them.
+fn number_stated(ctx: &mut Context, draft: &mut Draft, host: &Host, root: u8) {
+    for (index, bus) in host.buses.iter().enumerate() {
+        let number = if index == 0 { Some(root) } else { bus.fixed };
+        if let Some(number) = number {
+            number_functions(ctx, draft, bus, host.domain, number);
         }
     }
     insert_missing_zeros(draft, host);

@@ -80,6 +80,10 @@ pub(super) fn open_bridges(draft: &mut Draft) {
             let (first, last) = (range.first().0 & !unit, range.last().0 | unit);
             let mut above = parent(draft, function);
             while let Some(bridge) = above {
+                if draft.functions[bridge].config.windows_stated {
+                    above = parent(draft, bridge);
+                    continue;
+                }
                 let hull = hulls.entry((bridge, kind)).or_insert((first, last));
                 *hull = (hull.0.min(first), hull.1.max(last));
                 above = parent(draft, bridge);

@@ -5,11 +5,11 @@ use peerbus_units::{Bytes, FunctionId};
 use super::context::{Context, Place};
 use super::draft::{Draft, DraftBridge, DraftSwitch};
 use super::facts::{assumed, is_assumed, timing};
-use super::function;
 use super::link::{self, End};
+use super::{config, function};
 use crate::codes;
 use crate::file::{self, Below};
-use crate::model::{Attachment, Fact, Facts, Function, FunctionIndex, Link, Role};
+use crate::model::{Attachment, Config, Fact, Facts, Function, FunctionIndex, Link, Role};
 use crate::part::{CpuPart, PciId, SwitchPart};
 
 /// Class code of a PCI-to-PCI bridge.
@@ -38,11 +38,30 @@ pub(super) struct Spot {
     pub above: Option<(FunctionIndex, Attachment)>,
 }
 
-/// A port that something is being connected to.
+/// What something is being connected to.
 struct Upper {
     bridge: usize,
-    function: FunctionIndex,
-    end: Option<End>,
+    /// Upper end of the link.
+    joint: Joint,
+    /// The function above; `None` on a root bus.
+    above: Option<FunctionIndex>,
+}
+
+impl Upper {
+    /// A port with its function.
+    fn port(bridge: usize, function: FunctionIndex, end: Option<End>) -> Upper {
+        let joint = Joint { upper: Some(function), hidden_below: None, end };
+        Upper { bridge, joint, above: Some(function) }
+    }
+
+    /// Where what hangs below is, when its link is the one with index `link`.
+    fn spot(&self, link: usize) -> Spot {
+        let attachment = match self.joint.upper {
+            Some(_) => Attachment::Link(link),
+            None => Attachment::Internal,
+        };
+        Spot { bridge: self.bridge, above: self.above.map(|above| (above, attachment)) }
+    }
 }
 
 /// A function of which only the most necessary is known.
@@ -59,6 +78,7 @@ pub(super) fn plain_function(bridge: usize, role: Role, pci: PciId) -> Function 
         acs: None,
         max_payload: Bytes(128),
         firmware: None,
+        config: Config::default(),
         inserted: false,
         assumed: Facts::new(),
     }
@@ -113,9 +133,10 @@ impl Builder<'_, '_> {
             domain: ctx.take(&given.domain, place, "domain", "a PCI domain number such as 0"),
             bus: ctx.take(&given.bus, place, "bus", "a bus number from 0x00 to 0xff"),
             bus_last: ctx.take(&given.bus_last, place, "bus_last", "a bus number from 0x00 to 0xff"),
-            windows: super::windows::given(ctx, &given.windows, place),
+            windows: super::windows::given(ctx, given, place),
             windows_given: !given.windows.is_empty() || ctx.left_out(place, "windows"),
             functions: Vec::new(),
+            placed: given.placed,
             assumed: ctx.facts(&given.assumed, place),
         };
         let part = bridge.cpu.and_then(|cpu| self.draft.cpus[cpu].part.clone());
@@ -127,6 +148,19 @@ impl Builder<'_, '_> {
         for (position, device) in given.devices.iter().enumerate() {
             self.on_root_bus(index, device, part.as_ref(), &place.element("devices", position));
         }
+        for (position, head) in given.heads.iter().enumerate() {
+            let place = place.element("heads", position);
+            let function = self.stated_head(index, head, None, &place);
+            self.add(function, Spot { bridge: index, above: None }, &place);
+        }
+        for (position, conventional) in given.bridges.iter().enumerate() {
+            let upper = Upper {
+                bridge: index,
+                joint: Joint::hidden(None, part.as_ref().map(End::root_port)),
+                above: None,
+            };
+            self.switch(conventional, &place.element("bridges", position), upper, None, &Place::default());
+        }
     }
 
     /// The head that is described, or else the one of the CPU part, unless its place is given to something.
@@ -134,14 +168,11 @@ impl Builder<'_, '_> {
         let default = part.and_then(|part| part.root_bus_head);
         let place = place.field("head");
         let function = if let Some(head) = &given.head {
-            let id = self.ctx.take(&head.id, &place, "id", ID);
-            let pci = match default {
-                Some(default) if head.pci.is_none() => Some(default.id),
-                _ => self.ctx.require(&head.pci, &place, "pci", PCI),
-            };
-            let class = function::class(self.ctx, &head.class, &place).unwrap_or(CLASS_HOST_BRIDGE);
-            Function { id, class, ..plain_function(index, Role::RootBusHead, pci.unwrap_or(STAND_IN)) }
+            self.stated_head(index, head, default.map(|default| default.id), &place)
         } else {
+            if given.complete {
+                return;
+            }
             let ports = given.ports.iter().map(|port| &port.id);
             let ids = ports.chain(given.devices.iter().map(|device| &device.id)).flatten();
             let taken = ids.filter_map(|id| id.get()).any(|id: &FunctionId| id.devfn == 0);
@@ -153,11 +184,33 @@ impl Builder<'_, '_> {
         self.add(function, Spot { bridge: index, above: None }, &place);
     }
 
+    /// A head as its file describes it; `default` stands for ids that are not given.
+    fn stated_head(
+        &mut self,
+        index: usize,
+        head: &file::Head,
+        default: Option<PciId>,
+        place: &Place,
+    ) -> Function {
+        let ctx = &mut *self.ctx;
+        let id = ctx.take(&head.id, place, "id", ID);
+        let pci = match default.filter(|_| head.pci.is_none()) {
+            Some(default) => Some(default),
+            None => ctx.require(&head.pci, place, "pci", PCI),
+        };
+        let class = function::class(ctx, &head.class, place).unwrap_or(CLASS_HOST_BRIDGE);
+        let subsystem = ctx.take(&head.subsystem, place, "subsystem", PCI).unwrap_or(NO_ID);
+        let plain = plain_function(index, Role::RootBusHead, pci.unwrap_or(STAND_IN));
+        let mut function = Function { id, class, subsystem, ..plain };
+        config::apply(ctx, head.config.as_deref(), &[], place, &mut function);
+        function
+    }
+
     /// A device on the root bus: integrated, or, with a link, behind a root port that software cannot see, as
     /// virtual machines show the devices they are given.
     fn on_root_bus(&mut self, bridge: usize, given: &file::Device, part: Option<&CpuPart>, place: &Place) {
         let link = given.link.as_ref().map(|link| {
-            let joint = Joint { upper: None, hidden_below: None, end: part.map(End::root_port) };
+            let joint = Joint::hidden(None, part.map(End::root_port));
             (self.reserve_link(), joint, Some(link), place.field("link"))
         });
         self.device(given, place, Spot { bridge, above: None }, link);
@@ -166,7 +219,8 @@ impl Builder<'_, '_> {
     fn root_port(&mut self, bridge: usize, given: &file::Port, part: Option<&CpuPart>, place: &Place) {
         let spot = Spot { bridge, above: None };
         let function = self.port(given, place, spot, Role::RootPort, &PortPart::of_cpu(part));
-        self.below(given, place, Upper { bridge, function, end: part.map(End::root_port) });
+        let end = part.map(|part| End::root_port(part).limited(&self.draft.functions[function].config));
+        self.below(given, place, bridge, function, end);
     }
 
     /// Adds the function of a port: what the file says over what the part has.
@@ -187,31 +241,43 @@ impl Builder<'_, '_> {
             facts.insert(Fact::Acs);
         }
         let plain = plain_function(spot.bridge, role, pci);
+        let class = function::class(ctx, &given.class, place).unwrap_or(CLASS_BRIDGE);
+        let bars = function::bars(ctx, &given.bars, place);
         let max_payload = part.max_payload;
         let inserted = given.inserted;
-        let function = Function { id, acs, max_payload, inserted, assumed: facts, ..plain };
+        let mut function = Function { id, class, bars, acs, max_payload, inserted, assumed: facts, ..plain };
+        config::apply(ctx, given.config.as_deref(), &given.bars, place, &mut function);
         self.add(function, spot, place)
     }
 
-    /// Adds what is connected to a port.
-    fn below(&mut self, given: &file::Port, place: &Place, upper: Upper) {
+    /// Adds what is connected to the port `function`.
+    fn below(
+        &mut self,
+        given: &file::Port,
+        place: &Place,
+        bridge: usize,
+        function: FunctionIndex,
+        end: Option<End>,
+    ) {
         let link = given.link.as_ref();
         let at = place.field("link");
-        match given.below.as_deref() {
-            None => {
-                if let Some(link) = link.filter(|_| !self.ctx.left_out(place, "below")) {
-                    link::dangling(self.ctx, link, &at, upper.end);
+        if given.below.is_none()
+            && let Some(link) = link.filter(|_| !self.ctx.left_out(place, "below"))
+        {
+            link::dangling(self.ctx, link, &at, end.clone());
+        }
+        let first = given.below.iter().map(|below| (&**below, place.field("below")));
+        let beside = given.beside.iter().enumerate().map(|(at, below)| (below, place.element("beside", at)));
+        for (below, place) in first.chain(beside) {
+            let upper = Upper::port(bridge, function, end.clone());
+            match below {
+                Below::Switch(switch) => self.switch(switch, &place, upper, link, &at),
+                Below::Device(device) => {
+                    let (link, at) = self.device_link(device, &place, link, at.clone());
+                    let index = self.reserve_link();
+                    let spot = upper.spot(index);
+                    self.device(device, &place, spot, Some((index, upper.joint, link, at)));
                 }
-            }
-            Some(Below::Switch(switch)) => self.switch(switch, &place.field("below"), upper, link, &at),
-            Some(Below::Device(device)) => {
-                let place = place.field("below");
-                let (link, at) = self.device_link(device, &place, link, at);
-                let joint = Joint { upper: Some(upper.function), hidden_below: None, end: upper.end };
-                let index = self.reserve_link();
-                let above = Some((upper.function, Attachment::Link(index)));
-                let spot = Spot { bridge: upper.bridge, above };
-                self.device(device, &place, spot, Some((index, joint, link, at)));
             }
         }
     }
@@ -256,36 +322,52 @@ impl Builder<'_, '_> {
         at: &Place,
     ) {
         let part: Option<SwitchPart> = self.ctx.part(&given.part, place);
-        let ends = [upper.end.clone(), part.as_ref().map(End::switch)];
-        let resolved = link::resolve(self.ctx, link, at, &ends);
         let index = self.draft.switches.len();
         let link_index = self.reserve_link();
         let mut facts = self.ctx.facts(&given.assumed, place);
-        let role = Role::SwitchUpstream(index);
-        let pci =
-            self.ctx.take(&given.pci, place, "pci", PCI).unwrap_or(PortPart::of_switch(part.as_ref()).pci);
-        let function = Function {
-            id: self.ctx.take(&given.id, place, "id", ID),
-            max_payload: PortPart::of_switch(part.as_ref()).max_payload,
-            inserted: given.inserted,
-            assumed: facts.clone(),
-            ..plain_function(upper.bridge, role, pci)
-        };
-        let above = Some((upper.function, Attachment::Link(link_index)));
-        let upstream = self.add(function, Spot { bridge: upper.bridge, above }, place);
-        let joint = Joint { upper: Some(upper.function), hidden_below: None, end: None };
-        self.draft.links[link_index] = joint.link(upstream, resolved, &facts);
+        let function = self.upstream(given, place, (upper.bridge, index), part.as_ref(), &facts);
+        let own_end = part.as_ref().map(|part| End::switch(part).limited(&function.config));
+        let ends = [upper.joint.end.clone(), own_end];
+        let resolved = link::resolve(self.ctx, link, at, &ends);
+        let upstream = self.add(function, upper.spot(link_index), place);
+        self.draft.links[link_index] = upper.joint.link(upstream, resolved, &facts);
         facts.extend(part.iter().flat_map(|part| timing(&part.sources)));
         self.draft.switches.push(DraftSwitch {
             place: place.clone(),
             part: part.clone(),
             upstream,
             downstream: Vec::new(),
-            ports: 1 + given.ports.len() + given.devices.len(),
+            ports: 1 + given.ports.len() + given.devices.len() + given.bridges.len(),
             links: vec![link_index],
             assumed: facts,
         });
         self.downstream(index, given, place, part.as_ref(), upper.bridge);
+    }
+
+    /// The upstream port of the switch `index` below `bridge`.
+    fn upstream(
+        &mut self,
+        given: &file::Switch,
+        place: &Place,
+        (bridge, index): (usize, usize),
+        part: Option<&SwitchPart>,
+        facts: &Facts,
+    ) -> Function {
+        let ctx = &mut *self.ctx;
+        let pci = ctx.take(&given.pci, place, "pci", PCI).unwrap_or(PortPart::of_switch(part).pci);
+        let (acs, _) = function::acs(ctx, given.acs.as_ref(), place, None);
+        let mut function = Function {
+            id: ctx.take(&given.id, place, "id", ID),
+            class: function::class(ctx, &given.class, place).unwrap_or(CLASS_BRIDGE),
+            bars: function::bars(ctx, &given.bars, place),
+            acs,
+            max_payload: PortPart::of_switch(part).max_payload,
+            inserted: given.inserted,
+            assumed: facts.clone(),
+            ..plain_function(bridge, Role::SwitchUpstream(index), pci)
+        };
+        config::apply(ctx, given.config.as_deref(), &given.bars, place, &mut function);
+        function
     }
 
     /// Adds what is below a switch: its ports, and devices behind ports that software cannot see.
@@ -306,7 +388,8 @@ impl Builder<'_, '_> {
                 self.port(port, &place, spot, Role::SwitchDownstream(index), &PortPart::of_switch(part));
             self.draft.switches[index].downstream.push(function);
             let first = self.draft.links.len();
-            self.below(port, &place, Upper { bridge, function, end: end.clone() });
+            let end = end.clone().map(|end| end.limited(&self.draft.functions[function].config));
+            self.below(port, &place, bridge, function, end);
             if self.draft.links.len() > first {
                 self.draft.switches[index].links.push(first);
             }
@@ -315,8 +398,14 @@ impl Builder<'_, '_> {
             let place = place.element("devices", position);
             let link = self.reserve_link();
             self.draft.switches[index].links.push(link);
-            let joint = Joint { upper: None, hidden_below: Some(index), end: end.clone() };
+            let joint = Joint::hidden(Some(index), end.clone());
             self.device(device, &place, spot, Some((link, joint, device.link.as_ref(), place.field("link"))));
+        }
+        for (position, conventional) in given.bridges.iter().enumerate() {
+            self.draft.switches[index].links.push(self.draft.links.len());
+            let joint = Joint::hidden(Some(index), end.clone());
+            let upper = Upper { bridge, joint, above: above.map(|(function, _)| function) };
+            self.switch(conventional, &place.element("bridges", position), upper, None, &Place::default());
         }
     }
 
@@ -356,6 +445,11 @@ pub(super) struct Joint {
 }
 
 impl Joint {
+    /// An end that software cannot see: of the switch with that index, or else of a root complex.
+    fn hidden(below: Option<usize>, end: Option<End>) -> Joint {
+        Joint { upper: None, hidden_below: below, end }
+    }
+
     /// The link from here to `lower`, whose source lists `facts` as assumed.
     pub fn link(&self, lower: FunctionIndex, resolved: link::Resolved, facts: &Facts) -> Link {
         let mut assumed = resolved.assumed;

@@ -28,11 +28,11 @@ const PAGE: u64 = 1 << 12;
 const LEGACY_END: u64 = 1 << 20;
 
 /// The windows of one host bridge, as far as they can exist.
-pub(super) fn given(ctx: &mut Context, windows: &[file::Window], place: &Place) -> Vec<Window> {
+pub(super) fn given(ctx: &mut Context, bridge: &file::HostBridge, place: &Place) -> Vec<Window> {
     let mut found: Vec<Window> = Vec::new();
-    for (index, window) in windows.iter().enumerate() {
+    for (index, window) in bridge.windows.iter().enumerate() {
         let place = place.element("windows", index);
-        let Some(window) = self::window(ctx, window, &place) else { continue };
+        let Some(window) = self::window(ctx, window, bridge.placed, &place) else { continue };
         let is_io = |window: &Window| window.kind == ResourceKind::Io;
         let same = |other: &&Window| is_io(other) == is_io(&window) && shared(other, &window);
         if let Some(other) = found.iter().find(same) {
@@ -52,7 +52,7 @@ fn shared(a: &Window, b: &Window) -> bool {
     bus(a).zip(bus(b)).is_some_and(|(a, b)| a.overlaps(b))
 }
 
-fn window(ctx: &mut Context, given: &file::Window, place: &Place) -> Option<Window> {
+fn window(ctx: &mut Context, given: &file::Window, placed: bool, place: &Place) -> Option<Window> {
     let cpu = ctx.require(&given.cpu, place, "cpu", "a CPU physical address such as 0x380_0000_0000");
     let size = ctx.require(&given.size, place, "size", "a size such as \"8TiB\"");
     let kind = ctx.require(&given.kind, place, "kind", "Mem32, Mem32Prefetch, Mem64, Mem64Prefetch or Io");
@@ -68,7 +68,7 @@ fn window(ctx: &mut Context, given: &file::Window, place: &Place) -> Option<Wind
         ctx.error(codes::WINDOW_EMPTY, &place.field("size"), message, "write a size such as \"256MiB\"");
         return None;
     };
-    check_alignment(ctx, range, bus, kind, place);
+    check_alignment(ctx, range, (bus, kind), placed, place);
     let (limit, what) = match kind {
         ResourceKind::Io => (0xffff, "I/O ports end at 0xffff"),
         kind if kind.is_64bit() => (u64::MAX, ""),
@@ -82,7 +82,14 @@ fn window(ctx: &mut Context, given: &file::Window, place: &Place) -> Option<Wind
     Some(Window { cpu: range, bus, kind })
 }
 
-fn check_alignment(ctx: &mut Context, cpu: Range<CpuAddr>, bus: BusAddr, kind: ResourceKind, place: &Place) {
+/// Windows of a machine that a kernel was running on are what its firmware made them.
+fn check_alignment(
+    ctx: &mut Context,
+    cpu: Range<CpuAddr>,
+    (bus, kind): (BusAddr, ResourceKind),
+    placed: bool,
+    place: &Place,
+) {
     if kind == ResourceKind::Io {
         return;
     }
@@ -95,7 +102,7 @@ fn check_alignment(ctx: &mut Context, cpu: Range<CpuAddr>, bus: BusAddr, kind: R
     if misaligned(PAGE) {
         let message = format!("window {cpu} does not begin and end at multiples of 4KiB");
         ctx.error(codes::WINDOW_NOT_ALIGNED, place, message, help);
-    } else if misaligned(GRANULE) && cpu.first().0 >= LEGACY_END {
+    } else if misaligned(GRANULE) && cpu.first().0 >= LEGACY_END && !placed {
         let message = format!(
             "window {cpu} does not begin and end at multiples of 1MiB, which is what bridges below it pass on"
         );
@@ -104,7 +111,7 @@ fn check_alignment(ctx: &mut Context, cpu: Range<CpuAddr>, bus: BusAddr, kind: R
 }
 
 /// Checks all windows against each other and against the CPUs, and lays out those that are not given.
-pub(super) fn lay_out(ctx: &mut Context, draft: &mut Draft) {
+pub(super) fn lay_out(ctx: &mut Context, draft: &mut Draft, memory: &[(usize, Range<CpuAddr>)]) {
     check_apart(ctx, draft);
     let bits = draft.cpus.iter().filter_map(|cpu| cpu.part.as_ref()).map(|part| part.physical_bits).min();
     // Parts that were not found have been reported; 46 bits then only avoid further noise.
@@ -112,7 +119,11 @@ pub(super) fn lay_out(ctx: &mut Context, draft: &mut Draft) {
     check_reach(ctx, draft, bits);
     let top = 1u64 << bits;
     defaults(ctx, draft, top);
-    check_memory(ctx, draft, top);
+    if memory.is_empty() {
+        check_memory(ctx, draft, top);
+    } else {
+        check_apart_from(ctx, draft, memory);
+    }
 }
 
 fn check_apart(ctx: &mut Context, draft: &Draft) {
@@ -220,6 +231,20 @@ fn places(
         align = align.min(1u64 << size.max(GRANULE).ilog2());
     }
     None
+}
+
+/// Reports windows that lie in memory whose place is given. Below 1 MiB both may be: the chipset decides.
+fn check_apart_from(ctx: &mut Context, draft: &Draft, memory: &[(usize, Range<CpuAddr>)]) {
+    for (index, bridge) in draft.bridges.iter().enumerate().filter(|(_, bridge)| bridge.windows_given) {
+        for (number, window) in bridge.windows.iter().enumerate() {
+            let legacy = window.kind == ResourceKind::Io || window.cpu.first().0 < LEGACY_END;
+            let clash = memory.iter().find(|(_, range)| !legacy && range.overlaps(window.cpu));
+            let Some((cpu, range)) = clash else { continue };
+            let place = draft.bridges[index].place.element("windows", number).field("cpu");
+            let message = format!("window {} lies in the memory of CPU {cpu}, {range}", window.cpu);
+            ctx.error(codes::MEMORY_IN_WINDOW, &place, message, "move the window or the memory");
+        }
+    }
 }
 
 /// Reports host memory that shares addresses with a window above 4 GiB, or that the CPUs cannot address.

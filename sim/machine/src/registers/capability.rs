@@ -1,21 +1,11 @@
-//! The capability lists: PCI Express, and as extended capabilities ACS and Resizable BAR.
+//! The capability lists: PCI Express, and as extended capabilities ACS, Resizable BAR, ARI and SR-IOV.
 
 use peerbus_units::Bytes;
 
-use super::header::has_room;
+use super::header::{bar_flags, has_room};
 use super::layout::*;
-use super::space::{ConfigSpace, ResizableBar, low};
-use crate::model::{Acs, Bar, Function};
-
-/// Device/port type of the PCI Express capability.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum PortType {
-    Endpoint = 0,
-    RootPort = 4,
-    SwitchUpstream = 5,
-    SwitchDownstream = 6,
-    RootComplexEndpoint = 9,
-}
+use super::space::{ConfigSpace, ResizableBar, high, low};
+use crate::model::{Acs, Bar, Express, Function, PortKind, Sriov};
 
 /// What a function's link can do and has negotiated: generation 1–6 and lanes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,13 +16,28 @@ pub(crate) struct LinkState {
     pub(crate) negotiated: Option<(u8, u8)>,
 }
 
-/// Adds the PCI Express capability, version 2, with the payload size at 128 bytes and the read request size at
-/// 512 bytes, as the specification asks for after reset.
-pub(crate) fn express(space: &mut ConfigSpace, port: PortType, max_payload: Bytes, link: Option<LinkState>) {
+/// The PCI Express capability of a function.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Capability {
+    pub(crate) port: PortKind,
+    pub(crate) max_payload: Bytes,
+    pub(crate) link: Option<LinkState>,
+    /// What a source states beside.
+    pub(crate) stated: Option<Express>,
+}
+
+/// Adds the PCI Express capability, by default version 2, with the payload size at 128 bytes and the read request size
+/// at 512 bytes, as the specification asks for after reset.
+pub(crate) fn express(space: &mut ConfigSpace, capability: &Capability) {
+    let Capability { port, max_payload, link, stated } = *capability;
+    let version = stated.map_or(2, |stated| u16::from(stated.version));
     space.set_u16(STATUS, space.u16(STATUS) | STATUS_CAPABILITIES);
     space.set_u16(CAPABILITIES, EXPRESS);
     space.set_u8(EXPRESS, EXPRESS_ID);
-    space.set_u16(EXPRESS + EXPRESS_FLAGS, 2 | (port as u16) << 4);
+    space.set_u16(EXPRESS + EXPRESS_FLAGS, version | u16::from(port.number()) << 4);
+    if let Some(stated) = stated {
+        port_features(space, &stated);
+    }
     let payload = u32::from(encode_transfer_size(max_payload));
     space.set_u32(EXPRESS + DEVICE_CAPABILITIES, DEVICE_CAPABILITIES_FIXED | payload);
     space.set_u16(EXPRESS + DEVICE_CONTROL, DEVICE_CONTROL_POWER_ON);
@@ -41,6 +46,21 @@ pub(crate) fn express(space: &mut ConfigSpace, port: PortType, max_payload: Byte
     space.set_clear_on_write16(EXPRESS + DEVICE_STATUS, DEVICE_STATUS_ERRORS);
     if let Some(link) = link {
         express_link(space, link);
+    }
+}
+
+/// Slots, and forwarding of alternative routing ids.
+fn port_features(space: &mut ConfigSpace, stated: &Express) {
+    if stated.slot {
+        space.set_u16(EXPRESS + EXPRESS_FLAGS, space.u16(EXPRESS + EXPRESS_FLAGS) | SLOT_IMPLEMENTED);
+        let capable = if stated.hot_plug { HOT_PLUG_CAPABLE } else { 0 };
+        space.set_u32(EXPRESS + SLOT_CAPABILITIES, capable);
+    }
+    if stated.ari_forwarding {
+        space.set_u32(EXPRESS + DEVICE_CAPABILITIES2, ARI_FORWARDING);
+        space.set_writable16(EXPRESS + DEVICE_CONTROL2, ARI_FORWARDING_CONTROL);
+        let control = if stated.ari_enabled { ARI_FORWARDING_CONTROL } else { 0 };
+        space.set_u16(EXPRESS + DEVICE_CONTROL2, control);
     }
 }
 
@@ -76,6 +96,13 @@ pub(crate) fn extended(space: &mut ConfigSpace, function: &Function, registers: 
     let bars: Vec<&Bar> = function.bars.iter().filter(sizeable).take(6).collect();
     if !bars.is_empty() {
         resizable(space, &mut list, &bars);
+    }
+    if let Some(next) = function.config.ari {
+        let offset = list.add(space, ARI_ID, ARI_LENGTH);
+        space.set_u8(offset + ARI_NEXT, next);
+    }
+    if let Some(virtual_functions) = &function.config.sriov {
+        sriov(space, &mut list, virtual_functions);
     }
 }
 
@@ -140,4 +167,35 @@ fn resizable(space: &mut ConfigSpace, list: &mut ExtendedList, bars: &[&Bar]) {
         space.set_writable8(at + 5, 0x3f);
         space.resizable.push(ResizableBar { control: at + 4, bar: bar.index, sizes });
     }
+}
+
+/// SR-IOV: numbers and base address registers of virtual functions. What a source shows as enabled is found enabled.
+fn sriov(space: &mut ConfigSpace, list: &mut ExtendedList, given: &Sriov) {
+    let offset = list.add(space, SRIOV_ID, SRIOV_LENGTH);
+    let control = if given.enabled > 0 { SRIOV_CONTROL_ENABLE } else { 0 };
+    space.set_u16(offset + SRIOV_CONTROL, control);
+    space.set_writable16(offset + SRIOV_CONTROL, SRIOV_CONTROL_WRITABLE);
+    // Initial and total numbers are equal without migration.
+    space.set_u16(offset + SRIOV_TOTAL - 2, given.total);
+    space.set_u16(offset + SRIOV_TOTAL, given.total);
+    space.set_u16(offset + SRIOV_NUMBER, given.enabled);
+    space.set_writable16(offset + SRIOV_NUMBER, u16::MAX);
+    space.set_u16(offset + SRIOV_OFFSET, given.offset);
+    space.set_u16(offset + SRIOV_STRIDE, given.stride);
+    space.set_u16(offset + SRIOV_DEVICE, given.device);
+    space.set_u32(offset + SRIOV_PAGES, given.page_sizes);
+    space.set_u32(offset + SRIOV_PAGE, 1);
+    space.set_writable32(offset + SRIOV_PAGE, given.page_sizes);
+    for bar in given.bars.iter().filter(|bar| has_room(bar, 6)) {
+        let register = offset + SRIOV_BAR + 4 * u16::from(bar.index);
+        space.set_u32(register, bar_flags(bar.kind));
+        space.set_bar_size_at(register, bar.size);
+        if let Some(address) = bar.address {
+            space.write(register, 4, low(address.0));
+            if bar.kind.is_64bit() {
+                space.write(register + 4, 4, high(address.0));
+            }
+        }
+    }
+    space.generation = 0;
 }

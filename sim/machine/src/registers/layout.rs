@@ -17,6 +17,10 @@ pub(crate) const HEADER_TYPE: u16 = 0x0e;
 pub(crate) const BAR0: u16 = 0x10;
 pub(crate) const SUBSYSTEM: u16 = 0x2c;
 pub(crate) const CAPABILITIES: u16 = 0x34;
+/// Expansion ROM of a type 0 header, and of a type 1 header.
+pub(crate) const ROM_ADDRESS: u16 = 0x30;
+pub(crate) const ROM_ADDRESS_BRIDGE: u16 = 0x38;
+pub(crate) const ROM_MASK: u32 = 0xffff_f800;
 pub(crate) const INTERRUPT_LINE: u16 = 0x3c;
 
 pub(crate) const COMMAND_IO: u16 = 1 << 0;
@@ -62,6 +66,16 @@ pub(crate) const DEVICE_STATUS: u16 = 0x0a;
 pub(crate) const LINK_CAPABILITIES: u16 = 0x0c;
 pub(crate) const LINK_CONTROL: u16 = 0x10;
 pub(crate) const LINK_STATUS: u16 = 0x12;
+pub(crate) const SLOT_CAPABILITIES: u16 = 0x14;
+/// In the capability's flags: the port has a slot.
+pub(crate) const SLOT_IMPLEMENTED: u16 = 1 << 8;
+/// In the slot capabilities.
+pub(crate) const HOT_PLUG_CAPABLE: u32 = 1 << 6;
+pub(crate) const DEVICE_CAPABILITIES2: u16 = 0x24;
+pub(crate) const DEVICE_CONTROL2: u16 = 0x28;
+/// In both: forwarding of alternative routing ids.
+pub(crate) const ARI_FORWARDING: u32 = 1 << 5;
+pub(crate) const ARI_FORWARDING_CONTROL: u16 = 1 << 5;
 pub(crate) const LINK_CAPABILITIES2: u16 = 0x2c;
 pub(crate) const LINK_CONTROL2: u16 = 0x30;
 
@@ -83,6 +97,25 @@ pub(crate) const ACS_CONTROL: u16 = 0x06;
 pub(crate) const ACS_EGRESS_VECTOR: u16 = 0x08;
 pub(crate) const ACS_EGRESS: u16 = 1 << 5;
 pub(crate) const ACS_ENHANCED: u16 = 1 << 7;
+pub(crate) const ARI_ID: u16 = 0x000e;
+/// Next function, and the length of the capability.
+pub(crate) const ARI_NEXT: u16 = 0x05;
+pub(crate) const ARI_LENGTH: u16 = 0x08;
+pub(crate) const SRIOV_ID: u16 = 0x0010;
+pub(crate) const SRIOV_CONTROL: u16 = 0x08;
+pub(crate) const SRIOV_TOTAL: u16 = 0x0e;
+pub(crate) const SRIOV_NUMBER: u16 = 0x10;
+pub(crate) const SRIOV_OFFSET: u16 = 0x14;
+pub(crate) const SRIOV_STRIDE: u16 = 0x16;
+pub(crate) const SRIOV_DEVICE: u16 = 0x1a;
+pub(crate) const SRIOV_PAGES: u16 = 0x1c;
+pub(crate) const SRIOV_PAGE: u16 = 0x20;
+pub(crate) const SRIOV_BAR: u16 = 0x24;
+/// Length of the capability.
+pub(crate) const SRIOV_LENGTH: u16 = 0x40;
+/// VF Enable, VF Memory Space Enable and ARI Capable Hierarchy of the control register.
+pub(crate) const SRIOV_CONTROL_WRITABLE: u16 = 0x0019;
+pub(crate) const SRIOV_CONTROL_ENABLE: u16 = 0x0009;
 pub(crate) const RESIZABLE_ID: u16 = 0x0015;
 /// First capability register of the Resizable BAR capability; each BAR has one, and a control register after it.
 pub(crate) const RESIZABLE_FIRST: u16 = 0x04;

@@ -16,7 +16,7 @@
 mod capability;
 mod header;
 mod iommu;
-mod layout;
+pub(crate) mod layout;
 mod power_on;
 mod space;
 #[cfg(test)]

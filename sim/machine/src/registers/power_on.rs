@@ -5,12 +5,12 @@
 
 use peerbus_units::{Address, BusAddr, Bytes, Range};
 
-use super::capability::{self, LinkState, PortType};
+use super::capability::{self, Capability, LinkState};
 use super::header;
 use super::layout::*;
 use super::space::{ConfigSpace, high, low};
 use super::wiring::Wiring;
-use crate::model::{Bar, BridgeFirmware, Function, FunctionIndex, Machine, Role};
+use crate::model::{Bar, BridgeFirmware, Function, FunctionIndex, Machine, PortKind, Role, Stated};
 use crate::part::ResourceKind;
 
 /// Base class and subclass of a host bridge.
@@ -22,7 +22,11 @@ pub(crate) fn spaces(machine: &Machine, wiring: &Wiring) -> Vec<ConfigSpace> {
     let build = |index: FunctionIndex| {
         let mut space = hardware(machine, wiring, index);
         if space.is_express() {
-            capability::set_transfer_sizes(&mut space, payloads[index.index()], read_request(machine, index));
+            let stated = machine.functions[index].config.express.get();
+            let payload = stated.and_then(|stated| stated.payload).unwrap_or(payloads[index.index()]);
+            let request = stated.and_then(|stated| stated.read_request);
+            let request = request.unwrap_or_else(|| read_request(machine, index));
+            capability::set_transfer_sizes(&mut space, payload, request);
         }
         firmware(&mut space, machine, wiring, index);
         space
@@ -36,8 +40,15 @@ fn hardware(machine: &Machine, wiring: &Wiring, index: FunctionIndex) -> ConfigS
     let mut space = ConfigSpace::new();
     let is_bridge = is_bridge(function);
     header::build(&mut space, function, is_bridge, wiring.is_multi_function(index));
-    if let Some(port) = port_type(machine, index) {
-        capability::express(&mut space, port, function.max_payload, link_state(machine, index));
+    let port = match function.config.express {
+        Stated::Present(stated) => Some((stated.port, Some(stated))),
+        Stated::Absent => None,
+        Stated::ByRole => port_kind(machine, index).map(|port| (port, None)),
+    };
+    if let Some((port, stated)) = port {
+        let link = link_state(machine, index);
+        let capability = Capability { port, max_payload: function.max_payload, link, stated };
+        capability::express(&mut space, &capability);
         capability::extended(&mut space, function, if is_bridge { 2 } else { 6 });
     }
     space
@@ -49,16 +60,16 @@ fn is_bridge(function: &Function) -> bool {
 
 /// `None` for a function without PCI Express capability: heads of root buses that call themselves host bridges,
 /// as on AMD's and QEMU's. Other heads are integrated endpoints, as on Intel's.
-fn port_type(machine: &Machine, index: FunctionIndex) -> Option<PortType> {
+fn port_kind(machine: &Machine, index: FunctionIndex) -> Option<PortKind> {
     let function = &machine.functions[index];
     match function.role {
         Role::RootBusHead if function.class >> 8 == CLASS_HOST_BRIDGE => None,
-        Role::RootBusHead => Some(PortType::RootComplexEndpoint),
-        Role::RootPort => Some(PortType::RootPort),
-        Role::SwitchUpstream(_) => Some(PortType::SwitchUpstream),
-        Role::SwitchDownstream(_) => Some(PortType::SwitchDownstream),
-        Role::Endpoint(_) if machine.parent(index).is_none() => Some(PortType::RootComplexEndpoint),
-        Role::Endpoint(_) => Some(PortType::Endpoint),
+        Role::RootBusHead => Some(PortKind::Integrated),
+        Role::RootPort => Some(PortKind::RootPort),
+        Role::SwitchUpstream(_) => Some(PortKind::Upstream),
+        Role::SwitchDownstream(_) => Some(PortKind::Downstream),
+        Role::Endpoint(_) if machine.parent(index).is_none() => Some(PortKind::Integrated),
+        Role::Endpoint(_) => Some(PortKind::Endpoint),
     }
 }
 
@@ -88,6 +99,9 @@ fn link_state(machine: &Machine, index: FunctionIndex) -> Option<LinkState> {
         _ => machine.links.iter().find(|link| link.lower == index),
     };
     let negotiated = link.map(|link| (link.generation, link.lanes));
+    let stated = function.config.express.get();
+    let max_generation = stated.and_then(|stated| stated.generation).unwrap_or(max_generation);
+    let max_lanes = stated.and_then(|stated| stated.lanes).unwrap_or(max_lanes);
     Some(LinkState { max_generation, max_lanes, negotiated })
 }
 
@@ -128,6 +142,16 @@ fn firmware(space: &mut ConfigSpace, machine: &Machine, wiring: &Wiring, index: 
             machine.functions[parent].firmware.as_ref().map_or(0, |firmware| firmware.secondary)
         };
         firmware_bridge(space, settings, wiring.bus(index, secondary));
+    }
+    if let Some(rom) = function.config.rom.and_then(|rom| rom.address) {
+        let register = if is_bridge(function) { ROM_ADDRESS_BRIDGE } else { ROM_ADDRESS };
+        space.write(register, 4, low(rom.raw()));
+        space.generation = 0;
+    }
+    if let Some(stated) = function.config.command {
+        let others = space.u16(COMMAND) & !(COMMAND_IO | COMMAND_MEMORY | COMMAND_MASTER);
+        space.write(COMMAND, 2, u32::from(others | stated));
+        space.generation = 0;
     }
 }
 

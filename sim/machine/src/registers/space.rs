@@ -109,8 +109,12 @@ impl ConfigSpace {
     /// Makes the address bits of BAR `index` writable from its size up and clears those below. The BAR's type
     /// bits say whether the next register belongs to it.
     pub(crate) fn set_bar_size(&mut self, index: u8, size: Bytes) {
+        self.set_bar_size_at(BAR0 + 4 * u16::from(index), size);
+    }
+
+    /// The same for the BAR whose register stands at `offset`.
+    pub(crate) fn set_bar_size_at(&mut self, offset: u16, size: Bytes) {
         assert!(size.is_power_of_two(), "BAR size {size} is not a power of two");
-        let offset = BAR0 + 4 * u16::from(index);
         let flags = self.u32(offset);
         let smallest = if flags & BAR_IO != 0 { 4 } else { 16 };
         let mask = !(size.0.max(smallest) - 1);

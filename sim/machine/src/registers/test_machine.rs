@@ -105,6 +105,7 @@ pub(super) fn function(name: &str, role: Role, device: u16) -> Function {
         acs: None,
         max_payload: Bytes(512),
         firmware: None,
+        config: Config::default(),
         inserted: false,
         assumed: Facts::new(),
     }
@@ -176,6 +177,7 @@ pub(super) fn machine() -> (Machine, Indices) {
         bus_last,
         windows: vec![],
         functions,
+        placed: false,
         assumed: Facts::new(),
     };
     let machine = Machine {
@@ -200,6 +202,7 @@ pub(super) fn machine() -> (Machine, Indices) {
         ],
         functions,
         interconnects: vec![],
+        capture: Capture::default(),
         assumed: Facts::new(),
     };
     (machine, Indices { head, root_port, upstream, downstream, gpu, gpu_audio, nic, accelerator })

@@ -145,6 +145,11 @@ impl Registers {
         }
     }
 
+    /// True with a PCI Express capability.
+    pub fn is_express(&self, function: FunctionIndex) -> bool {
+        self.space(function).is_express()
+    }
+
     /// Largest payload the function sends and accepts; 128 bytes without a PCI Express capability.
     pub fn max_payload(&self, function: FunctionIndex) -> Bytes {
         self.device_control(function).map_or(Bytes(128), |word| decode_transfer_size(word >> 5 & 7))

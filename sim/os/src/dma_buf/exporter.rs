@@ -29,7 +29,55 @@ impl Places {
     }
 }
 
-/// What both GPU drivers keep of a buffer.
+/// When a driver gives its device's memory to an importer.
+pub trait Giving {
+    /// Whether an importer may have the device's memory; or it may not attach at all.
+    fn attach(&self, rules: &P2pdmaRules, places: Places, attaching: &Attaching)
+    -> Result<bool, AttachError>;
+}
+
+/// A buffer of a GPU: where it lies is every driver's same business, to whom it is given is its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GpuBuffer<G> {
+    /// What the driver decides by.
+    pub giving: G,
+    placed: Placed,
+}
+
+impl<G> GpuBuffer<G> {
+    /// A buffer in the GPU's memory if it may be there.
+    fn with(giving: G, places: Places) -> GpuBuffer<G> {
+        GpuBuffer { giving, placed: Placed::new(places) }
+    }
+}
+
+impl<G: Giving> Exporter for GpuBuffer<G> {
+    fn attach(&mut self, rules: &P2pdmaRules, attaching: &Attaching) -> Result<bool, AttachError> {
+        self.giving.attach(rules, self.placed.places, attaching)
+    }
+
+    fn placement(&self) -> Placement {
+        self.placed.at
+    }
+
+    fn pins(&self) -> bool {
+        true
+    }
+
+    fn pin(&mut self, every_peer2peer: bool) -> Result<Placement, PinError> {
+        self.placed.pin(every_peer2peer)
+    }
+
+    fn unpin(&mut self) {
+        self.placed.pins = self.placed.pins.saturating_sub(1);
+    }
+
+    fn place(&mut self, peer2peer: bool) -> Result<Placement, MapError> {
+        self.placed.place(peer2peer)
+    }
+}
+
+/// Where a buffer may be, where it is, and how often it is pinned there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Placed {
     places: Places,
@@ -70,93 +118,55 @@ impl Placed {
     }
 }
 
-/// A buffer of amdgpu.
+/// amdgpu: without the flag, the buffer goes to system memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Amdgpu {
-    /// It is compressed as only the GPU itself understands (GFX12 DCC).
+pub struct AmdgpuGiving {
+    /// The buffer is compressed as only the GPU itself understands (GFX12 DCC).
     pub compressed: bool,
     /// The GPU is awake.
     pub runtime_active: bool,
-    placed: Placed,
 }
+
+/// A buffer of amdgpu.
+pub type Amdgpu = GpuBuffer<AmdgpuGiving>;
 
 impl Amdgpu {
     /// An uncompressed buffer of a GPU that is awake, in the GPU's memory if it may be there.
     pub fn new(places: Places) -> Amdgpu {
-        Amdgpu { compressed: false, runtime_active: true, placed: Placed::new(places) }
+        GpuBuffer::with(AmdgpuGiving { compressed: false, runtime_active: true }, places)
     }
 }
 
-impl Exporter for Amdgpu {
-    /// Never fails for the flag: without it, the buffer goes to system memory.
-    fn attach(&mut self, rules: &P2pdmaRules, attaching: &Attaching) -> Result<bool, AttachError> {
+impl Giving for AmdgpuGiving {
+    /// Never fails for the flag.
+    fn attach(&self, rules: &P2pdmaRules, _: Places, attaching: &Attaching) -> Result<bool, AttachError> {
         let reachable = attaching.xgmi || attaching.distance.is_some();
         let private = self.compressed && rules.compressed_buffers_stay_private;
         let asleep = !self.runtime_active && rules.sleeping_exporters_stay_private;
         Ok(attaching.peer2peer() && reachable && !private && !asleep)
     }
-
-    fn placement(&self) -> Placement {
-        self.placed.at
-    }
-
-    fn pins(&self) -> bool {
-        true
-    }
-
-    fn pin(&mut self, every_peer2peer: bool) -> Result<Placement, PinError> {
-        self.placed.pin(every_peer2peer)
-    }
-
-    fn unpin(&mut self) {
-        self.placed.pins = self.placed.pins.saturating_sub(1);
-    }
-
-    fn place(&mut self, peer2peer: bool) -> Result<Placement, MapError> {
-        self.placed.place(peer2peer)
-    }
 }
+
+/// xe: refuses importers that do not reach the GPU's memory if the buffer cannot leave it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct XeGiving;
 
 /// A buffer of xe.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Xe {
-    placed: Placed,
-}
+pub type Xe = GpuBuffer<XeGiving>;
 
 impl Xe {
     /// A buffer in the GPU's memory if it may be there.
     pub fn new(places: Places) -> Xe {
-        Xe { placed: Placed::new(places) }
+        GpuBuffer::with(XeGiving, places)
     }
 }
 
-impl Exporter for Xe {
-    /// Fails where the importer does not reach the GPU's memory and the buffer cannot leave it.
-    fn attach(&mut self, _: &P2pdmaRules, attaching: &Attaching) -> Result<bool, AttachError> {
+impl Giving for XeGiving {
+    fn attach(&self, _: &P2pdmaRules, places: Places, attaching: &Attaching) -> Result<bool, AttachError> {
         let peer2peer = attaching.peer2peer() && attaching.distance.is_some();
-        if !peer2peer && !self.placed.places.system {
+        if !peer2peer && !places.system {
             return Err(AttachError::CannotMove);
         }
         Ok(peer2peer)
-    }
-
-    fn placement(&self) -> Placement {
-        self.placed.at
-    }
-
-    fn pins(&self) -> bool {
-        true
-    }
-
-    fn pin(&mut self, every_peer2peer: bool) -> Result<Placement, PinError> {
-        self.placed.pin(every_peer2peer)
-    }
-
-    fn unpin(&mut self) {
-        self.placed.pins = self.placed.pins.saturating_sub(1);
-    }
-
-    fn place(&mut self, peer2peer: bool) -> Result<Placement, MapError> {
-        self.placed.place(peer2peer)
     }
 }

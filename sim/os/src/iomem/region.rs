@@ -107,12 +107,10 @@ impl IoMem {
         size: Bytes,
         name: impl Into<String>,
     ) -> Searched {
-        let Some((work, within)) = self.searched(base) else {
-            return Searched::failed(RegionError::UnknownBase);
+        let (work, within) = match self.searchable(base) {
+            Ok(found) => found,
+            Err(error) => return Searched::failed(error),
         };
-        if !self.has_descriptor() {
-            return Searched::failed(RegionError::NoMemory);
-        }
         let size = align_up(size.0, space.section.0);
         let step = step(rules, size, space.section.0);
         let limit = within.last().min(space.limit).0;
@@ -139,12 +137,10 @@ impl IoMem {
         align: Bytes,
         name: impl Into<String>,
     ) -> Searched {
-        let Some((work, within)) = self.searched(base) else {
-            return Searched::failed(RegionError::UnknownBase);
+        let (work, within) = match self.searchable(base) {
+            Ok(found) => found,
+            Err(error) => return Searched::failed(error),
         };
-        if !self.has_descriptor() {
-            return Searched::failed(RegionError::NoMemory);
-        }
         let size = align_up(size.0, align.0);
         let from = match rules.iomem.ascending_from_alignment {
             true => within.first().0.max(align.0),
@@ -161,10 +157,14 @@ impl IoMem {
         Searched { result, work: RegionWork { probes: search.probes, ..work } }
     }
 
-    /// The addresses of `base`, and the cost of one look at everything in it.
-    fn searched(&self, base: ResourceId) -> Option<(RegionWork, Range<CpuAddr>)> {
+    /// The addresses of `base`, and the cost of one look at everything in it; or why no search is made there.
+    fn searchable(&self, base: ResourceId) -> Result<(RegionWork, Range<CpuAddr>), RegionError> {
+        let within = self.get(base).ok_or(RegionError::UnknownBase)?.range;
+        if !self.has_descriptor() {
+            return Err(RegionError::NoMemory);
+        }
         let siblings = u64::try_from(self.occupied(base).len()).unwrap_or(u64::MAX);
-        Some((RegionWork { probes: 0, siblings }, self.get(base)?.range))
+        Ok((RegionWork { probes: 0, siblings }, within))
     }
 }
 

@@ -54,4 +54,4 @@ pub use resolve::{resolve, upstream_path};
 pub use resolver::{Resolver, resolve_all};
 pub use rules::P2pdmaRules;
 pub use user_map::{ALLOCATE_FILE_SIZE, MapError, MapRequest, MappingId};
-pub use warning::{Warning, advice, warnings};
+pub use warning::{Warning, advice, advice_overflows, warnings};

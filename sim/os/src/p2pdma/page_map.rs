@@ -113,8 +113,8 @@ impl PageMaps {
         function: FunctionId,
         provider: ProviderId,
     ) -> Result<PageMapId, PageMapError> {
-        let owner = [range.first(), range.last()].into_iter().find_map(|end| self.owner(end));
-        if let Some(map) = owner.filter(|map| !map.dying) {
+        let live = |end| self.owner(end).filter(|map| !map.dying);
+        if let Some(map) = [range.first(), range.last()].into_iter().find_map(live) {
             return Err(PageMapError::Owned { by: map.range });
         }
         if let Some(ram) = memory.system_ram.iter().find(|ram| ram.overlaps(range)) {
@@ -173,5 +173,28 @@ impl PageMaps {
             return true;
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of A19: first and last page are asked for by themselves, and only a live owner is in the way.
+    #[test]
+    fn a_dying_range_hides_no_live_one() {
+        let sub = |first: u64, count: u64| {
+            Range::new(CpuAddr(first * SUB_SECTION), CpuAddr((first + count) * SUB_SECTION - 1)).unwrap()
+        };
+        let memory = PhysicalMemory { system_ram: &[], mappable: sub(0, 1 << 20) };
+        let (id, provider) = (FunctionId::new(0, 1, 0, 0), ProviderId(0));
+        let mut maps = PageMaps::default();
+        let dying = maps.add(&memory, sub(0, 1), id, provider).unwrap();
+        assert!(maps.try_get(dying) && !maps.kill(dying));
+        assert!(maps.add(&memory, sub(4, 1), id, provider).is_ok());
+        let owned = Err(PageMapError::Owned { by: sub(4, 1) });
+        assert_eq!(maps.add(&memory, sub(0, 5), id, provider), owned, "the last page is owned");
+        assert_eq!(maps.add(&memory, sub(4, 2), id, provider), owned, "the first page is owned");
+        assert!(maps.add(&memory, sub(0, 6), id, provider).is_ok(), "the interior is not compared");
     }
 }

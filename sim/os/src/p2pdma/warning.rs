@@ -1,6 +1,7 @@
 //! What the kernel logs about a pair, as data.
 
-use alloc::string::{String, ToString};
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{MapType, Reason, Resolution};
@@ -54,17 +55,20 @@ pub fn warnings(tree: &Tree, resolution: &Resolution, verbose: bool) -> Vec<Warn
 const BUFFER: usize = 127;
 
 /// The names the kernel puts after `pci=disable_acs_redir=`, separated by semicolons. Its buffer holds 127
-/// characters: of a tenth name the first ten remain, later ones are lost.
+/// characters: of a tenth name the first ten remain, later ones are lost ([`advice_overflows`]).
 pub fn advice(tree: &Tree, functions: &[FunctionIndex]) -> String {
-    let mut text = String::new();
-    for function in functions {
-        text.push_str(&tree[*function].id.to_string());
-        text.push(';');
-    }
-    if text.len() > BUFFER {
-        text.truncate(BUFFER);
-    } else {
-        text.pop();
-    }
-    text
+    let names = names(tree, functions);
+    let end = if names.len() > BUFFER { BUFFER } else { names.len().saturating_sub(1) };
+    names.chars().take(end).collect()
+}
+
+/// True when these names do not fit the kernel's buffer: cutting the last semicolon then writes a byte behind it.
+/// Recorded kernels, whose stacks have no guard, die of that right after printing the list.
+pub fn advice_overflows(tree: &Tree, functions: &[FunctionIndex]) -> bool {
+    names(tree, functions).len() > BUFFER
+}
+
+/// All names, each with a semicolon behind it.
+fn names(tree: &Tree, functions: &[FunctionIndex]) -> String {
+    functions.iter().map(|function| format!("{};", tree[*function].id)).collect()
 }

@@ -118,6 +118,8 @@ mod tests {
     }
 
     /// The table of executed results in the specification, in MiB.
+    ///
+    /// Property A24.
     #[test]
     fn both_rules_give_the_kernels_windows() {
         check_bars(&[16], (16, 16), (16, 16));

@@ -44,7 +44,10 @@ pub fn boot(
         setup.claim_firmware();
     }
     for bus in setup.tree.root_buses() {
-        setup.assign_root_bus(bus);
+        let kept = options.keep.contains(&setup.tree[bus].host_bridge) && !options.reassign;
+        if !kept {
+            setup.assign_root_bus(bus);
+        }
     }
     finish(setup, 0);
     tree

@@ -100,6 +100,9 @@ impl Platform {
 pub struct BootOptions {
     /// Ignore the addresses firmware assigned and place everything anew.
     pub reassign: bool,
+    /// Host bridges, by their place in the list, below which what has no address is left without: a kernel that was
+    /// running before found none. Does not count with `reassign`.
+    pub keep: Vec<usize>,
     /// Host bridges ask that firmware's configuration stay as it is: no windows are released unless
     /// [`Realloc::On`] says so, and no BAR is resized.
     pub preserve_firmware: bool,
@@ -123,6 +126,7 @@ impl Default for BootOptions {
     fn default() -> BootOptions {
         BootOptions {
             reassign: false,
+            keep: Vec::new(),
             preserve_firmware: false,
             realloc: Realloc::Auto,
             hotplug_io: 256,

@@ -106,7 +106,7 @@ impl<C: ConfigSpace> Scan<'_, C> {
             return u8::try_from(next).ok().filter(|next| *next > function);
         }
         let more = found.is_none_or(|index| self.tree[index].multifunction);
-        (function < 7 && more).then_some(function + 1)
+        (function < 7 && more).then(|| function + 1)
     }
 
     fn forwards_alternative_ids(&self, bus: BusIndex) -> bool {

@@ -15,6 +15,7 @@ pub fn grouped(machine: &Machine, profile: Profile, quirks: &AliasQuirks) -> Gro
     Groups::probe(&grouping, |_| true)
 }
 
+/// Property B1.
 #[test]
 fn booted_machines_are_grouped_as_recorded() {
     let boots = boots();
@@ -74,6 +75,7 @@ fn switch(root: Option<u16>, ports: Option<u16>, slots: [(u8, u8); 2]) -> Machin
     machine
 }
 
+/// Property B3.
 #[test]
 fn isolation_of_the_ports_decides() {
     let check = |root, ports, slots, expect: [u32; 6]| {
@@ -93,6 +95,7 @@ fn isolation_of_the_ports_decides() {
     }
 }
 
+/// Property B2.
 #[test]
 fn a_bit_the_hardware_has_not_counts_as_set() {
     let mut machine = switch(Some(0x1d), None, [(0, 0), (1, 0)]);

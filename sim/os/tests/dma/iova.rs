@@ -9,6 +9,7 @@ use peerbus_os::pci::FunctionIndex;
 use peerbus_units::{Bytes, Iova, Picos, Range};
 
 use crate::p2pdma::machine::rules;
+use crate::random::{Random, cases};
 
 const LAZY: Invalidation = Invalidation::Lazy(FlushShape::ORDINARY, FlushTimer::Never);
 const CALL: Call = Call { now: Picos(0), cpu: 0 };
@@ -73,6 +74,7 @@ impl Fixture {
     }
 }
 
+/// Property B6.
 #[test]
 fn a_fresh_domain_gives_out_the_known_addresses() {
     let (kib, mib, gib) = (1 << 10, 1 << 20, 1u64 << 30);
@@ -99,6 +101,7 @@ fn a_fresh_domain_gives_out_the_known_addresses() {
     check(16 * gib, [0x7c_0000_0000, 0x78_0000_0000], false);
 }
 
+/// Property B6: the 4353rd page.
 #[test]
 fn pages_run_downwards_around_what_is_reserved() {
     let mut domain = fixture(Profile::Linux_6_12, LAZY);
@@ -114,6 +117,7 @@ fn pages_run_downwards_around_what_is_reserved() {
     assert_eq!(expect(0x3fff_ffff, 0x3fff_0000), 16);
 }
 
+/// Property B7.
 #[test]
 fn one_impossible_request_ends_the_preference_of_its_device_alone() {
     for profile in Profile::ALL {
@@ -134,6 +138,7 @@ fn one_impossible_request_ends_the_preference_of_its_device_alone() {
     }
 }
 
+/// Property B8.
 #[test]
 fn strict_reuses_at_once_and_lazy_after_the_256th_unmapping() {
     for profile in Profile::ALL {
@@ -200,25 +205,6 @@ fn a_space_without_pages_cannot_be_set_up() {
     let large = TranslatedDomain::new(&DomainShape { granule_shift: 16, ..base }, &[], &rules).unwrap();
     let mut domain = Fixture { domain: large, ..fixture(Profile::Linux_6_12, LAZY) };
     assert_eq!([domain.take(1), domain.take(0x1_0001)], [0xffff_0000, 0xfffc_0000]);
-}
-
-/// SplitMix64.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut value = self.0;
-        value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (value ^ value >> 31) % limit
-    }
-
-    /// A number below 2^b, b itself random from `bits` on.
-    pub fn sized(&mut self, bits: u64, more: u64) -> u64 {
-        let bits = bits + self.below(more);
-        self.below(1 << bits)
-    }
 }
 
 /// True when `pages` pages, aligned, fit between `taken` ranges up to address `last`. Only ends of ranges, and the top,
@@ -315,7 +301,7 @@ fn run(seed: u64) -> [u64; 3] {
 
 #[test]
 fn live_ranges_never_overlap_and_keep_to_every_limit() {
-    let cases = std::env::var("PEERBUS_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(150);
+    let cases = cases(150);
     let mut sum = [0; 3];
     for seed in 0..cases {
         for (sum, count) in sum.iter_mut().zip(run(seed)) {

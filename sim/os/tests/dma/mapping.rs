@@ -417,6 +417,7 @@ fn legacy_operations_may_know_peers_in_6_1_alone() {
     }
 }
 
+/// Property B5, of functions without group.
 #[test]
 fn an_amd_iommu_translates_neither_for_itself_nor_for_devices_with_pasid() {
     let mut fake = Fake::arm64();

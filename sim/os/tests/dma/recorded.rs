@@ -46,7 +46,7 @@ fn booted(machine: &Machine, profile: Profile, iommu: Option<&Iommu>, command_li
 }
 
 /// One answer for one pair.
-struct Pair(PeerType);
+pub struct Pair(pub PeerType);
 
 impl PeerTypes for Pair {
     fn peer_type(&mut self, _: ProviderId, _: FunctionIndex) -> PeerType {
@@ -177,6 +177,7 @@ fn replay_random(recorded: &Value, cpu: &CpuIdentity, figures: &mut Figures, pro
     }
 }
 
+/// Property B4, and B5 for identity domains.
 #[test]
 fn random_machines_gave_these_addresses() {
     let path = conformance().join("random/p2p.jsonl");

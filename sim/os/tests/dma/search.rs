@@ -3,7 +3,7 @@
 
 use peerbus_os::dma::{DmaWork, IovaTree};
 
-use super::iova::Random;
+use crate::random::{Random, cases};
 
 const ANCHOR: u64 = u64::MAX;
 const FOUR_GIB: u64 = 1 << 20;
@@ -114,7 +114,7 @@ fn run(seed: u64) -> [u64; 2] {
 
 #[test]
 fn the_tree_answers_like_the_literal_search() {
-    let cases = std::env::var("PEERBUS_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
+    let cases = cases(100);
     let mut sum = [0, 0];
     for seed in 0..cases {
         let counts = run(seed);

@@ -45,8 +45,8 @@ fn amdgpu_never_refuses_and_takes_the_flag_back() {
         check(rules, |_| {}, near(None), false);
         check(rules, |_| {}, near(Some(Importer { allow_peer2peer: false, invalidate: true })), false);
         let old = rules == OLD;
-        check(rules, |buffer| buffer.compressed = true, near(DYNAMIC), old);
-        check(rules, |buffer| buffer.runtime_active = false, near(DYNAMIC), old);
+        check(rules, |buffer| buffer.giving.compressed = true, near(DYNAMIC), old);
+        check(rules, |buffer| buffer.giving.runtime_active = false, near(DYNAMIC), old);
     }
 }
 
@@ -85,6 +85,7 @@ fn pin_beside<E: Exporter>(exporter: E) -> [Result<Placement, PinError>; 3] {
     [alone, beside, buffer.pin(first)]
 }
 
+/// Property B17.
 #[test]
 fn one_importer_out_of_reach_pins_the_buffer_in_system_memory() {
     let expect = [Ok(Placement::Device), Ok(Placement::System), Ok(Placement::Device)];
@@ -193,6 +194,7 @@ fn a_buffer_of_a_bar_is_checked_first() {
     assert_eq!(get(&mut old, &device, 0, 0, &[(0, 4096)]).map(|_| ()), Err(VfioError::NotSupported));
 }
 
+/// Property B16.
 #[test]
 fn an_importer_of_a_bar_must_reach_it_and_let_go() {
     let (mut example, device) = device(Profile::Linux_7_3);

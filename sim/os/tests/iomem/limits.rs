@@ -118,6 +118,7 @@ pub fn vmemmap(rules: &Rules, arm64: &Arm64) -> u64 {
     array.wrapping_sub(((memstart >> 12) * 64).cast_unsigned())
 }
 
+/// Property B13.
 #[test]
 fn five_recorded_arm64_limits() {
     let rules_6_12 = rules(Profile::Linux_6_12);

@@ -6,31 +6,16 @@ use peerbus_os::{Profile, Rules};
 use peerbus_units::{Bytes, CpuAddr, Range};
 
 use super::rules;
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn range(&mut self) -> Range<CpuAddr> {
-        let length = 1 << self.below(12);
-        let first = self.below(SPACE) & !(self.below(length));
-        let last = (first + self.below(length)).min(SPACE - 1);
-        Range::new(CpuAddr(first), CpuAddr(last)).unwrap()
-    }
-}
+use crate::random::{Random, cases};
 
 const SPACE: u64 = 4096;
+
+fn any_range(random: &mut Random) -> Range<CpuAddr> {
+    let length = 1 << random.below(12);
+    let first = random.below(SPACE) & !(random.below(length));
+    let last = (first + random.below(length)).min(SPACE - 1);
+    Range::new(CpuAddr(first), CpuAddr(last)).unwrap()
+}
 
 /// What is entered, in the order of the text: outer before inner, low before high. Of two equal ranges the outer
 /// one has the smaller rank.
@@ -100,7 +85,7 @@ impl Intervals {
 }
 
 fn operation(random: &mut Random, tree: &mut IoMem, known: &mut Intervals) {
-    let range = random.range();
+    let range = any_range(random);
     let root = tree.root();
     match random.below(8) {
         0..=2 => {
@@ -186,7 +171,7 @@ fn region(random: &mut Random, tree: &mut IoMem, known: &mut Intervals) {
 
 #[test]
 fn tree_and_intervals_agree() {
-    let cases = std::env::var("PEERBUS_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(300);
+    let cases = cases(300);
     let mut regions = 0;
     for seed in 0..cases {
         let mut random = Random(seed);

@@ -15,6 +15,7 @@ type Answers = [(u64, u64); 6];
 
 const SIZES: [u64; 6] = [2 * MIB, 256 * MIB, 128 * MIB, 80 * GIB, 24 * GIB, 2 * MIB];
 
+/// Property A18.
 #[test]
 fn an_empty_upper_range() {
     let by_section = [Profile::Linux_6_12, Profile::Linux_7_3];

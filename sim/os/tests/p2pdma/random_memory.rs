@@ -8,7 +8,7 @@ use peerbus_os::p2pdma::{MapRequest, MappingId, Unbind};
 use peerbus_units::{Bytes, CpuAddr, FunctionId};
 
 use super::worked_memory::{Example, example};
-use crate::pool::random::{Random, cases};
+use crate::random::{Random, cases};
 
 const PAGE: u64 = 4096;
 

@@ -60,6 +60,7 @@ fn requests_are_checked_in_order() {
     }
 }
 
+/// Property A15.
 #[test]
 fn all_pages_are_there_at_once_and_return_one_by_one() {
     for (profile, resting) in [(Profile::Linux_6_12, 1), (Profile::Linux_7_3, 0)] {
@@ -87,6 +88,7 @@ fn all_pages_are_there_at_once_and_return_one_by_one() {
     }
 }
 
+/// Property A14.
 #[test]
 fn a_mapping_needs_one_run() {
     let (mut example, id) = registered(Profile::Linux_6_12);

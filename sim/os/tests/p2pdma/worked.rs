@@ -101,6 +101,7 @@ impl Example {
     }
 }
 
+/// Properties A1 and A4.
 #[test]
 fn distances_count_steps_and_say_nothing_of_the_type() {
     let e = example();
@@ -127,6 +128,7 @@ fn distances_count_steps_and_say_nothing_of_the_type() {
     check(e.integrated, e.direct, 3, ThruHostBridge);
 }
 
+/// Property A1, redirected.
 #[test]
 fn a_redirecting_endpoint_redirects_to_itself() {
     let mut e = example();
@@ -141,6 +143,7 @@ fn a_redirecting_endpoint_redirects_to_itself() {
     assert_eq!(e.answer(&ZEN, (e.direct, e.other_vf)), (ThruHostBridge, 2));
 }
 
+/// Property A3.
 #[test]
 fn only_request_completion_and_egress_bits_of_the_path_redirect() {
     let e = example();
@@ -163,6 +166,7 @@ fn only_request_completion_and_egress_bits_of_the_path_redirect() {
     }
 }
 
+/// Property A2: the order differs by direction.
 #[test]
 fn the_list_goes_up_from_the_provider_then_up_from_the_client() {
     let mut e = example();
@@ -181,6 +185,7 @@ fn the_list_goes_up_from_the_provider_then_up_from_the_client() {
     assert!(kinds.iter().all(|(kind, _)| *kind != "ACS_REDIRECT"));
 }
 
+/// Property A6.
 #[test]
 fn a_row_for_one_host_bridge_refuses_two_in_silence() {
     let mut e = example();
@@ -191,6 +196,9 @@ fn a_row_for_one_host_bridge_refuses_two_in_silence() {
     assert_eq!(e.answer(&INTEL, (e.near[0], e.second)), (NotSupported, 6));
     let kinds = e.kinds((e.near[0], e.second));
     assert_eq!(kinds[1..], [("HOST_BRIDGES_DIFFER", vec![e.head, e.second_head])]);
+    let refused = e.machine.resolve(&INTEL, Profile::Linux_6_12, e.near[0], e.second);
+    assert_eq!(warnings(&e.machine.tree, &refused, false), []);
+    assert_eq!(warnings(&e.machine.tree, &refused, true), [Warning::NoSharedBridge]);
     // Both must be listed for both: one listed everywhere does not help.
     e.machine.set_ids(e.head, 0x8086, 0x2030);
     assert_eq!(e.kinds((e.second, e.near[0]))[1..], [("HOST_BRIDGES_DIFFER", vec![e.second_head])]);
@@ -200,6 +208,7 @@ fn a_row_for_one_host_bridge_refuses_two_in_silence() {
     assert_eq!(e.kinds((e.near[0], e.second))[1..], [("HOST_BRIDGE_NOT_LISTED", vec![e.second_head])]);
 }
 
+/// Property A7.
 #[test]
 fn a_first_function_that_is_neither_at_zero_nor_a_root_port_stands_for_nothing() {
     let mut machine = Machine::default();
@@ -222,6 +231,7 @@ fn a_first_function_that_is_neither_at_zero_nor_a_root_port_stands_for_nothing()
     assert_eq!(machine.resolve(&INTEL, Profile::Linux_7_3, endpoint, endpoint).map_type, ThruHostBridge);
 }
 
+/// Property A5.
 #[test]
 fn zen_refuses_nothing() {
     let mut e = example();
@@ -236,6 +246,7 @@ fn zen_refuses_nothing() {
     }
 }
 
+/// Property A8.
 #[test]
 fn the_table_is_named_only_for_redirected_paths_and_whatever_verbose_says() {
     let mut e = example();

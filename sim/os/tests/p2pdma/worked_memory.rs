@@ -108,6 +108,7 @@ impl Example {
     }
 }
 
+/// Property A13, and of A19 what concerns peer memory.
 #[test]
 fn registration_is_refused_as_the_rules_say() {
     for profile in Profile::ALL {
@@ -170,6 +171,7 @@ fn memory_beyond_the_linear_mapping_is_refused() {
     assert!(example.register(a, 0, 2, 0).is_ok());
 }
 
+/// Property A12.
 #[test]
 fn the_newest_registration_is_used_first() {
     for profile in Profile::ALL {
@@ -238,6 +240,7 @@ fn a_bar_keeps_its_first_bus_offset_where_bars_are_providers() {
     }
 }
 
+/// Property A9.
 #[test]
 fn a_remembered_type_stays_until_it_is_asked_again() {
     let mut example = example(Profile::Linux_7_3);
@@ -277,6 +280,7 @@ fn the_first_mapping_of_a_pair_warns() {
     assert_eq!(example.map_type(a, Client::NotPci), MapType::NotSupported);
 }
 
+/// Property A10.
 #[test]
 fn silent_sums_stop_at_the_first_refusal() {
     for verbose in [false, true] {
@@ -296,6 +300,7 @@ fn silent_sums_stop_at_the_first_refusal() {
     }
 }
 
+/// Property A11.
 #[test]
 fn search_finds_the_nearest_published_providers() {
     let mut example = example(Profile::Linux_6_12);

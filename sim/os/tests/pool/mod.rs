@@ -1,7 +1,6 @@
 //! The pool allocator: worked examples, random calls against a bitmap, and recorded sequences.
 
 mod bitmap;
-pub mod random;
 mod recorded;
 mod truncated;
 mod versus_bitmap;

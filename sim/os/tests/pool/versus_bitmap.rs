@@ -4,7 +4,7 @@ use peerbus_os::pool::{Algorithm, AllocError, Allocation, Bug, Pool};
 use peerbus_units::{BusAddr, Bytes, CpuAddr};
 
 use super::bitmap::Bitmap;
-use super::random::{Random, cases};
+use crate::random::{Random, cases};
 
 type Both = (Pool<CpuAddr, BusAddr, u32>, Bitmap);
 

@@ -27,6 +27,7 @@ fn check(chunks: &[(u64, u64)], calls: &[(u64, Algorithm, Option<u64>)]) -> Pool
 
 use Algorithm::{BestFit, FirstFit, FirstFitAlign, Fixed, OrderAlign};
 
+/// Property A12, of the pool.
 #[test]
 fn the_newest_chunk_is_tried_first_and_none_is_spanned() {
     let (a, b) = (0x1000_0000, 0x2000_0000);
@@ -45,6 +46,7 @@ fn the_newest_chunk_is_tried_first_and_none_is_spanned() {
     check(&[(a, MIB), (a + MIB, MIB)], &[(2 * MIB, FirstFit, None), (MIB, FirstFit, Some(a + MIB))]);
 }
 
+/// Property A16.
 #[test]
 fn best_fit_takes_the_first_of_the_shortest_runs() {
     let start = MIB;
@@ -64,6 +66,7 @@ fn best_fit_takes_the_first_of_the_shortest_runs() {
     assert_eq!(place(1, BestFit), Some(4));
 }
 
+/// Property A17.
 #[test]
 fn order_aligns_to_the_chunk_and_align_to_the_address() {
     let start = 0x10_1000;

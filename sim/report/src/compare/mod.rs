@@ -6,7 +6,7 @@
 //! that exists on one side only is one difference, not one per value.
 //!
 //! Not compared: the tool's version, the description, the path of the scenario beyond its file name, the links'
-//! series (absent from baselines; each link's digest stands for them) and values that repeat others
+//! series and those of pools (absent from baselines; digests and sums over time stand for them) and values that repeat others
 //! (`limited_by_all`, `variant`).
 
 mod policy;

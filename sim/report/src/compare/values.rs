@@ -30,6 +30,7 @@ impl Key {
         let noun = match self.list.as_str() {
             "cells" => "variant",
             "matrices" => "matrix",
+            "peer_memory" => "peer memory",
             list => list.strip_suffix('s').unwrap_or(list),
         };
         let field =
@@ -54,12 +55,13 @@ impl fmt::Display for Key {
 }
 
 /// Values that are not results, or repeat others.
-const NOT_COMPARED: [&str; 7] = [
+const NOT_COMPARED: [&str; 8] = [
     "schema",
     "tool_version",
     "scenario",
     "description",
     "busy_per_interval_ps",
+    "series",
     "limited_by_all",
     "variant",
 ];
@@ -177,6 +179,16 @@ mod tests {
                 key("matrices", "pairs", "cells_gbytes_per_s[gpu0][gpu1]"),
                 "matrices[pairs].cells_gbytes_per_s[gpu0][gpu1]",
                 "matrix pairs gpu0 → gpu1",
+            ),
+            (
+                key("pools", "churn.ssd0", "least_hole_bytes"),
+                "pools[churn.ssd0].least_hole_bytes",
+                "pool churn.ssd0 least hole",
+            ),
+            (
+                key("peer_memory", "churn", "refused.FRAGMENTED.count"),
+                "peer_memory[churn].refused.FRAGMENTED.count",
+                "peer memory churn refused.FRAGMENTED.count",
             ),
             (key("cells", "", "end_ps"), "run.end_ps", "variant end"),
             (key("", "", "digest"), "digest", "digest"),

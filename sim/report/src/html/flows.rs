@@ -19,6 +19,7 @@ pub fn section(result: &ScenarioResult) -> Markup {
         .iter()
         .flat_map(|cell| cell.outcome.flows.iter().map(move |flow| (cell, flow)))
         .collect();
+    let (flows, idle) = describe::busy_flows(flows);
     let bars = bars_of(result);
     let rows: Vec<Vec<String>> = flows.iter().map(|(cell, flow)| row(cell, flow)).collect();
     let titles = ["flow", ">bytes", ">time", ">GB/s", ">p50", ">p99", "limited by", "map type"];
@@ -33,13 +34,17 @@ pub fn section(result: &ScenarioResult) -> Markup {
                     rows.len() <= OPEN, &super::table(&titles, &rows)))
                 (details(&flows))
             }
+            @if idle > 0 { p.note { (describe::idle_flows(idle)) "." } }
         }
     }
 }
 
 /// Flows outside matrices.
 fn bars_of(result: &ScenarioResult) -> Vec<(String, Option<u64>)> {
-    let flows = |cell| summary::flows_outside_matrices(cell).into_iter().map(move |flow| (cell, flow));
+    let flows = |cell| {
+        let flows = summary::flows_outside_matrices(cell).into_iter();
+        flows.filter(|flow| flow.bytes.0 > 0).map(move |flow| (cell, flow))
+    };
     let bar = |(cell, flow): (&Cell, &FlowOutcome)| {
         (cell.qualified(&flow.name), number::throughput_millionths(flow))
     };

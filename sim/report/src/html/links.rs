@@ -86,7 +86,7 @@ fn table(cell: &Cell, links: &[&LinkOutcome]) -> Markup {
     super::table(&titles, &links.iter().map(row).collect::<Vec<_>>())
 }
 
-/// Size, use and the largest hole of each address space or window.
+/// Size, use and the largest hole of each window of a host bridge, and of each pool when it was fullest.
 pub fn spaces(result: &ScenarioResult) -> Markup {
     let all = result.cells.iter().flat_map(|cell| cell.outcome.spaces.iter().map(move |space| (cell, space)));
     let rows: Vec<Vec<String>> = all
@@ -104,8 +104,8 @@ pub fn spaces(result: &ScenarioResult) -> Markup {
     html! {
         @if !rows.is_empty() {
             section {
-                h2 { "Address windows" }
-                (super::table(&["window", ">size", ">used", ">share", ">largest hole"], &rows))
+                h2 { "Address spaces" }
+                (super::table(&["space", ">size", ">used", ">share", ">largest hole"], &rows))
             }
         }
     }

@@ -7,6 +7,7 @@ mod bars;
 mod flows;
 mod heat_map;
 mod links;
+mod peer_memory;
 mod style;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -34,6 +35,7 @@ pub fn render(result: &ScenarioResult) -> String {
                     @for cell in &result.cells {
                         @for matrix in &cell.outcome.matrices { (heat_map::section(cell, matrix)) }
                     }
+                    @for cell in &result.cells { (peer_memory::sections(cell)) }
                     (flows::section(result))
                     @for cell in &result.cells { (links::section(cell)) }
                     (links::spaces(result))

@@ -18,8 +18,8 @@ fn all(result: &ScenarioResult) -> Vec<(&Cell, &FlowOutcome)> {
 
 /// Bytes, time, GB/s, latency, limit and map type of each flow.
 pub fn flows(result: &ScenarioResult, options: TextOptions) -> String {
-    let flows = all(result);
-    if flows.is_empty() {
+    let (flows, idle) = listed(result, options);
+    if flows.is_empty() && idle == 0 {
         return format!("{}: none", options.heading("Flows"));
     }
     let columns = [
@@ -34,13 +34,19 @@ pub fn flows(result: &ScenarioResult, options: TextOptions) -> String {
     ];
     let shown = if options.verbose { flows.len() } else { flows.len().min(LISTED) };
     let rows = flows.iter().take(shown).map(|(cell, flow)| row(cell, flow)).collect();
-    let mut lines = vec![
-        format!("{} (p50 and p99: latency of a request; * of a whole transfer)", options.heading("Flows")),
-        table(&columns, rows, Fit::Wrapped),
-    ];
+    let mut lines = vec![format!(
+        "{} (p50 and p99: latency of a request; * of a whole transfer)",
+        options.heading("Flows")
+    )];
+    if shown > 0 {
+        lines.push(table(&columns, rows, Fit::Wrapped));
+    }
     if shown < flows.len() {
         let rest = flows.len() - shown;
         lines.push(format!("  {rest} of {} flows not shown; see all: {}", flows.len(), verbose_hint(result)));
+    }
+    if idle > 0 {
+        lines.push(format!("  {}; see all: {}", describe::idle_flows(idle), verbose_hint(result)));
     }
     lines.join("\n")
 }
@@ -59,9 +65,14 @@ fn row(cell: &Cell, flow: &FlowOutcome) -> Vec<String> {
     ]
 }
 
+/// Those that moved something, and how many did not; all of them when everything is asked for.
+fn listed(result: &ScenarioResult, options: TextOptions) -> (Vec<(&Cell, &FlowOutcome)>, usize) {
+    if options.verbose { (all(result), 0) } else { describe::busy_flows(all(result)) }
+}
+
 /// Path, addresses and what each flow depends on: for few flows, or when everything is asked for.
 pub fn details(result: &ScenarioResult, options: TextOptions) -> String {
-    let flows = all(result);
+    let (flows, _) = listed(result, options);
     if !options.verbose && flows.len() > DETAILED {
         return String::new();
     }

@@ -52,7 +52,7 @@ fn row(cell: &Cell, link: &LinkOutcome) -> Vec<String> {
     ]
 }
 
-/// Size, use and the largest hole of each address space or window.
+/// Size, use and the largest hole of each window of a host bridge, and of each pool when it was fullest.
 pub fn spaces(result: &ScenarioResult, options: TextOptions) -> String {
     let rows: Vec<Vec<String>> = result
         .cells
@@ -73,11 +73,11 @@ pub fn spaces(result: &ScenarioResult, options: TextOptions) -> String {
         return String::new();
     }
     let columns = [
-        Column::Left("window"),
+        Column::Left("space"),
         Column::Right("size"),
         Column::Right("used"),
         Column::Right("share"),
         Column::Right("largest hole"),
     ];
-    format!("{}\n{}", options.heading("Address windows"), table(&columns, rows, Fit::Wrapped))
+    format!("{}\n{}", options.heading("Address spaces"), table(&columns, rows, Fit::Wrapped))
 }

@@ -11,6 +11,7 @@ mod flows;
 mod header;
 mod links;
 mod matrix;
+mod peer_memory;
 pub(crate) mod table;
 
 use peerbus_scenario::{Cell, ScenarioResult};
@@ -49,6 +50,9 @@ pub fn render(result: &ScenarioResult, options: TextOptions) -> String {
     blocks.push(variants(result, options));
     for cell in &result.cells {
         blocks.extend(cell.outcome.matrices.iter().map(|matrix| matrix::matrix(cell, matrix, options)));
+    }
+    for cell in &result.cells {
+        blocks.push(peer_memory::peer_memory(cell, options));
     }
     blocks.push(flows::flows(result, options));
     blocks.push(flows::details(result, options));

@@ -36,7 +36,7 @@ fn table(comparison: &Comparison) -> Vec<String> {
 
 #[test]
 fn a_result_equals_itself_in_either_form() {
-    for result in [sample::small(), sample::variants(), sample::matrix(8), sample::huge()] {
+    for result in [sample::small(), sample::variants(), sample::matrix(8), sample::churn(), sample::huge()] {
         let whole = Document::read("whole", &render(&result)).unwrap();
         let comparison = compare(&read(&result), &whole, &Policy::default()).unwrap();
         assert!(comparison.is_equal(), "{}", comparison.text());

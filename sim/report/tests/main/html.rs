@@ -24,6 +24,7 @@ fn pages() -> Vec<String> {
         sample::variants(),
         sample::matrix(8),
         sample::matrix(16),
+        sample::churn(),
         sample::huge(),
     ]);
     results.iter().map(render).collect()
@@ -60,7 +61,9 @@ fn the_same_result_is_the_same_page() {
 
 #[test]
 fn charts_are_followed_by_their_numbers() {
-    for (result, charts) in [(sample::small(), 2), (sample::matrix(8), 2), (sample::variants(), 3)] {
+    for (result, charts) in
+        [(sample::small(), 2), (sample::matrix(8), 2), (sample::variants(), 3), (sample::churn(), 2)]
+    {
         let page = as_xml(&render(&result));
         let page = roxmltree::Document::parse(&page).unwrap();
         let figures: Vec<_> = page.descendants().filter(|node| node.has_tag_name("figure")).collect();
@@ -88,7 +91,7 @@ fn every_cell_of_a_matrix_stands_in_the_heat_map_and_in_the_table() {
 #[test]
 fn sections_are_those_of_the_text() {
     let page = render(&sample::small());
-    for heading in ["Expectations", "Flows", "Links", "Address windows", "Errors", "Assumed", "More"] {
+    for heading in ["Expectations", "Flows", "Links", "Address spaces", "Errors", "Assumed", "More"] {
         assert!(page.contains(&format!("<h2>{heading}")), "{heading}");
     }
     assert!(page.contains("peerbus run scenarios/pair.ron --seed 7"));

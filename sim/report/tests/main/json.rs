@@ -7,7 +7,7 @@ use crate::sample;
 
 fn all() -> Vec<peerbus_scenario::ScenarioResult> {
     let mut all = sample::empty();
-    all.extend([sample::small(), sample::variants(), sample::matrix(8), sample::huge()]);
+    all.extend([sample::small(), sample::variants(), sample::matrix(8), sample::churn(), sample::huge()]);
     all
 }
 
@@ -51,6 +51,23 @@ fn numbers_have_their_units_and_six_decimals() {
     assert_eq!(value["flows"][1]["limited_by"], serde_json::Value::Null);
     assert_eq!(value["links"][0]["utilisation"].to_string(), "0.8066");
     assert_eq!(value["links"][0]["digest"], "00000000feedbeef");
+}
+
+#[test]
+fn pools_have_a_series_but_in_baselines() {
+    let value = serde_json::to_value(RunDocument::new(&sample::churn())).unwrap();
+    let (memory, pool) = (&value["peer_memory"][0], &value["pools"][0]);
+    assert_eq!(memory["name"], "first-fit/churn");
+    assert_eq!(memory["refused"]["FRAGMENTED"]["count"], 2_000);
+    assert_eq!(memory["throughput_gbytes_per_s"].to_string(), "25.0");
+    assert_eq!(
+        (&pool["name"], pool["fragmentation"].to_string()),
+        (&"first-fit/churn.ssd0".into(), "0.123456".into())
+    );
+    assert_eq!(pool["series"]["largest_hole_bytes"], serde_json::json!([64 << 20, 1 << 20, 1 << 20]));
+    let baseline: serde_json::Value = serde_json::from_str(&baseline(&sample::churn())).unwrap();
+    assert_eq!(baseline["pools"][0].get("series"), None);
+    assert_eq!(baseline["pools"][0]["least_hole_bytes"], 1 << 20);
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Results made by hand: small, large, empty and absurd.
 
 use peerbus_scenario::{Cell, Expectation, ScenarioResult};
-use peerbus_system::outcome::{ErrorOutcome, FlowOutcome, LinkOutcome, MatrixOutcome, Outcome, SpaceOutcome};
+use peerbus_system::outcome::{
+    ErrorOutcome, FlowOutcome, LinkOutcome, MatrixOutcome, Outcome, PeerMemoryOutcome, PoolOutcome,
+    PoolSample, RefusalOutcome, SpaceOutcome,
+};
 use peerbus_units::{Bytes, Picos};
 
 /// A flow that delivered everything at `mbytes` MB/s.
@@ -60,6 +63,7 @@ pub fn outcome() -> Outcome {
         matrices: Vec::new(),
         links: Vec::new(),
         interval: Picos::micros(10),
+        peer_memory: Vec::new(),
         spaces: Vec::new(),
         errors: Vec::new(),
         assumed: Vec::new(),
@@ -199,6 +203,66 @@ pub fn empty() -> Vec<ScenarioResult> {
     vec![result(Vec::new()), result(vec![("", still)]), result(vec![("", idle)])]
 }
 
+/// Two pools, one of them full of holes; one flow is never used.
+pub fn churn() -> ScenarioResult {
+    let pool = |provider: &str, samples: &[(u64, u64, u64)]| PoolOutcome {
+        provider: provider.to_owned(),
+        registered: vec!["BAR4 [0x100000000-0x103ffffff] (64MiB)".to_owned()],
+        size: Bytes::mib(64),
+        published: true,
+        granted: 4_000,
+        granted_bytes: Bytes::mib(300),
+        refused: 1_000,
+        peak: Bytes::mib(60),
+        least_hole: Bytes::mib(1),
+        available: Bytes::mib(64),
+        largest_hole: Bytes::mib(64),
+        fragmentation_ppm: 123_456,
+        interval: Picos::micros(10),
+        samples: samples
+            .iter()
+            .map(|(available, hole, allocations)| PoolSample {
+                available: Bytes::mib(*available),
+                largest_hole: Bytes::mib(*hole),
+                allocations: *allocations,
+            })
+            .collect(),
+    };
+    let memory = PeerMemoryOutcome {
+        name: "churn".to_owned(),
+        title: "2 clients (drivers) write; nearest provider, first fit, host memory when refused".to_owned(),
+        requests: 10_000,
+        bytes: Bytes::mib(700),
+        granted: 8_000,
+        granted_bytes: Bytes::mib(600),
+        staged: 1_990,
+        staged_bytes: Bytes::mib(99),
+        refused: vec![RefusalOutcome {
+            cause: "FRAGMENTED".to_owned(),
+            count: 2_000,
+            bytes: Bytes::mib(100),
+            first: Picos::nanos(12_500),
+            client: "nic0".to_owned(),
+            text: "1MiB of ssd0, which has 4MiB of 64MiB free, the largest hole 512KiB".to_owned(),
+        }],
+        moved: Bytes(1_000_000),
+        start: Picos::ZERO,
+        end: Picos::micros(40),
+        wait_p50: Picos::ZERO,
+        wait_p99: Picos::micros(3),
+        pools: vec![pool("ssd0", &[(64, 64, 0), (10, 1, 320), (4, 1, 330)]), pool("ssd1", &[])],
+    };
+    let flows = vec![
+        flow("churn.nic0.ssd0", "nic0", "ssd0", 1 << 20, 26_000),
+        FlowOutcome {
+            bytes: Bytes::ZERO,
+            delivered: Bytes::ZERO,
+            ..flow("churn.nic0.ssd1", "nic0", "ssd1", 1, 1)
+        },
+    ];
+    result(vec![("first-fit", Outcome { peer_memory: vec![memory], flows, ..outcome() })])
+}
+
 /// Every number as large as its type, names that need escaping.
 pub fn huge() -> ScenarioResult {
     let mut result = small();
@@ -215,6 +279,14 @@ pub fn huge() -> ScenarioResult {
     (link.busy_time, link.starved, link.wire_bytes) = (Picos(u64::MAX), Picos(u64::MAX), Bytes(u64::MAX));
     (link.payload_bytes, link.dllp_bytes, link.tlps) = (Bytes(u64::MAX), Bytes(u64::MAX), u64::MAX);
     link.busy = vec![Picos(u64::MAX); 3];
+    outcome.peer_memory = churn().cells[0].outcome.peer_memory.clone();
+    let memory = &mut outcome.peer_memory[0];
+    memory.name = "<b>&".to_owned();
+    (memory.requests, memory.granted, memory.staged) = (u64::MAX, u64::MAX, u64::MAX);
+    (memory.bytes, memory.moved, memory.end) = (Bytes(u64::MAX), Bytes(u64::MAX), Picos(1));
+    memory.refused[0].count = u64::MAX;
+    (memory.pools[0].size, memory.pools[0].interval) = (Bytes(u64::MAX), Picos(u64::MAX));
+    memory.pools[0].samples[1].available = Bytes(u64::MAX);
     let mut twin = outcome.clone();
     twin.events = u64::MAX;
     result.cells.push(Cell { variant: "twin".to_owned(), outcome: twin });

@@ -49,8 +49,8 @@ Links (efficiency: payload in all bytes sent; starved: time TLPs waited for cred
  gpu0 to host0/rp0/sw0   gen4 x16   80.7 %      1.10 MiB     1 MiB       90.8 %   1.500 us
   1 link at or below 1 % not shown
 
-Address windows
- window                                                 size      used    share   largest hole
+Address spaces
+ space                                                  size      used    share   largest hole
 ───────────────────────────────────────────────────────────────────────────────────────────────
  host0 Mem64Prefetch [0x38000000000-0x3ffffffffff]   512 GiB   128 GiB   25.0 %        384 GiB
 
@@ -73,13 +73,40 @@ fn a_small_result_reads_as_expected() {
     assert_eq!(render(&sample::small(), TextOptions::PLAIN), SMALL);
 }
 
+const CHURN: &str = "\
+Peer memory churn of variant first-fit
+  what            2 clients (drivers) write; nearest provider, first fit, host memory when refused
+  requests        10,000 (700 MiB), of which 8,000 (600 MiB) got peer memory, 1,990 (99 MiB) went through host memory,
+                  10 were lost
+  throughput      25.00 GB/s: clients moved 976.56 KiB in 40 us
+  waited          p50 0 s, p99 3 us for an allocation to be given back
+  FRAGMENTED      2,000 (100 MiB); first after 12.500 us for nic0: 1MiB of ssd0, which has 4MiB of 64MiB free, the
+                  largest hole 512KiB
+ pool   registered   granted   refused   peak use   least largest hole   fragmentation
+───────────────────────────────────────────────────────────────────────────────────────
+ ssd0       64 MiB     4,000     1,000     60 MiB                1 MiB          12.3 %
+ ssd1       64 MiB     4,000     1,000     60 MiB                1 MiB          12.3 %
+";
+
+#[test]
+fn peer_memory_reads_as_expected() {
+    let text = render(&sample::churn(), TextOptions::PLAIN);
+    let from = text.find("Peer memory").unwrap_or(0);
+    let part = &text[from..text.find("\nFlows").unwrap_or(text.len())];
+    assert_eq!(part, CHURN);
+    assert!(text.contains("  1 flow was never used; see all: peerbus run scenarios/pair.ron --verbose"));
+    assert!(!text.contains("churn.nic0.ssd1"));
+    let all = render(&sample::churn(), TextOptions { verbose: true, color: false });
+    assert!(all.contains("churn.nic0.ssd1") && !all.contains("never used"));
+}
+
 fn widest(text: &str) -> usize {
     text.lines().map(|line| line.chars().count()).max().unwrap_or(0)
 }
 
 #[test]
 fn reports_fit_120_columns() {
-    for result in [sample::small(), sample::variants(), sample::matrix(8)] {
+    for result in [sample::small(), sample::variants(), sample::matrix(8), sample::churn()] {
         for verbose in [false, true] {
             let text = render(&result, TextOptions { verbose, color: false });
             assert!(widest(&text) <= 120, "{}", text);
@@ -96,6 +123,18 @@ fn long_lists_are_cut_and_say_how_to_see_all() {
     assert!(!short.contains("\nFlow pairs/"));
     let long = render(&sample::matrix(8), TextOptions { verbose: true, color: false });
     assert!(!long.contains("not shown") && long.matches("\nFlow pairs/").count() == 56);
+}
+
+#[test]
+fn many_errors_of_a_kind_are_counted() {
+    let mut result = sample::variants();
+    let errors = &mut result.cells[1].outcome.errors;
+    *errors = vec![errors[0].clone(); 11];
+    let short = render(&result, TextOptions::PLAIN);
+    let hint = "  UNSUPPORTED_REQUEST at redirect-on/…: 3 more places; see all: peerbus run scenarios/pair.ron --verbose";
+    assert!(short.contains(hint) && short.matches("at redirect-on/host0/rp0:").count() == 8, "{short}");
+    let long = render(&result, TextOptions { verbose: true, color: false });
+    assert!(!long.contains("more places") && long.matches("at redirect-on/host0/rp0:").count() == 11);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Which flows, matrices and variants a measured value stands for, and which left ones meet which right ones.
+//! Which flows, matrices, pools and variants a measured value stands for, and which left ones meet which right ones.
 //!
 //! Without a variant in front, a value is taken in every variant that has it; two such values meet in the same
 //! variant. Where both sides have `*`, a left name meets the right names whose `*` stand for the same. Everything
@@ -6,7 +6,7 @@
 
 use peerbus_machine::load::{list_words, nearest};
 
-use super::condition::{Condition, Measure, Problem, What};
+use super::condition::{Condition, Measure, PoolValue, Problem, What};
 use crate::codes;
 
 /// What one variant makes.
@@ -18,6 +18,18 @@ pub struct Names {
     pub flows: Vec<String>,
     /// Matrices.
     pub matrices: Vec<String>,
+    /// Workloads on peer memory.
+    pub memories: Vec<String>,
+    /// Their pools: `WORKLOAD.PROVIDER`.
+    pub pools: Vec<String>,
+}
+
+impl Names {
+    /// Names that have `value`.
+    fn of_pools(&self, value: PoolValue) -> impl Iterator<Item = &String> {
+        let single = if value.of_pools() { self.pools.as_slice() } else { &[] };
+        self.memories.iter().chain(single)
+    }
 }
 
 /// One thing that a measured value stands for.
@@ -25,7 +37,7 @@ pub struct Names {
 pub struct Bound {
     /// Index of the variant.
     pub variant: usize,
-    /// Flow or matrix; for errors the pattern of kinds.
+    /// Flow, matrix or pool; for errors the pattern of kinds.
     pub name: String,
     /// True when the condition does not say which variant.
     any_variant: bool,
@@ -45,6 +57,7 @@ pub fn bind(measure: &Measure, variants: &[Names]) -> Vec<Bound> {
         let candidates: Vec<&String> = match measure.what {
             What::Flow(_) => names.flows.iter().collect(),
             What::Matrix(_) => names.matrices.iter().collect(),
+            What::Pool(value) => names.of_pools(value).collect(),
             What::Errors | What::Error(_) => vec![&all],
         };
         for name in candidates {
@@ -139,6 +152,9 @@ fn unknown(measure: &Measure, variants: &[Names]) -> Option<Problem> {
     let (sort, mut names): (_, Vec<&str>) = match measure.what {
         What::Matrix(_) => {
             ("matrix", reached.iter().flat_map(|names| &names.matrices).map(String::as_str).collect())
+        }
+        What::Pool(value) => {
+            ("pool", reached.iter().flat_map(|names| names.of_pools(value)).map(String::as_str).collect())
         }
         _ => ("flow", reached.iter().flat_map(|names| &names.flows).map(String::as_str).collect()),
     };

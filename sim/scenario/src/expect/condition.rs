@@ -126,7 +126,7 @@ pub struct Measure {
     pub what: What,
     /// Variants it is taken from. Absent for every variant that has it, each compared with itself.
     pub variant: Option<Pattern>,
-    /// Flows, matrices or kinds of errors.
+    /// Flows, matrices, pools or kinds of errors.
     pub name: Pattern,
     /// Bytes of the condition's text it stands in.
     pub span: Range<usize>,
@@ -147,6 +147,8 @@ pub enum What {
     Flow(FlowValue),
     /// Over the throughputs of a matrix: `matrix.NAME.…`.
     Matrix(MatrixValue),
+    /// Of a workload on peer memory, or of one of its pools: `pool.NAME.…`, `pool.NAME.PROVIDER.…`.
+    Pool(PoolValue),
     /// Errors of all kinds: `errors`.
     Errors,
     /// Errors of a kind: `error.KIND.…`.
@@ -154,9 +156,9 @@ pub enum What {
 }
 
 impl What {
-    /// True when its names are those of flows or matrices, known before a run.
+    /// True when its names are those of flows, matrices or pools, known before a run.
     pub fn has_names(self) -> bool {
-        matches!(self, What::Flow(_) | What::Matrix(_))
+        matches!(self, What::Flow(_) | What::Matrix(_) | What::Pool(_))
     }
 
     /// The kind of its value.
@@ -164,6 +166,7 @@ impl What {
         match self {
             What::Flow(value) => value.kind(),
             What::Matrix(_) => Kind::Number(Dimension::Rate),
+            What::Pool(value) => value.kind(),
             What::Errors | What::Error(ErrorValue::Count) => Kind::Number(Dimension::Count),
             What::Error(ErrorValue::Bytes) => Kind::Number(Dimension::Size),
         }
@@ -251,6 +254,64 @@ words!(
         Bytes = "bytes",
     }
 );
+
+words!(
+    /// Values of a workload on peer memory, and of its pools. Where a workload has several pools, its peak,
+    /// fragmentation and largest hole are those of the pool that is worst off.
+    PoolValue {
+        /// Requests made.
+        Requests = "requests",
+        /// Requests that got peer memory.
+        Granted = "granted",
+        /// Requests that went through host memory instead.
+        Staged = "staged",
+        /// Requests that got no peer memory, staged ones included.
+        Refused = "refused",
+        /// Those for which no provider was found.
+        NoProvider = "refused.NO_PROVIDER",
+        /// Those whose client cannot reach the memory.
+        NotSupported = "refused.NOT_SUPPORTED",
+        /// Those larger than every registered range.
+        LargerThanChunk = "refused.LARGER_THAN_CHUNK",
+        /// Those larger than what was free.
+        Exhausted = "refused.EXHAUSTED",
+        /// Those for which enough was free, but not in one usable piece.
+        Fragmented = "refused.FRAGMENTED",
+        /// Those that failed otherwise.
+        Failed = "refused.FAILED",
+        /// What clients moved over the time it took, in whole bytes per second, rounded down.
+        Throughput = "throughput",
+        /// Median of the time that requests waited because their client held as much as it may.
+        WaitMedian = "wait.p50",
+        /// 99th percentile of that.
+        WaitTail = "wait.p99",
+        /// Bytes registered.
+        Size = "size",
+        /// Most bytes in use at a time.
+        Peak = "peak",
+        /// The least that the largest free piece ever was.
+        LargestHole = "largest_hole",
+        /// 1 − largest free piece / free bytes, over time.
+        Fragmentation = "fragmentation",
+    }
+);
+
+impl PoolValue {
+    /// True when a single pool has the value, too.
+    pub fn of_pools(self) -> bool {
+        use PoolValue::{Fragmentation, Granted, LargestHole, Peak, Refused, Size};
+        matches!(self, Granted | Refused | Size | Peak | LargestHole | Fragmentation)
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            PoolValue::Throughput => Kind::Number(Dimension::Rate),
+            PoolValue::WaitMedian | PoolValue::WaitTail => Kind::Number(Dimension::Time),
+            PoolValue::Size | PoolValue::Peak | PoolValue::LargestHole => Kind::Number(Dimension::Size),
+            _ => Kind::Number(Dimension::Count),
+        }
+    }
+}
 
 impl FlowValue {
     fn kind(self) -> Kind {

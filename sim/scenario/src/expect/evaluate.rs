@@ -1,10 +1,13 @@
 //! Whether a condition held.
 
 use peerbus_system::expand::Pattern;
-use peerbus_system::outcome::{FlowOutcome, MatrixOutcome, Outcome};
+use peerbus_system::outcome::{FlowOutcome, MatrixOutcome, Outcome, PeerMemoryOutcome, PoolOutcome};
+use peerbus_units::Bytes;
 
 use super::bind::{Bound, Names, Pair, pairs, qualified};
-use super::condition::{Condition, ErrorValue, FlowValue, MatrixValue, Measure, Side, Term, Test, What};
+use super::condition::{
+    Condition, ErrorValue, FlowValue, MatrixValue, Measure, PoolValue, Side, Term, Test, What,
+};
 use super::number::Ratio;
 use super::value::{Dimension, Value};
 use crate::result::{Cell, Expectation};
@@ -31,7 +34,18 @@ fn names(cell: &Cell) -> Names {
         variant: cell.variant.clone(),
         flows: cell.outcome.flows.iter().map(|flow| flow.name.clone()).collect(),
         matrices: cell.outcome.matrices.iter().map(|matrix| matrix.name.clone()).collect(),
+        memories: cell.outcome.peer_memory.iter().map(|memory| memory.name.clone()).collect(),
+        pools: pools(&cell.outcome).map(|(name, _)| name).collect(),
     }
+}
+
+/// Every pool with its name, `WORKLOAD.PROVIDER`.
+fn pools(outcome: &Outcome) -> impl Iterator<Item = (String, &PoolOutcome)> {
+    let named = |memory: &PeerMemoryOutcome, pool: &PoolOutcome| format!("{}.{}", memory.name, pool.provider);
+    outcome
+        .peer_memory
+        .iter()
+        .flat_map(move |memory| memory.pools.iter().map(move |pool| (named(memory, pool), pool)))
 }
 
 /// One comparison of two values.
@@ -159,6 +173,15 @@ fn measured(measure: &Measure, bound: &Bound, cell: &Cell) -> Result<Value, Stri
             let matrix = outcome.matrices.iter().find(|matrix| matrix.name == bound.name);
             matrix_value(value, matrix.ok_or_else(|| format!("there was no matrix {name}"))?, outcome)
         }
+        What::Pool(value) => {
+            let memory = outcome.peer_memory.iter().find(|memory| memory.name == bound.name);
+            if let Some(memory) = memory {
+                return memory_value(value, memory, &name);
+            }
+            let pool = pools(outcome).find(|(own, _)| *own == bound.name);
+            let pool = pool.and_then(|(_, pool)| pool_value(value, pool));
+            pool.ok_or_else(|| format!("there was no pool {name}"))
+        }
         What::Errors => Ok(error_value(ErrorValue::Count, &Pattern::new("*"), outcome)),
         What::Error(value) => Ok(error_value(value, &measure.name, outcome)),
     }
@@ -171,6 +194,60 @@ fn error_value(value: ErrorValue, kinds: &Pattern, outcome: &Outcome) -> Value {
         ErrorValue::Count => Value::count(sum(&mut errors.map(|error| error.count))),
         ErrorValue::Bytes => Value::size(peerbus_units::Bytes(sum(&mut errors.map(|error| error.bytes.0)))),
     }
+}
+
+/// A value of a whole workload; of its pools, that of the one that is worst off.
+fn memory_value(value: PoolValue, memory: &PeerMemoryOutcome, name: &str) -> Result<Value, String> {
+    let refused = |cause: &str| {
+        let all = memory.refused.iter().find(|refused| refused.cause == cause);
+        Value::count(all.map_or(0, |refused| refused.count))
+    };
+    let pools = memory.pools.iter();
+    Ok(match value {
+        PoolValue::Requests => Value::count(memory.requests),
+        PoolValue::Granted => Value::count(memory.granted),
+        PoolValue::Staged => Value::count(memory.staged),
+        PoolValue::Refused => Value::count(memory.refusals()),
+        PoolValue::NoProvider => refused("NO_PROVIDER"),
+        PoolValue::NotSupported => refused("NOT_SUPPORTED"),
+        PoolValue::LargerThanChunk => refused("LARGER_THAN_CHUNK"),
+        PoolValue::Exhausted => refused("EXHAUSTED"),
+        PoolValue::Fragmented => refused("FRAGMENTED"),
+        PoolValue::Failed => refused("FAILED"),
+        PoolValue::Throughput => {
+            let rate = memory.bytes_per_second().map(Value::rate);
+            return rate.ok_or_else(|| format!("{name} moved nothing"));
+        }
+        PoolValue::WaitMedian => Value::time(memory.wait_p50),
+        PoolValue::WaitTail => Value::time(memory.wait_p99),
+        PoolValue::Size => Value::size(pools.map(|pool| pool.size).fold(Bytes::ZERO, saturating)),
+        PoolValue::Peak => Value::size(pools.map(|pool| pool.peak).max().unwrap_or_default()),
+        PoolValue::LargestHole => Value::size(pools.map(|pool| pool.least_hole).min().unwrap_or_default()),
+        PoolValue::Fragmentation => share(pools.map(|pool| pool.fragmentation_ppm).max().unwrap_or_default()),
+    })
+}
+
+fn saturating(sum: Bytes, more: Bytes) -> Bytes {
+    Bytes(sum.0.saturating_add(more.0))
+}
+
+/// A value of one pool; `None` for those that only workloads have.
+fn pool_value(value: PoolValue, pool: &PoolOutcome) -> Option<Value> {
+    match value {
+        PoolValue::Granted => Some(Value::count(pool.granted)),
+        PoolValue::Refused => Some(Value::count(pool.refused)),
+        PoolValue::Size => Some(Value::size(pool.size)),
+        PoolValue::Peak => Some(Value::size(pool.peak)),
+        PoolValue::LargestHole => Some(Value::size(pool.least_hole)),
+        PoolValue::Fragmentation => Some(share(pool.fragmentation_ppm)),
+        _ => None,
+    }
+}
+
+/// Millionths as a plain number.
+fn share(ppm: u32) -> Value {
+    let share = Ratio::new(u128::from(ppm), 1_000_000).unwrap_or(Ratio::whole(0));
+    Value::Number(share, Dimension::Count)
 }
 
 fn flow_value(value: FlowValue, flow: &FlowOutcome, name: &str) -> Result<Value, String> {

@@ -14,7 +14,7 @@ mod value;
 
 pub use bind::{Names, check};
 pub use condition::{
-    Condition, ErrorValue, FlowValue, MatrixValue, Measure, Problem, Side, Term, Test, What,
+    Condition, ErrorValue, FlowValue, MatrixValue, Measure, PoolValue, Problem, Side, Term, Test, What,
 };
 pub use evaluate::evaluate;
 pub use number::Ratio;

@@ -7,6 +7,7 @@
 //! value     = quantity | "text" | word
 //!           | "flow." [variant "/"] name "." property
 //!           | "matrix." [variant "/"] name "." property
+//!           | "pool." [variant "/"] name "." property
 //!           | [variant "/"] "errors" | "error." [variant "/"] kind "." property
 //! ```
 //!
@@ -18,7 +19,7 @@ use peerbus_machine::load::{list_words, nearest};
 use peerbus_system::expand::Pattern;
 
 use super::condition::{
-    Condition, ErrorValue, FlowValue, MatrixValue, Measure, Problem, Side, Term, Test, What,
+    Condition, ErrorValue, FlowValue, MatrixValue, Measure, PoolValue, Problem, Side, Term, Test, What,
 };
 use super::number::Ratio;
 use super::token::{Kind, Token, tokens};
@@ -61,7 +62,7 @@ fn syntax(span: Range<usize>, message: &str, help: &str) -> Problem {
 fn check_kinds(condition: &Condition, sign: Range<usize>) -> Result<(), Problem> {
     let (left, right) = (&condition.left, &condition.right);
     if left.measure().is_none() && right.measure().is_none() {
-        let help = "one side must be measured: flow.…, matrix.…, errors or error.…";
+        let help = "one side must be measured: flow.…, matrix.…, pool.…, errors or error.…";
         return Err(syntax(0..condition.text.len(), "nothing in this condition is measured by a run", help));
     }
     if condition.test.fits(left.kind(), right.kind()) {
@@ -267,6 +268,7 @@ fn name(word: &str, at: usize) -> Result<Term, Problem> {
     let (what, target) = match family {
         "flow" => property(rest, at, FlowValue::ALL, What::Flow)?,
         "matrix" => property(rest, at, MatrixValue::ALL, What::Matrix)?,
+        "pool" => property(rest, at, PoolValue::ALL, What::Pool)?,
         "error" => property(rest, at, ErrorValue::ALL, What::Error)?,
         _ => return Err(unknown_family(family, span)),
     };
@@ -281,11 +283,13 @@ fn name(word: &str, at: usize) -> Result<Term, Problem> {
 }
 
 fn unknown_family(family: &str, span: Range<usize>) -> Problem {
-    let families = ["flow", "matrix", "error"];
+    let families = ["flow", "matrix", "pool", "error"];
     let known = match nearest(family, families) {
         Some(near) => format!("did you mean `{near}.…`?"),
-        None => "measured values are flow.…, matrix.…, errors and error.…; put texts in quotation marks"
-            .to_owned(),
+        None => {
+            "measured values are flow.…, matrix.…, pool.…, errors and error.…; put texts in quotation marks"
+                .to_owned()
+        }
     };
     let span = span.start..span.start + family.len();
     Problem {

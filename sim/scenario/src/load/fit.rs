@@ -10,6 +10,8 @@ use super::context::{Context, Place};
 use super::workload::Placed;
 use crate::codes;
 
+const STAGE_INSTEAD: &str = "let it move the data (`engine`), or write `refused: Stage`";
+
 impl Context<'_> {
     /// Reports everything about `placed` that `machine` does not have.
     pub fn fit(&mut self, placed: &Placed, machine: &Machine) {
@@ -21,6 +23,7 @@ impl Context<'_> {
                 self.fit_pairs(&exchange.devices, exchange.refused, place, machine)
             }
             Workload::HostDma(dma) => self.fit_host_dma(dma, place, machine),
+            Workload::PeerMemory(memory) => self.fit_peer_memory(memory, place, machine),
         }
     }
 
@@ -40,7 +43,7 @@ impl Context<'_> {
             Engine::Reader => (from, "from"),
         };
         if copy.refused == WhenRefused::Fail {
-            self.reachable(target, &place.field(field), machine);
+            self.reachable(target, &place.field(field), machine, STAGE_INSTEAD);
         }
     }
 
@@ -60,7 +63,7 @@ impl Context<'_> {
                 checked.push(device);
                 self.linked(device, &at, machine);
                 if refused == WhenRefused::Fail {
-                    self.reachable(device, &at, machine);
+                    self.reachable(device, &at, machine, STAGE_INSTEAD);
                 }
             }
         }
@@ -107,7 +110,8 @@ impl Context<'_> {
         }
     }
 
-    fn no_device(&mut self, name: &str, place: &Place, machine: &Machine) {
+    /// Reports that `name` names no device.
+    pub fn no_device(&mut self, name: &str, place: &Place, machine: &Machine) {
         let names: Vec<&str> = machine.devices.iter().map(|device| device.name.as_str()).collect();
         let message = match name.contains('*') {
             true => format!("`{name}` fits no device of {}", machine.name),
@@ -122,7 +126,8 @@ impl Context<'_> {
         self.error(codes::UNKNOWN_DEVICE, place, message, help);
     }
 
-    fn linked(&mut self, device: usize, place: &Place, machine: &Machine) {
+    /// Reports a device without a link.
+    pub fn linked(&mut self, device: usize, place: &Place, machine: &Machine) {
         let device = &machine.devices[device];
         if device.link.is_none() {
             let message = format!("`{}` has no link: it sits on a root bus", device.name);
@@ -130,12 +135,12 @@ impl Context<'_> {
         }
     }
 
-    fn reachable(&mut self, device: usize, place: &Place, machine: &Machine) {
+    /// Reports a device without memory that a peer could reach.
+    pub fn reachable(&mut self, device: usize, place: &Place, machine: &Machine, help: &str) {
         let device = &machine.devices[device];
         let bars = &machine.functions[device.functions[0]].bars;
         if !bars.iter().any(|bar| bar.kind != ResourceKind::Io) {
             let message = format!("`{}` has no memory BAR that a peer could reach", device.name);
-            let help = "let it move the data (`engine`), or write `refused: Stage`";
             self.error(codes::NO_MEMORY_BAR, place, message, help);
         }
     }

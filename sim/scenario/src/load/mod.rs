@@ -5,8 +5,10 @@
 
 mod context;
 mod fit;
+mod kernel;
 mod literal;
 mod machines;
+mod peer_memory;
 mod workload;
 
 use peerbus_fabric::LinkLayer;
@@ -180,7 +182,7 @@ fn cell(
 }
 
 impl Context<'_> {
-    /// Every run has a machine and something to do.
+    /// Every run has a machine, and something to do or to ask: expectations alone ask how the machine comes up.
     fn completeness(&mut self, scenario: &file::Scenario) {
         let top = Place::default();
         // Variants that were left out may have had their own.
@@ -191,43 +193,20 @@ impl Context<'_> {
         if scenario.machine.is_none() && !all_have(|variant| variant.machine.is_some()) {
             self.missing(&top, "machine", "the path of a machine file");
         }
-        let idle = scenario.workloads.is_empty() && !all_have(|variant| variant.workloads.is_some());
+        let asks = !scenario.expect.is_empty() || self.left_out(&top, "expect");
+        let idle = !asks && scenario.workloads.is_empty() && !all_have(|variant| variant.workloads.is_some());
         if idle && !self.left_out(&top, "workloads") {
-            let help = "add `workloads:` with a list of Copy, PairMatrix, AllToAll or HostDma";
+            let help = "add `workloads:` with a list of Copy, PairMatrix, AllToAll, HostDma or PeerMemory";
             self.error(codes::NO_WORKLOADS, &top, "the scenario runs nothing".to_owned(), help);
         }
         for (index, variant) in scenario.variants.iter().enumerate() {
             let place = top.element("variants", index);
-            let idle = variant.workloads.as_ref().is_some_and(Vec::is_empty);
+            let idle = !asks && variant.workloads.as_ref().is_some_and(Vec::is_empty);
             if idle && !self.left_out(&place, "workloads") {
                 let place = place.field("workloads");
                 let help = "list workloads, or drop the field to run those of the file";
                 self.error(codes::NO_WORKLOADS, &place, "this variant runs nothing".to_owned(), help);
             }
-        }
-    }
-
-    /// The settings at `kernel` of `place`; what is not named stays as in `base`.
-    fn kernel(
-        &mut self,
-        given: &Option<file::Kernel>,
-        place: &Place,
-        base: KernelSettings,
-    ) -> KernelSettings {
-        let Some(given) = given else { return base };
-        let place = place.field("kernel");
-        let iommu = self.take(&given.iommu, &place, "iommu", "None, Passthrough or Translate");
-        let mps = self.take(&given.mps, &place, "mps", "Off, Default, Safe, Performance or PeerToPeer");
-        KernelSettings {
-            profile: self
-                .take(&given.profile, &place, "profile", "the name of a kernel")
-                .unwrap_or(base.profile),
-            iommu: iommu.or(base.iommu),
-            acs: self.take(&given.acs, &place, "acs", "FirmwareDefault, Off or On").unwrap_or(base.acs),
-            mps: mps.or(base.mps),
-            cmdline: self
-                .take(&given.cmdline, &place, "cmdline", "a kernel command line")
-                .unwrap_or(base.cmdline),
         }
     }
 
@@ -280,7 +259,7 @@ impl Context<'_> {
     }
 
     /// Where bytes of a string's content stand in the parsed text.
-    fn inside(
+    pub(super) fn inside(
         &self,
         leaf: &Leaf<String>,
         content: &std::ops::Range<usize>,
@@ -291,15 +270,25 @@ impl Context<'_> {
     }
 }
 
-/// The flows and matrices that a run makes.
+/// The flows, matrices and pools that a run makes.
 fn names(cell: &CellInput) -> Names {
     let matrix = |workload: &Workload| match workload {
         Workload::PairMatrix(matrix) => Some(matrix.name.clone()),
         Workload::AllToAll(exchange) => Some(exchange.name.clone()),
-        Workload::Copy(_) | Workload::HostDma(_) => None,
+        Workload::Copy(_) | Workload::HostDma(_) | Workload::PeerMemory(_) => None,
     };
     let flows = expand::flows(&cell.machine, &cell.input.workloads);
+    let memories = cell.input.workloads.iter().filter_map(|workload| match workload {
+        Workload::PeerMemory(memory) => Some(memory),
+        _ => None,
+    });
+    let pools = memories.clone().flat_map(|memory| {
+        let name = |device: usize| format!("{}.{}", memory.name, cell.machine.devices[device].name);
+        expand::providers(&cell.machine, memory).into_iter().map(name)
+    });
     Names {
+        pools: pools.collect(),
+        memories: memories.map(|memory| memory.name.clone()).collect(),
         variant: cell.variant.clone(),
         flows: flows.into_iter().map(|flow| flow.name).collect(),
         matrices: cell.input.workloads.iter().filter_map(matrix).collect(),

@@ -42,6 +42,9 @@ impl Context<'_> {
                     self.all_to_all(exchange, &place).map(Workload::AllToAll)
                 }
                 file::Workload::HostDma(dma) => self.host_dma(dma, &place).map(Workload::HostDma),
+                file::Workload::PeerMemory(memory) => {
+                    self.peer_memory(memory, &place).map(|memory| Workload::PeerMemory(Box::new(memory)))
+                }
             };
             placed.extend(workload.map(|workload| Placed { workload, place }));
         }
@@ -107,7 +110,7 @@ impl Context<'_> {
 
     fn pair_matrix(&mut self, given: &file::PairMatrix, place: &Place) -> Option<PairMatrix> {
         let name = self.name(&given.name, place);
-        let devices = self.devices(&given.devices, place);
+        let devices = self.devices(&given.devices, place, "devices");
         let bytes = self.bytes(&given.bytes, place);
         let chunk = self.chunk(&given.chunk, place);
         let engine = self.choice(&given.engine, place, "engine");
@@ -126,7 +129,7 @@ impl Context<'_> {
 
     fn all_to_all(&mut self, given: &file::AllToAll, place: &Place) -> Option<AllToAll> {
         let name = self.name(&given.name, place);
-        let devices = self.devices(&given.devices, place);
+        let devices = self.devices(&given.devices, place, "devices");
         let bytes = self.bytes(&given.bytes, place);
         let chunk = self.chunk(&given.chunk, place);
         let engine = self.choice(&given.engine, place, "engine");
@@ -171,12 +174,18 @@ impl Context<'_> {
         })
     }
 
-    fn devices(&mut self, given: &[Leaf<String>], place: &Place) -> Option<Vec<String>> {
+    /// The list of devices at `field` of `place`.
+    pub fn devices(
+        &mut self,
+        given: &[Leaf<String>],
+        place: &Place,
+        field: &'static str,
+    ) -> Option<Vec<String>> {
         let read =
-            |(index, leaf)| self.read(leaf, &place.element("devices", index), "a device, such as \"gpu*\"");
+            |(index, leaf)| self.read(leaf, &place.element(field, index), "a device, such as \"gpu*\"");
         let devices: Vec<Option<String>> = given.iter().enumerate().map(read).collect();
         if devices.is_empty() {
-            self.none_given(place, "devices", "a list of devices, such as [\"gpu*\"]");
+            self.none_given(place, field, "a list of devices, such as [\"gpu*\"]");
         }
         if devices.is_empty() { None } else { devices.into_iter().collect() }
     }
@@ -215,7 +224,8 @@ impl Context<'_> {
         }
     }
 
-    fn size(
+    /// The size at `name` of `place`, which must be in `range`.
+    pub fn size(
         &mut self,
         given: &Option<Leaf<Bytes>>,
         place: &Place,
@@ -249,7 +259,8 @@ impl Context<'_> {
         fits
     }
 
-    fn count<T>(
+    /// The number at `name` of `place`, which must be in `range`.
+    pub fn count<T>(
         &mut self,
         given: &Option<Leaf<T>>,
         place: &Place,
@@ -273,7 +284,8 @@ impl Context<'_> {
         None
     }
 
-    fn choice<T>(&mut self, given: &Option<Leaf<T>>, place: &Place, name: &'static str) -> Option<T>
+    /// The choice at `name` of `place`, or the default one.
+    pub fn choice<T>(&mut self, given: &Option<Leaf<T>>, place: &Place, name: &'static str) -> Option<T>
     where
         T: Default + Clone + serde::de::DeserializeOwned,
     {

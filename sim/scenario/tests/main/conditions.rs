@@ -2,7 +2,9 @@
 
 use peerbus_scenario::Cell;
 use peerbus_scenario::expect::{Names, check, evaluate, parse};
-use peerbus_system::outcome::{ErrorOutcome, FlowOutcome, MatrixOutcome, Outcome};
+use peerbus_system::outcome::{
+    ErrorOutcome, FlowOutcome, MatrixOutcome, Outcome, PeerMemoryOutcome, PoolOutcome, RefusalOutcome,
+};
 use peerbus_units::{Bytes, Picos};
 
 /// `delivered` of `bytes` within 1 ms.
@@ -70,6 +72,7 @@ fn outcome(flows: Vec<FlowOutcome>, matrices: &[(&str, &[usize])], errors: &[(&s
         matrices: matrices.iter().map(matrix).collect(),
         links: Vec::new(),
         interval: Picos::ZERO,
+        peer_memory: Vec::new(),
         spaces: Vec::new(),
         errors: errors.iter().map(error).collect(),
         assumed: Vec::new(),
@@ -108,8 +111,94 @@ fn names(cells: &[Cell]) -> Vec<Names> {
         variant: cell.variant.clone(),
         flows: cell.outcome.flows.iter().map(|flow| flow.name.clone()).collect(),
         matrices: cell.outcome.matrices.iter().map(|matrix| matrix.name.clone()).collect(),
+        memories: cell.outcome.peer_memory.iter().map(|memory| memory.name.clone()).collect(),
+        pools: cell.outcome.peer_memory.iter().flat_map(pool_names).collect(),
     };
     cells.iter().map(names).collect()
+}
+
+fn pool_names(memory: &PeerMemoryOutcome) -> Vec<String> {
+    memory.pools.iter().map(|pool| format!("{}.{}", memory.name, pool.provider)).collect()
+}
+
+/// 10 requests: 7 granted, 5 by the first pool; 2 of the others for want of a hole. 3 MB in 1 ms.
+fn churn() -> Vec<Cell> {
+    let pool = |provider: &str, granted, peak, least_hole, fragmentation_ppm| PoolOutcome {
+        provider: provider.to_owned(),
+        registered: Vec::new(),
+        size: Bytes::mib(64),
+        published: true,
+        granted,
+        granted_bytes: Bytes::mib(granted),
+        refused: 3,
+        peak: Bytes::mib(peak),
+        least_hole: Bytes::mib(least_hole),
+        available: Bytes::mib(64),
+        largest_hole: Bytes::mib(64),
+        fragmentation_ppm,
+        interval: Picos::micros(4),
+        samples: Vec::new(),
+    };
+    let refused = |cause: &str, count| RefusalOutcome {
+        cause: cause.to_owned(),
+        count,
+        bytes: Bytes::mib(count),
+        first: Picos::ZERO,
+        client: "nic0".to_owned(),
+        text: String::new(),
+    };
+    let memory = PeerMemoryOutcome {
+        name: "churn".to_owned(),
+        title: String::new(),
+        requests: 10,
+        bytes: Bytes::mib(10),
+        granted: 7,
+        granted_bytes: Bytes::mib(7),
+        staged: 1,
+        staged_bytes: Bytes::mib(1),
+        refused: vec![refused("EXHAUSTED", 1), refused("FRAGMENTED", 2)],
+        moved: Bytes(3_000_000),
+        start: Picos::micros(1),
+        end: Picos::micros(1001),
+        wait_p50: Picos::ZERO,
+        wait_p99: Picos::micros(3),
+        pools: vec![pool("ssd0", 5, 60, 1, 250_000), pool("ssd1", 2, 8, 40, 31)],
+    };
+    let idle = PeerMemoryOutcome { name: "idle".to_owned(), moved: Bytes::ZERO, ..memory.clone() };
+    let outcome = Outcome { peer_memory: vec![memory, idle], ..outcome(Vec::new(), &[], &[]) };
+    vec![Cell { variant: String::new(), outcome }]
+}
+
+#[test]
+fn pools() {
+    check_rows(
+        &churn(),
+        &[
+            ("pool.churn.requests == 10", true, "10 == 10"),
+            ("pool.churn.granted == 7", true, "7 == 7"),
+            ("pool.churn.staged <= pool.churn.refused", true, "1 <= 3"),
+            ("pool.churn.refused.FRAGMENTED == 2", true, "2 == 2"),
+            ("pool.churn.refused.EXHAUSTED == 1", true, "1 == 1"),
+            ("pool.churn.refused.NO_PROVIDER == 0", true, "0 == 0"),
+            ("pool.churn.throughput == 3GB/s", true, "3GB/s == 3GB/s"),
+            ("pool.idle.throughput >= 0GB/s", false, "idle moved nothing"),
+            ("pool.churn.wait.p50 == 0s", true, "0ps == 0ps"),
+            ("pool.churn.wait.p99 < 5us", true, "3us < 5us"),
+            ("pool.churn.size == 128MiB", true, "128MiB == 128MiB"),
+            ("pool.churn.peak == 60MiB", true, "60MiB == 60MiB"),
+            ("pool.churn.largest_hole == 1MiB", true, "1MiB == 1MiB"),
+            ("pool.churn.fragmentation > 0.2", true, "0.25 > 0.2"),
+            ("pool.churn.ssd1.fragmentation < 0.0001", true, "0 < 0"),
+            ("pool.churn.ssd0.granted == 5", true, "5 == 5"),
+            ("pool.churn.*.size == 64MiB", true, "2 values, each 64MiB == 64MiB"),
+            ("pool.churn.ssd0.refused == 3", true, "3 == 3"),
+            ("pool.churn.ssd1.largest_hole > pool.churn.ssd0.largest_hole", true, "40MiB > 1MiB"),
+        ],
+    );
+    let staged = parse("pool.churn.ssd0.staged == 1").expect("a condition");
+    let problems = check(&staged, &names(&churn()));
+    assert_eq!(problems.len(), 1, "one pool stages nothing");
+    assert_eq!(problems[0].help, "did you mean `churn`? it has churn and idle");
 }
 
 /// Each row: a condition, whether it holds, and the detail.

@@ -22,6 +22,12 @@ Scenario(
         PairMatrix(name: "p", devices: ["gpu*", "ssd0"], bytes: "64KiB", concurrency: AllAtOnce),
         AllToAll(name: "x", devices: ["gpu*"], bytes: "64KiB"),
         HostDma(name: "h", device: "ssd0", direction: ReadWrite, sizes: ["64B", 4096], transfers: 9, outstanding: 2, cpu: 0),
+        PeerMemory(name: "c", providers: [(device: "gpu*", bar: 0, offset: "2MiB", size: "4MiB"), (device: "ssd0")],
+                   publish: false, clients: ["ssd0", "gpu1"], choose: NearestOnce, policy: Align("64KiB"), user: Mmap,
+                   sizes: Choice([("4KiB", 3), (65536, 1)]), lifetimes: Zipf(values: ["1us", "5us"], exponent: 2),
+                   intervals: Uniform("0s", "2us"), outstanding: 8, requests: 30, transfer: Nothing, refused: Stage),
+        PeerMemory(name: "d", providers: [(device: "ssd0")], clients: ["gpu0"], sizes: Exponential("64KiB"),
+                   lifetimes: Fixed("1us"), intervals: Fixed("0s")),
     ],
     variants: [
         (name: "off"),
@@ -41,7 +47,14 @@ const JSON: &str = r#"{
         {"PairMatrix": {"name": "p", "devices": ["gpu*", "ssd0"], "bytes": "64KiB", "concurrency": "AllAtOnce"}},
         {"AllToAll": {"name": "x", "devices": ["gpu*"], "bytes": "64KiB"}},
         {"HostDma": {"name": "h", "device": "ssd0", "direction": "ReadWrite", "sizes": ["64B", 4096], "transfers": 9,
-            "outstanding": 2, "cpu": 0}}
+            "outstanding": 2, "cpu": 0}},
+        {"PeerMemory": {"name": "c", "providers": [{"device": "gpu*", "bar": 0, "offset": "2MiB", "size": "4MiB"},
+            {"device": "ssd0"}], "publish": false, "clients": ["ssd0", "gpu1"], "choose": "NearestOnce",
+            "policy": {"Align": "64KiB"}, "user": "Mmap", "sizes": {"Choice": [["4KiB", 3], [65536, 1]]},
+            "lifetimes": {"Zipf": {"values": ["1us", "5us"], "exponent": 2}}, "intervals": {"Uniform": ["0s", "2us"]},
+            "outstanding": 8, "requests": 30, "transfer": "Nothing", "refused": "Stage"}},
+        {"PeerMemory": {"name": "d", "providers": [{"device": "ssd0"}], "clients": ["gpu0"],
+            "sizes": {"Exponential": "64KiB"}, "lifetimes": {"Fixed": "1us"}, "intervals": {"Fixed": "0s"}}}
     ],
     "variants": [
         {"name": "off"},
@@ -101,10 +114,20 @@ fn the_schema_accepts_what_the_reader_accepts() {
 fn the_template_is_a_scenario() {
     let text = TEMPLATE.replace("\"machine.ron\"", "\"m.ron\"");
     let loaded = loaded(&text, "template.ron");
-    assert_eq!((loaded.cells.len(), loaded.expectations.len()), (2, 6));
+    assert_eq!((loaded.cells.len(), loaded.expectations.len()), (2, 7));
     assert!(loaded.description.starts_with("What this scenario shows"));
     let schema = serde_json::to_value(schema()).expect("a schema is JSON");
-    for name in ["Scenario", "Copy", "PairMatrix", "AllToAll", "HostDma", "Kernel", "Variant"] {
+    for name in [
+        "Scenario",
+        "Copy",
+        "PairMatrix",
+        "AllToAll",
+        "HostDma",
+        "PeerMemory",
+        "Provider",
+        "Kernel",
+        "Variant",
+    ] {
         let place =
             if name == "Scenario" { "/properties".to_owned() } else { format!("/$defs/{name}/properties") };
         let fields = schema.pointer(&place).and_then(|fields| fields.as_object()).expect("a structure");

@@ -14,6 +14,9 @@ const TEXT: &str = r#"// Redirection on and off.
         PairMatrix(name: "m", devices: ["gpu*", "ssd0"], bytes: "16KiB"),
         AllToAll(name: "x", devices: ["gpu*"], bytes: "16KiB"),
         HostDma(name: "h", device: "ssd0", direction: ReadWrite, sizes: ["64B", "4KiB"], transfers: 20, outstanding: 4),
+        PeerMemory(name: "c", providers: [(device: "gpu*", size: "4MiB")], clients: ["ssd0"], requests: 50,
+                   sizes: Uniform("4KiB", "64KiB"), lifetimes: Fixed("20us"), intervals: Exponential("1us"),
+                   transfer: WriteThenRead, refused: Stage),
         HostDma(name: "r", device: "gpu0", direction: Read, sizes: ["4KiB"], transfers: 20, outstanding: 1),
     ],
     variants: [(name: "off", kernel: (acs: Off)), (name: "on", kernel: (acs: On))],
@@ -26,6 +29,11 @@ const TEXT: &str = r#"// Redirection on and off.
         "flow.h.4KiB.read.delivered == 80KiB",
         "flow.r.4KiB.latency.p50 > 100ns",
         "off/errors == 0",
+        "pool.off/c.granted == 50",
+        "pool.on/c.refused.NO_PROVIDER == pool.on/c.staged",
+        "pool.off/c.gpu1.peak <= 4MiB",
+        "flow.c.ssd0.gpu0.write.delivered == flow.c.ssd0.gpu0.read.delivered",
+        "flow.off/c.host.gpu1.read.bytes == 0B",
         "flow.off/peer.throughput > 1TB/s",
     ],
 )"#;
@@ -60,6 +68,8 @@ fn runs_make_the_flows_that_were_planned() {
             variant: cell.variant.clone(),
             flows: made,
             matrices: cell.outcome.matrices.iter().map(|matrix| matrix.name.clone()).collect(),
+            memories: cell.outcome.peer_memory.iter().map(|memory| memory.name.clone()).collect(),
+            ..Names::default()
         };
         let condition = expect::parse("matrix.x.min > 0B/s").expect("a condition");
         assert_eq!(expect::check(&condition, &[names]), []);

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use peerbus_machine::model::{Attachment, Fact, FunctionIndex, Machine, Role, Window};
+use peerbus_machine::model::{Attachment, Fact, FunctionIndex, Machine, PortKind, Role, Stated, Window};
 use peerbus_machine::part::ResourceKind;
 use peerbus_os::pci::resource::{RESOURCES, is_window};
-use peerbus_os::pci::{self, ResourceRef, WhyNot};
+use peerbus_os::pci::{self, ResourceFlags, ResourceRef, WhyNot};
 use peerbus_units::{Address, Bytes, CpuAddr, Range};
 
 use super::why::explain;
@@ -70,6 +70,9 @@ fn function(machine: &Machine, booted: &Booted, index: FunctionIndex, depth: usi
     let (role, part) = match function.role {
         Role::RootBusHead => ("root bus head", &machine.cpus[bridge.cpu].part.id),
         Role::RootPort => ("root port", &machine.cpus[bridge.cpu].part.id),
+        Role::SwitchUpstream(switch) if is_conventional(function) => {
+            ("bridge", &machine.switches[switch].part.id)
+        }
         Role::SwitchUpstream(switch) => ("upstream port", &machine.switches[switch].part.id),
         Role::SwitchDownstream(switch) => ("downstream port", &machine.switches[switch].part.id),
         Role::Endpoint(device) => ("device", &machine.devices[device].part.id),
@@ -99,6 +102,17 @@ fn function(machine: &Machine, booted: &Booted, index: FunctionIndex, depth: usi
     }
 }
 
+/// True for a bridge to a conventional bus.
+fn is_conventional(function: &peerbus_machine::model::Function) -> bool {
+    match function.config.express {
+        Stated::Absent => true,
+        Stated::Present(express) => {
+            matches!(express.port, PortKind::ToConventional | PortKind::FromConventional)
+        }
+        Stated::ByRole => false,
+    }
+}
+
 /// What a function asked for: what has an address, and what should have one.
 fn function_resources(machine: &Machine, booted: &Booted, index: FunctionIndex) -> Vec<PlannedResource> {
     let Some(function) = booted.os_function(index) else {
@@ -124,14 +138,38 @@ fn function_resources(machine: &Machine, booted: &Booted, index: FunctionIndex) 
             name: machine.functions[index].name.clone(),
             index: number,
             flags: resource.flags.0,
-            size: size.0,
+            size: Some(size.0),
             kind: kind_name(flags),
             cpu_addr: range.map(|range| range.first().raw()),
             bus_addr: tree.bus_address(at).map(Address::raw),
             why_not: why.filter(|_| range.is_none()).map(|why| explain(tree, why)),
         })
     };
-    (0..RESOURCES).filter_map(planned).collect()
+    let mut rows: Vec<PlannedResource> = (0..RESOURCES).filter_map(planned).collect();
+    let id = tree[function].id;
+    rows.extend(machine.functions[index].config.unsized_bars.iter().map(|bar| PlannedResource {
+        function: id,
+        name: machine.functions[index].name.clone(),
+        index: usize::from(bar.index),
+        flags: flags(bar.kind).0,
+        size: None,
+        kind: kind_word(bar.kind),
+        cpu_addr: None,
+        bus_addr: None,
+        why_not: Some(
+            "the kernel that was captured found no place for it, and its size is not known".to_owned(),
+        ),
+    }));
+    rows.sort_by_key(|row| row.index);
+    rows
+}
+
+/// The kernel's flags for a kind of space.
+fn flags(kind: ResourceKind) -> ResourceFlags {
+    let space = if kind == ResourceKind::Io { ResourceFlags::IO } else { ResourceFlags::MEM };
+    let wide = if kind.is_64bit() { ResourceFlags::MEM_64 } else { ResourceFlags::NONE };
+    let prefetch = if kind.is_prefetchable() { ResourceFlags::PREFETCH } else { ResourceFlags::NONE };
+    space | wide | prefetch
 }
 
 /// Host-bridge windows and how full they are, as a run reports them.

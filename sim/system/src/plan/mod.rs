@@ -4,6 +4,7 @@
 //! anything. Functions are listed as the tree is walked: each before those below it.
 
 mod build;
+mod dump;
 mod text;
 mod why;
 
@@ -14,6 +15,7 @@ use serde::Serialize;
 use crate::kernel::ProfileName;
 
 pub use build::{plan, spaces, unplaced};
+pub use dump::render_dump;
 pub use text::render_plan;
 
 /// Everything `peerbus plan` shows.
@@ -48,8 +50,8 @@ pub struct PlannedResource {
     pub index: usize,
     /// The kernel's `IORESOURCE_*` bits.
     pub flags: u64,
-    /// Bytes.
-    pub size: u64,
+    /// Bytes; `None` when the machine's source does not show it.
+    pub size: Option<u64>,
     /// `io`, `mem32`, `mem32-pref`, `mem64` or `mem64-pref`: what it asks for.
     pub kind: &'static str,
     /// First byte as the CPU sees it.

@@ -87,10 +87,10 @@ fn marks(inserted: bool, assumed: &[Fact]) -> String {
 fn write_resource(out: &mut String, resource: &PlannedResource, depth: usize) -> fmt::Result {
     let indent = 2 * depth + 6;
     let label = format!("{} {}", index_name(resource.index), resource.kind);
-    write!(out, "{:indent$}{label:<18} {:>8}  ", "", Bytes(resource.size).to_string())?;
+    write!(out, "{:indent$}{label:<18} {:>8}  ", "", size_text(resource))?;
     match (resource.cpu_addr, resource.bus_addr) {
         (Some(cpu), bus) => {
-            write!(out, "{}", span(cpu, resource.size))?;
+            write!(out, "{}", span(cpu, resource.size.unwrap_or(0)))?;
             if let Some(bus) = bus.filter(|bus| *bus != cpu) {
                 write!(out, "  bus {bus:#x}")?;
             }
@@ -98,6 +98,11 @@ fn write_resource(out: &mut String, resource: &PlannedResource, depth: usize) ->
         }
         (None, _) => writeln!(out, "not placed"),
     }
+}
+
+/// The size of a resource, or `?` when it is not known.
+fn size_text(resource: &PlannedResource) -> String {
+    resource.size.map_or_else(|| "?".to_owned(), |size| Bytes(size).to_string())
 }
 
 fn write_spaces(out: &mut String, spaces: &[Space]) -> fmt::Result {
@@ -146,7 +151,7 @@ fn write_misfits(out: &mut String, plan: &Plan) -> fmt::Result {
     }
     writeln!(out, "\ndid not fit")?;
     for resource in misfits {
-        let (name, size) = (&resource.name, Bytes(resource.size));
+        let (name, size) = (&resource.name, size_text(resource));
         let what = format!("{} {}", index_name(resource.index), resource.kind);
         let why = resource.why_not.as_deref().unwrap_or_default();
         writeln!(out, "  {name} {} {what} {size}: {why}", resource.function)?;

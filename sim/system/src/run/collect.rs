@@ -9,15 +9,20 @@ use peerbus_units::{Bytes, Picos};
 
 use super::drive::{Driven, FlowRun};
 use super::flow::{FlowPlan, Program};
+use super::peer_memory;
 use super::schedule::MatrixPlan;
 use super::{RunInput, RunResult};
 use crate::boot::Booted;
+use crate::expand::PeerMemoryRole;
 use crate::outcome::{ErrorOutcome, FlowOutcome, LinkOutcome, MatrixOutcome, Outcome};
 use crate::plan;
 
 /// Turns a finished run into its outcome.
 pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Driven) -> RunResult {
-    let Driven { fabric, schedule, flows } = driven;
+    let Driven { fabric, schedule, mut flows, peer_memories } = driven;
+    for memory in &peer_memories {
+        note_first_addresses(memory, &mut flows);
+    }
     let mut outcomes = Vec::new();
     let mut limits = Vec::new();
     let mut first_outcome = Vec::new();
@@ -31,8 +36,12 @@ pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Dri
     let matrices =
         schedule.matrices.iter().map(|matrix| matrix_outcome(machine, matrix, &first_outcome)).collect();
     let mut errors = refusals(&flows, &outcomes);
+    errors.extend(peer_memory::errors(machine, &peer_memories));
     errors.extend(unsupported_requests(&fabric, &flows));
+    errors.extend(malformed(machine, booted, &fabric, &flows));
     errors.extend(unplaced(machine, booted));
+    let mut spaces = plan::spaces(machine, booted);
+    spaces.extend(peer_memory::spaces(machine, &peer_memories));
     let outcome = Outcome {
         machine: machine.name.clone(),
         profile: input.kernel.profile.name().to_owned(),
@@ -44,12 +53,28 @@ pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Dri
         matrices,
         links: link_outcomes(&fabric),
         interval: Picos(fabric.ledger.series.interval),
-        spaces: plan::spaces(machine, booted),
+        peer_memory: peer_memories
+            .iter()
+            .map(|driven| peer_memory::outcome(machine, &fabric, &flows, driven))
+            .collect(),
+        spaces,
         errors,
         assumed: assumptions(machine),
         flows: outcomes,
     };
     RunResult { outcome, limits, resources: resources(&fabric) }
+}
+
+/// The first address that a client sent to a provider belongs to their flow.
+fn note_first_addresses(memory: &peer_memory::Driven, flows: &mut [FlowRun]) {
+    for ((role, _), flow) in &memory.plan.flows {
+        let PeerMemoryRole::Peer { client, provider } = *role else { continue };
+        if let (Some(peer), Some((addr, kind))) =
+            (&mut flows[*flow].plan.peer, memory.first_dma.get(&(client, provider)))
+        {
+            peer.dma = Some((*addr, kind.to_string()));
+        }
+    }
 }
 
 /// One outcome per flow; two for transfers that read and write in step.
@@ -77,6 +102,10 @@ fn flow_outcomes(fabric: &Fabric, run: &FlowRun) -> Vec<(FlowOutcome, Vec<Resour
             });
             both.collect()
         }
+        (Program::Ordered, [ledger, ..]) => {
+            let (outcome, limits) = single_outcome(fabric, plan, ledger);
+            vec![(FlowOutcome { bytes: Bytes(ledger.asked), ..outcome }, limits)]
+        }
         (_, [ledger, ..]) => vec![single_outcome(fabric, plan, ledger)],
         (_, []) => Vec::new(),
     }
@@ -89,7 +118,7 @@ fn refused_outcome(plan: &FlowPlan, at: Picos) -> FlowOutcome {
 /// A flow's outcome without results.
 fn blank(plan: &FlowPlan) -> FlowOutcome {
     let peer = plan.peer.as_ref();
-    let transfers = matches!(plan.program, Program::Transfers { .. });
+    let transfers = matches!(plan.program, Program::Transfers { .. } | Program::Ordered);
     FlowOutcome {
         name: plan.name.clone(),
         from: plan.from.clone(),
@@ -284,11 +313,38 @@ fn refusals(runs: &[FlowRun], flows: &[FlowOutcome]) -> Vec<ErrorOutcome> {
     errors
 }
 
+/// Name of the flow that a leg of that number belongs to.
+fn flow_name(flows: &[FlowRun], number: u16) -> Option<String> {
+    let owner = flows.iter().find(|run| run.legs.iter().any(|leg| leg.0 == number));
+    owner.map(|run| run.plan.name.clone())
+}
+
+/// Packets dropped because their payload is larger than their receiver's MPS, by receiver.
+fn malformed(machine: &Machine, booted: &Booted, fabric: &Fabric, flows: &[FlowRun]) -> Vec<ErrorOutcome> {
+    let links = fabric.spec.links.iter().zip(&fabric.ledger.malformed);
+    let found = links.filter_map(|(link, dropped)| {
+        let ((time, flow, payload, completion), receiver) = (dropped.first?, link.receiver?);
+        let kind = if completion { "completion" } else { "write" };
+        let mps = booted.registers.max_payload(receiver);
+        let text = format!(
+            "a {kind} with {} of payload is malformed for a receiver with an MPS of {mps}",
+            Bytes(payload)
+        );
+        Some(ErrorOutcome {
+            kind: "MALFORMED_TLP".to_owned(),
+            place: machine.functions[receiver].name.clone(),
+            text,
+            count: dropped.packets,
+            bytes: Bytes(dropped.bytes),
+            addr: None,
+            flow: flow_name(flows, flow),
+            time: Some(Picos(time)),
+        })
+    });
+    found.collect()
+}
+
 fn unsupported_requests(fabric: &Fabric, flows: &[FlowRun]) -> Vec<ErrorOutcome> {
-    let flow_name = |number: u16| {
-        let owner = flows.iter().find(|run| run.legs.iter().any(|leg| leg.0 == number));
-        owner.map(|run| run.plan.name.clone())
-    };
     let misses =
         fabric.misses().iter().zip(&fabric.ledger.refusals).filter(|(_, refusal)| refusal.requests > 0);
     misses
@@ -299,7 +355,7 @@ fn unsupported_requests(fabric: &Fabric, flows: &[FlowRun]) -> Vec<ErrorOutcome>
             count: refusal.requests,
             bytes: Bytes(refusal.bytes),
             addr: refusal.first.map(|(_, _, addr)| addr),
-            flow: refusal.first.and_then(|(_, flow, _)| flow_name(flow)),
+            flow: refusal.first.and_then(|(_, flow, _)| flow_name(flows, flow)),
             time: refusal.first.map(|(time, _, _)| Picos(time)),
         })
         .collect()

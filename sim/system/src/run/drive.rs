@@ -1,12 +1,15 @@
-//! The loop: gives descriptors to the fabric, and more when it says that some are done.
+//! The loop: gives descriptors to the fabric, and more when it says that some are done or that it is time.
 
 use std::collections::BTreeMap;
 
 use peerbus_fabric::{Descriptor, Direction, Fabric, FlowId, LatencyOf, Upcall};
+use peerbus_machine::Machine;
 use peerbus_units::{Bytes, DmaAddr, Picos};
 
 use super::flow::{FlowPlan, Leg, Program, STAGING_CHUNKS, descriptors_under_way};
+use super::peer_memory::{self, Event, Io, Order, PeerMemories};
 use super::schedule::Schedule;
+use crate::boot::Booted;
 
 /// A flow under way or done.
 #[derive(Clone, Debug)]
@@ -35,21 +38,38 @@ pub struct Driven {
     pub schedule: Schedule,
     /// Its flows.
     pub flows: Vec<FlowRun>,
+    /// What became of its workloads on peer memory.
+    pub peer_memories: Vec<peer_memory::Driven>,
 }
 
-struct Driver {
+/// What a timer is set for.
+enum Due {
+    /// A flow starts.
+    Start(usize),
+    /// Something happens to peer memory.
+    PeerMemory(Event),
+}
+
+/// Tokens of transfers that clients of peer memory ordered; flow numbers leave this bit alone.
+const ORDERED: u64 = 1 << 63;
+
+struct Driver<'a> {
     fabric: Fabric,
+    memories: PeerMemories<'a>,
+    /// Who ordered a transfer, by number; numbers of transfers that are done are used again.
+    orders: Vec<(usize, usize, usize)>,
+    free_orders: Vec<usize>,
     flows: Vec<FlowRun>,
     /// Per workload: phases, the current one, and flows of it that are not done.
     phases: Vec<Vec<Vec<usize>>>,
     current: Vec<usize>,
     left: Vec<usize>,
     workload_of: Vec<usize>,
-    starts: BTreeMap<Picos, Vec<usize>>,
+    due: BTreeMap<Picos, Vec<Due>>,
 }
 
-/// Runs a schedule to its end.
-pub fn drive(fabric: Fabric, schedule: Schedule) -> Driven {
+/// Runs a schedule to its end. `seed` is that of the random streams.
+pub fn drive(machine: &Machine, booted: &Booted, fabric: Fabric, schedule: Schedule, seed: u64) -> Driven {
     let mut workload_of = vec![0; schedule.flows.len()];
     for (workload, phases) in schedule.phases.iter().enumerate() {
         for flow in phases.iter().flatten() {
@@ -63,34 +83,46 @@ pub fn drive(fabric: Fabric, schedule: Schedule) -> Driven {
         current: vec![0; workloads],
         left: vec![0; workloads],
         workload_of,
-        starts: BTreeMap::new(),
+        due: BTreeMap::new(),
+        memories: PeerMemories::new(machine, booted, &schedule.peer_memories, seed),
+        orders: Vec::new(),
+        free_orders: Vec::new(),
         fabric,
     };
     for plan in &schedule.flows {
         let flow = driver.new_flow(plan);
         driver.flows.push(flow);
     }
-    driver.fabric.watch();
+    if workloads > 0 {
+        driver.fabric.watch();
+    }
     for workload in 0..workloads {
         driver.start_phase(workload);
     }
+    let io = driver.memories.start();
+    driver.follow(io);
+    driver.plan_timer();
     while let Some(upcall) = driver.fabric.advance() {
         match upcall {
+            Upcall::Done { token, .. } if token & ORDERED != 0 => driver.order_done(token),
             Upcall::Done { token, delivered, refused, .. } => driver.done(token, delivered + refused),
-            Upcall::Timer => driver.start_due(),
+            Upcall::Timer => driver.handle_due(),
         }
+        driver.plan_timer();
     }
     driver.fabric.finish();
-    Driven { fabric: driver.fabric, schedule, flows: driver.flows }
+    let peer_memories = driver.memories.finish(driver.fabric.now());
+    Driven { fabric: driver.fabric, schedule, flows: driver.flows, peer_memories }
 }
 
-impl Driver {
+impl Driver<'_> {
     fn new_flow(&mut self, plan: &FlowPlan) -> FlowRun {
         let (legs, latency) = match &plan.program {
             Program::Refused => (0, LatencyOf::Request),
             Program::Direct { .. } => (1, LatencyOf::Request),
             Program::Staged { .. } => (2, LatencyOf::Request),
             Program::Transfers { legs, .. } => (legs.len(), LatencyOf::Descriptor),
+            Program::Ordered => (1, LatencyOf::Descriptor),
         };
         FlowRun {
             plan: plan.clone(),
@@ -110,30 +142,69 @@ impl Driver {
         for flow in phase {
             let start = self.flows[flow].plan.start;
             if start > self.fabric.now() {
-                self.starts.entry(start).or_default().push(flow);
+                self.due.entry(start).or_default().push(Due::Start(flow));
             } else {
                 self.start(flow);
             }
         }
-        self.plan_timer();
     }
 
     fn plan_timer(&mut self) {
-        if let Some((next, _)) = self.starts.first_key_value() {
+        if let Some((next, _)) = self.due.first_key_value() {
             self.fabric.set_timer(*next);
         }
     }
 
-    fn start_due(&mut self) {
-        while let Some(entry) = self.starts.first_entry() {
-            if *entry.key() > self.fabric.now() {
+    /// Everything that is due now, in the order in which it was planned; what is planned meanwhile for now, too.
+    fn handle_due(&mut self) {
+        while let Some(entry) = self.due.first_entry() {
+            let now = self.fabric.now();
+            if *entry.key() > now {
                 break;
             }
-            for flow in entry.remove() {
-                self.start(flow);
+            for due in entry.remove() {
+                match due {
+                    Due::Start(flow) => self.start(flow),
+                    Due::PeerMemory(event) => {
+                        let io = self.memories.timer(event, now);
+                        self.follow(io);
+                    }
+                }
             }
         }
-        self.plan_timer();
+    }
+
+    /// Sets the timers and starts the transfers that something on peer memory led to.
+    fn follow(&mut self, io: Io) {
+        for (time, event) in io.timers {
+            self.due.entry(time).or_default().push(Due::PeerMemory(event));
+        }
+        if !io.writes.is_empty() {
+            io.writes.apply(self.fabric.iommu_mut());
+        }
+        for order in io.orders {
+            self.start_order(&order);
+        }
+    }
+
+    fn start_order(&mut self, order: &Order) {
+        let number = self.free_orders.pop().unwrap_or(self.orders.len());
+        if number == self.orders.len() {
+            self.orders.push(order.owner);
+        } else {
+            self.orders[number] = order.owner;
+        }
+        let token = ORDERED | u64::try_from(number).unwrap_or(u64::MAX);
+        let flow = self.flows[order.flow].legs[0];
+        self.flows[order.flow].started.get_or_insert(self.fabric.now());
+        self.submit_to(order.device, order.direction, order.addr, order.bytes, (flow, token));
+    }
+
+    fn order_done(&mut self, token: u64) {
+        let number = usize::try_from(token & !ORDERED).unwrap_or(usize::MAX);
+        self.free_orders.push(number);
+        let io = self.memories.done(self.orders[number], self.fabric.now());
+        self.follow(io);
     }
 
     fn start(&mut self, flow: usize) {
@@ -141,6 +212,7 @@ impl Driver {
         self.flows[flow].started = Some(self.fabric.now());
         match self.flows[flow].plan.program.clone() {
             Program::Refused => self.finished(flow),
+            Program::Ordered => {}
             Program::Direct { leg } => self.feed_direct(flow, &leg),
             Program::Staged { fill, drain } => self.feed_staged(flow, &fill, &drain),
             Program::Transfers { legs, size, stride, count, outstanding } => {
@@ -210,27 +282,33 @@ impl Driver {
     }
 
     fn submit(&mut self, flow: usize, leg_number: usize, leg: &Leg, addr: u64, bytes: u64, slot: u64) {
-        let engine = match leg.direction {
-            Direction::Write => self.fabric.spec.writer(leg.device),
-            Direction::Read => self.fabric.spec.reader(leg.device),
-        };
         let flow_number = u64::try_from(flow).unwrap_or(u64::MAX);
         let leg_bits = u64::try_from(leg_number).unwrap_or(0);
-        self.fabric.submit(Descriptor {
-            engine,
-            direction: leg.direction,
-            addr: DmaAddr(addr),
-            bytes: Bytes(bytes),
-            flow: self.flows[flow].legs[leg_number],
-            token: flow_number << 32 | slot << 1 | leg_bits,
-        });
+        let token = flow_number << 32 | slot << 1 | leg_bits;
+        let flow = self.flows[flow].legs[leg_number];
+        self.submit_to(leg.device, leg.direction, addr, Bytes(bytes), (flow, token));
+    }
+
+    fn submit_to(
+        &mut self,
+        device: usize,
+        direction: Direction,
+        addr: u64,
+        bytes: Bytes,
+        (flow, token): (FlowId, u64),
+    ) {
+        let engine = match direction {
+            Direction::Write => self.fabric.spec.writer(device),
+            Direction::Read => self.fabric.spec.reader(device),
+        };
+        self.fabric.submit(Descriptor { engine, direction, addr: DmaAddr(addr), bytes, flow, token });
     }
 
     fn done(&mut self, token: u64, bytes: u64) {
         let flow = usize::try_from(token >> 32).unwrap_or(usize::MAX);
         let (slot, leg_number) = (token >> 1 & 0x7fff_ffff, token & 1);
         match self.flows[flow].plan.program.clone() {
-            Program::Refused => {}
+            Program::Refused | Program::Ordered => {}
             Program::Direct { leg } => {
                 self.flows[flow].done += bytes;
                 self.feed_direct(flow, &leg);

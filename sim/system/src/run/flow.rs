@@ -54,6 +54,8 @@ pub enum Program {
         /// Transfers under way.
         outstanding: u64,
     },
+    /// Transfers as clients of peer memory order them.
+    Ordered,
 }
 
 /// A flow as planned.
@@ -97,6 +99,8 @@ impl FlowPlan {
             // A chunk of the buffer may be cut in two where the buffer starts again.
             Program::Staged { .. } => 4 * STAGING_CHUNKS,
             Program::Transfers { legs, outstanding, .. } => outstanding.saturating_mul(legs.len() as u64),
+            // Counted for the workload: its allocations share them.
+            Program::Ordered => 0,
         }
     }
 }

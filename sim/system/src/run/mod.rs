@@ -1,11 +1,13 @@
 //! [`run`]: boots the machine, asks the operating system for addresses, lets the workloads run, collects results.
 //!
 //! Modules in reading order: `flow` (what a flow is and does), `schedule` (which flows run when), `resolve`
-//! (addresses, as the operating system gives them), `drive` (the loop), `collect` (the outcome).
+//! (addresses, as the operating system gives them), `peer_memory` (clients of peer memory), `drive` (the loop),
+//! `collect` (the outcome).
 
 mod collect;
 mod drive;
 mod flow;
+mod peer_memory;
 mod resolve;
 mod schedule;
 
@@ -77,7 +79,8 @@ pub fn run_booted(machine: &Machine, mut booted: Booted, input: &RunInput) -> Re
     let spec = Spec::new(machine, &booted.registers, &options);
     let mut schedule = schedule::plan(machine, &mut booted, &spec, &input.workloads)?;
     let mappings = std::mem::take(&mut schedule.mappings);
-    let driven = drive::drive(Fabric::new(machine, &booted.registers, &options), schedule);
+    let fabric = Fabric::new(machine, &booted.registers, &options);
+    let driven = drive::drive(machine, &booted, fabric, schedule, input.seed);
     for mapping in mappings {
         let unmapped = booted.unmap(mapping);
         assert!(unmapped.is_ok(), "a flow's memory is not mapped any more: {unmapped:?}");

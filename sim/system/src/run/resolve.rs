@@ -55,12 +55,39 @@ fn map_type_name(map_type: MapType) -> &'static str {
     }
 }
 
+/// What the operating system says about `mover` and memory of `target`, whichever part of it; and, for where the way is
+/// refused, why.
+pub fn peer(machine: &Machine, booted: &Booted, target: usize, mover: usize) -> (Peer, String) {
+    let (provider, client) = (machine.devices[target].functions[0], machine.devices[mover].functions[0]);
+    let Some(pair) = pair_of(machine, booted, provider, client) else {
+        let Target { peer, .. } = resolve(machine, booted, target, mover);
+        let reason = peer.refusal.clone().unwrap_or_default();
+        return (Peer { refusal: None, ..peer }, reason);
+    };
+    let peer = Peer {
+        map_type: map_type_name(pair.map_type).to_owned(),
+        distance: pair.distance,
+        dma: None,
+        refusal: None,
+        assumed: pair.assumed.iter().map(|fact| fact.word().to_owned()).collect(),
+    };
+    let reason = match pair.map_type {
+        MapType::NotSupported => not_supported(machine, booted, &pair),
+        _ => "the way is supported".to_owned(),
+    };
+    (peer, reason)
+}
+
 /// Why there is no address, with the functions concerned by name.
 fn refusal(machine: &Machine, booted: &Booted, pair: &Pair, target: usize) -> String {
     if pair.map_type != MapType::NotSupported {
         let name = &machine.devices[target].name;
         return format!("{name} has no prefetchable memory BAR with an address");
     }
+    not_supported(machine, booted, pair)
+}
+
+fn not_supported(machine: &Machine, booted: &Booted, pair: &Pair) -> String {
     let name =
         |id| booted.registers.at(id).map_or_else(|| format!("{id}"), |f| machine.functions[f].name.clone());
     let reasons = pair.reasons.iter().map(|reason| {

@@ -8,10 +8,12 @@ use peerbus_machine::Machine;
 use peerbus_units::{Address, Bytes, CpuAddr, Picos};
 
 use super::flow::{FlowPlan, Leg, Peer, Program, STAGING_CHUNKS};
-use super::resolve::{HostMemory, Target, resolve};
+use super::peer_memory::PeerMemoryPlan;
+use super::resolve::{self, HostMemory, Target};
 use crate::boot::Booted;
-use crate::expand;
+use crate::expand::{self, PeerMemoryRole};
 use crate::iommu::{BarMemory, MapError, Mapping};
+use crate::peer_memory::{PeerMemory, Transfer};
 use crate::workload::{
     AllToAll, Concurrency, Copy, Engine, HostDirection, HostDma, PairMatrix, WhenRefused, Workload,
 };
@@ -57,6 +59,8 @@ pub struct Schedule {
     pub matrices: Vec<MatrixPlan>,
     /// Memory mapped for devices, in the order of the flows, until the run ends.
     pub mappings: Vec<Mapping>,
+    /// Workloads on peer memory.
+    pub peer_memories: Vec<PeerMemoryPlan>,
 }
 
 /// Largest transfer of a [`HostDma`].
@@ -89,12 +93,13 @@ pub fn plan(
     let memory = HostMemory::new(machine);
     let mut planner =
         Planner { machine, booted, spec, memory, schedule: Schedule::default(), descriptors: 0 };
-    for workload in workloads {
+    for (number, workload) in workloads.iter().enumerate() {
         let result = match workload {
             Workload::Copy(copy) => planner.copy(copy),
             Workload::PairMatrix(matrix) => planner.pair_matrix(matrix),
             Workload::AllToAll(exchange) => planner.all_to_all(exchange),
             Workload::HostDma(dma) => planner.host_dma(dma),
+            Workload::PeerMemory(memory) => planner.peer_memory(number, memory, workloads),
         };
         result.map_err(|problem| RunError { workload: workload.name().to_owned(), problem })?;
     }
@@ -237,7 +242,7 @@ impl Planner<'_> {
         for device in [wanted.from, wanted.to] {
             self.check_linked(device)?;
         }
-        let Target { mut peer, memory } = resolve(self.machine, self.booted, target, mover);
+        let Target { mut peer, memory } = resolve::resolve(self.machine, self.booted, target, mover);
         let mapped = memory.map(|memory| self.bar_region(mover, &memory, wanted.bytes, &mut peer));
         let unmappable = mapped.as_ref().and_then(|mapped| mapped.as_ref().err());
         let unmappable = unmappable.map(|error: &MapError| {
@@ -384,6 +389,71 @@ impl Planner<'_> {
             start: Picos::ZERO,
         };
         self.add(plan, &dma.name)
+    }
+
+    /// A workload on peer memory has no phases: its clients start and end by themselves.
+    fn peer_memory(
+        &mut self,
+        number: usize,
+        spec: &PeerMemory,
+        workloads: &[Workload],
+    ) -> Result<(), String> {
+        let machine = self.machine;
+        let mut plan = PeerMemoryPlan::new(number, spec, machine, self.booted, &mut self.memory)?;
+        if spec.transfer != Transfer::Nothing {
+            let clients = plan.clients.iter().map(|client| client.device);
+            let providers = expand::reachable(machine, spec, workloads);
+            clients.chain(providers.iter().copied()).try_for_each(|device| self.check_linked(device))?;
+            self.share_buffers(&mut plan, &providers)?;
+        }
+        self.descriptors = self.descriptors.saturating_add(plan.most_descriptors());
+        for flow in expand::peer_memory_flows(machine, spec, workloads) {
+            let number = self.add(self.peer_memory_flow(&flow), &spec.name)?;
+            plan.flows.insert((flow.role, flow.writes), number);
+        }
+        self.schedule.phases.push(Vec::new());
+        self.schedule.peer_memories.push(plan);
+        Ok(())
+    }
+
+    /// Maps each client's buffers in host memory for itself and for the providers that it may exchange data with.
+    fn share_buffers(&mut self, plan: &mut PeerMemoryPlan, providers: &[usize]) -> Result<(), String> {
+        let slots = u64::from(plan.spec.outstanding);
+        for client in &mut plan.clients {
+            let Some((at, stride)) = client.buffers else { continue };
+            let others = providers.iter().copied().filter(|provider| *provider != client.device);
+            for device in std::iter::once(client.device).chain(others) {
+                let leg = self.host_leg(device, Direction::Write, at, stride * slots)?;
+                client.buffer_addresses.insert(device, leg.base);
+            }
+        }
+        Ok(())
+    }
+
+    fn peer_memory_flow(&self, flow: &expand::PeerMemoryFlow) -> FlowPlan {
+        let name_of = |device: usize| self.machine.devices[device].name.clone();
+        let host = |device: usize| format!("cpu{} memory", self.memory.cpu_of(self.machine, device));
+        let (mover, other, peer) = match flow.role {
+            PeerMemoryRole::Peer { client, provider } => {
+                let (peer, _) = resolve::peer(self.machine, self.booted, provider, client);
+                (name_of(client), name_of(provider), Some(peer))
+            }
+            PeerMemoryRole::Client(device) => (name_of(device), host(device), None),
+            // The memory is that of each client's CPU.
+            PeerMemoryRole::Provider(device) => (name_of(device), "host memory".to_owned(), None),
+        };
+        let (from, to) = if flow.writes { (mover, other) } else { (other, mover) };
+        FlowPlan {
+            name: flow.name.clone(),
+            from,
+            to,
+            bytes: Bytes::ZERO,
+            chunk: Bytes::ZERO,
+            program: Program::Ordered,
+            peer,
+            unmappable: None,
+            start: Picos::ZERO,
+        }
     }
 
     fn check_linked(&self, device: usize) -> Result<(), String> {

@@ -62,6 +62,13 @@ pub enum Step {
         /// The function.
         function: FunctionId,
     },
+    /// Naming the function in `pci=config_acs=`, with these bits.
+    ConfigureAcs {
+        /// The function.
+        function: FunctionId,
+        /// From DT down to SV: `0`, `1`, or `x` for what firmware left.
+        bits: String,
+    },
     /// The IOMMU driver does not ask for ACS, because it does not run.
     NoAcsRequest,
     /// The firmware leaves these bits of the ACS control word clear.
@@ -165,6 +172,8 @@ pub struct Change {
     pub distance: u32,
     /// ACS control words that it alters.
     pub words: Vec<WordChange>,
+    /// Devices below ports that isolated them all the way to the root, and no longer do; empty without an IOMMU.
+    pub isolation_lost: Vec<String>,
     /// What it does to other pairs; `None` where there are too many to count.
     pub others: Option<Others>,
     /// What else is to be known.

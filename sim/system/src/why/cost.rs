@@ -4,7 +4,7 @@ use peerbus_machine::Machine;
 use peerbus_machine::model::FunctionIndex;
 use peerbus_os::MapType;
 use peerbus_os::p2pdma::Resolver;
-use peerbus_os::pci::acs::acs_control;
+use peerbus_os::pci::{AcsWord, acs_control, acs_path};
 
 use super::change::{Others, WordChange};
 use super::situation::Pair;
@@ -24,6 +24,23 @@ pub(super) fn words(machine: &Machine, before: &Booted, after: &Booted) -> Vec<W
         (before != after).then_some(WordChange { function, before, after })
     };
     machine.functions.node_indices().filter_map(change).collect()
+}
+
+/// Devices that ports isolate from all others up to the root before, and no longer after: with an IOMMU, such a device is in
+/// a group of its own.
+pub(super) fn isolation_lost(machine: &Machine, before: &Booted, after: &Booted) -> Vec<String> {
+    let isolated = |booted: &Booted, function| {
+        let above = booted.tree.upstream(booted.os_function(function)?)?;
+        Some(acs_path(&booted.tree, &booted.registers, above, None, AcsWord::ISOLATION))
+    };
+    let lost =
+        |function| isolated(before, function) == Some(true) && isolated(after, function) == Some(false);
+    machine
+        .devices
+        .iter()
+        .filter(|device| lost(device.functions[0]))
+        .map(|device| device.name.clone())
+        .collect()
 }
 
 /// How the answers of all other pairs of devices differ; `None` when there are too many.

@@ -43,7 +43,7 @@ fn direct(question: &Question<'_>) -> String {
         [one] => {
             format!("{one} is in no slot that software can see, and none near it is free or can be exchanged")
         }
-        both => format!("{} are in no slot that software can see", both.join(" and ")),
+        _ => "neither is in a slot that software can see".to_owned(),
     };
     format!("not direct: no function is above both {} and {}, and {slots}", names[0], names[1])
 }

@@ -9,8 +9,8 @@
 //! here and add nothing.
 //!
 //! Modules in reading order: `find` (names to functions), `change` (what can be changed), `route`, `host` and `log` (what
-//! is), `situation` (a machine with changes), `candidate` and `slot` (what may help), `search` (what does), `cost` (what
-//! it changes besides), `hopeless` (why nothing helps), `text`.
+//! is), `parameter` (words on the command line), `situation` (a machine with changes), `candidate` and `slot` (what may help), `search` (what does), `cost` (what
+//! it changes besides), `hopeless` (why nothing helps), `wording`, `text`.
 
 mod build;
 mod candidate;
@@ -20,11 +20,13 @@ mod find;
 mod hopeless;
 mod host;
 mod log;
+mod parameter;
 mod route;
 mod search;
 mod situation;
 mod slot;
 mod text;
+mod wording;
 
 use peerbus_machine::model::Fact;
 use peerbus_units::FunctionId;
@@ -112,7 +114,8 @@ pub struct Transfer {
     pub dma_kind: Option<DmaKind>,
 }
 
-/// Writes that a function on the way takes for malformed. The kernel's peer-to-peer code does not look at this.
+/// Writes that a function on the way takes for malformed: surely on a direct way, else where the root complex does not split
+/// them. The kernel's peer-to-peer code does not look at this.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct PayloadConflict {
     /// Who sends.

@@ -4,7 +4,7 @@ use peerbus_machine::Machine;
 use peerbus_machine::model::{Fact, FunctionIndex, Role};
 use peerbus_os::p2pdma::upstream_path;
 use peerbus_os::pci;
-use peerbus_os::pci::acs::{acs_capability, acs_control};
+use peerbus_os::pci::{AcsWord, acs_capability, acs_control};
 use peerbus_units::FunctionId;
 use serde::Serialize;
 
@@ -140,7 +140,7 @@ fn words(booted: &Booted, function: pci::FunctionIndex) -> Option<AcsWords> {
         capability: capability.0,
         control: control.0,
         set: bit_names(control.0),
-        redirects: bit_names(control.0 & pci::acs::AcsWord::REDIRECT.0),
+        redirects: bit_names(control.0 & AcsWord::REDIRECT.0),
     })
 }
 

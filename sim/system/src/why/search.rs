@@ -1,7 +1,7 @@
 //! Which candidates help: each is tried, reduced to what it needs, and shown to need all of that.
 
 use peerbus_os::Resolution;
-use peerbus_os::pci::acs::{AcsWord, acs_control, set_acs_control};
+use peerbus_os::pci::{AcsWord, acs_control, set_acs_control};
 use peerbus_units::FunctionId;
 
 use super::candidate::{self, Candidate};
@@ -9,6 +9,7 @@ use super::change::{Change, Goal, Minimality, Step};
 use super::cost;
 use super::situation::{Outcome, Pair, Situation};
 use super::slot;
+use super::wording;
 use crate::boot::Booted;
 
 /// Steps up to which every proper part of a change is tried.
@@ -54,7 +55,7 @@ fn verified(question: &Question<'_>, candidate: Candidate) -> Option<Change> {
     let steps = reduced(question, candidate.steps, goal);
     let (_, outcome) = question.helps(&steps)?;
     let minimal = minimality(question, &steps, goal, &outcome)?;
-    let wording = candidate::wording(question, candidate.kind, &steps, &outcome);
+    let wording = wording::wording(question, candidate.kind, &steps, &outcome);
     let machine = &question.base.machine;
     Some(Change {
         goal,
@@ -65,11 +66,20 @@ fn verified(question: &Question<'_>, candidate: Candidate) -> Option<Change> {
         map_type: outcome.map_type.into(),
         distance: outcome.distance,
         words: cost::words(machine, &question.now.booted, &outcome.booted),
+        isolation_lost: isolation_lost(question, &outcome),
         others: cost::others(machine, &question.now.booted, &outcome.booted, question.pair),
         notes: wording.notes,
         alternatives: candidate.alternatives,
         steps,
     })
+}
+
+/// Without an IOMMU nobody asks who is isolated.
+fn isolation_lost(question: &Question<'_>, outcome: &Outcome) -> Vec<String> {
+    if !question.base.requests_acs() {
+        return Vec::new();
+    }
+    cost::isolation_lost(&question.base.machine, &question.now.booted, &outcome.booted)
 }
 
 /// The steps without those that can be left out, one after the other.
@@ -126,6 +136,7 @@ fn every_part_fails(question: &Question<'_>, steps: &[Step], goal: Goal, all: &O
 fn word_of(step: &Step) -> Option<FunctionId> {
     match step {
         Step::DisableAcsRedirect { function }
+        | Step::ConfigureAcs { function, .. }
         | Step::FirmwareBits { function, .. }
         | Step::ClearBits { function, .. } => Some(*function),
         _ => None,

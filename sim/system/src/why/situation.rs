@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use peerbus_machine::Machine;
 use peerbus_machine::model::FunctionIndex;
-use peerbus_os::pci::{AcsWord, ResourceRef};
-use peerbus_os::{AllowedHostBridge, ConfigAccess, MapType, RulesOptions};
+use peerbus_os::pci::{AcsWord, ResourceRef, acs_control, set_acs_control};
+use peerbus_os::{AllowedHostBridge, CpuVendor, MapType, RulesOptions};
 use peerbus_units::FunctionId;
 
 use super::change::{Goal, Step};
-use crate::boot::{BootOptions, Booted, boot};
+use super::parameter::parameter;
+use crate::boot::{BootOptions, Booted, boot, firmware};
 use crate::kernel::{AcsPolicy, IommuPolicy, KernelSettings};
 
 /// What the question is about; the indices are the machine's, and stay when cards move.
@@ -24,8 +25,8 @@ pub(super) struct Pair {
 pub(super) struct Situation<'a> {
     pub machine: Cow<'a, Machine>,
     pub settings: KernelSettings,
-    /// Functions that a kernel parameter names.
-    redirect_disabled: Vec<FunctionId>,
+    /// Steps that are words on the command line.
+    said: Vec<Step>,
     /// Bits cleared once the kernel runs.
     cleared: Vec<(FunctionId, u16)>,
     also_listed: [Option<AllowedHostBridge>; 2],
@@ -51,7 +52,7 @@ impl<'a> Situation<'a> {
         Situation {
             machine: Cow::Borrowed(machine),
             settings: settings.clone(),
-            redirect_disabled: Vec::new(),
+            said: Vec::new(),
             cleared: Vec::new(),
             also_listed: [None; 2],
         }
@@ -68,8 +69,9 @@ impl<'a> Situation<'a> {
 
     fn take(&mut self, step: &Step) -> Option<()> {
         match step {
-            Step::DisableAcsRedirect { function } => self.redirect_disabled.push(*function),
+            Step::DisableAcsRedirect { .. } | Step::ConfigureAcs { .. } => self.said.push(step.clone()),
             Step::NoAcsRequest => {
+                self.said.push(step.clone());
                 if self.settings.acs == AcsPolicy::On {
                     self.settings.acs = AcsPolicy::FirmwareDefault;
                 }
@@ -102,17 +104,42 @@ impl<'a> Situation<'a> {
 
     /// Boots and asks.
     pub fn outcome(&self, pair: Pair) -> Option<Outcome> {
-        let mut booted = boot(&self.machine, &self.settings, &BootOptions::default());
+        let mut booted = boot(&self.machine, &self.told(), &BootOptions::default());
         let options = RulesOptions { also_listed: self.also_listed, ..RulesOptions::default() };
         booted.rules = self.settings.profile.profile().rules(options);
-        for function in &self.redirect_disabled {
-            let bits = AcsWord::REDIRECT.0;
-            clear(&mut booted, *function, bits);
-        }
         for (function, bits) in &self.cleared {
             clear(&mut booted, *function, *bits);
         }
         answer(booted, pair)
+    }
+
+    /// The settings with everything on the command line that is said there. Where nothing is, a machine that was captured
+    /// running stays as its own kernel had set it.
+    fn told(&self) -> KernelSettings {
+        let mut settings = self.in_force();
+        match parameter(&settings, self.vendor(), &self.said) {
+            None => self.settings.clone(),
+            Some(parameter) => {
+                settings.cmdline = format!("{} {parameter}", settings.cmdline).trim_start().to_owned();
+                settings
+            }
+        }
+    }
+
+    /// The settings, those of the machine's capture where they leave something open.
+    pub fn in_force(&self) -> KernelSettings {
+        self.settings.or_captured(&self.machine.capture)
+    }
+
+    /// The CPU's, by which the name of the IOMMU's parameter goes.
+    pub fn vendor(&self) -> CpuVendor {
+        let cpu = self.machine.cpus.first();
+        cpu.map_or(CpuVendor::Other, |cpu| CpuVendor::from_cpuinfo(&cpu.part.vendor))
+    }
+
+    /// True when something asks for ACS at boot.
+    pub fn requests_acs(&self) -> bool {
+        self.settings.acs == AcsPolicy::On || self.in_force().iommu_in_use(firmware(&self.machine)).is_on()
     }
 }
 
@@ -129,14 +156,10 @@ fn answer(booted: Booted, pair: Pair) -> Option<Outcome> {
 /// Clears bits of an ACS control word, as `setpci` does.
 fn clear(booted: &mut Booted, function: FunctionId, bits: u16) {
     let Some(index) = booted.tree.find(function) else { return };
-    let Some(position) = booted.tree[index].capabilities.acs else { return };
-    let offset = position + ACS_CONTROL;
-    let word = booted.registers.read_word(function, offset);
-    booted.registers.write_word(function, offset, word & !bits);
+    if let Some(word) = acs_control(&booted.tree, &booted.registers, index) {
+        set_acs_control(&booted.tree, &mut booted.registers, index, AcsWord(word.0 & !bits));
+    }
 }
-
-/// Offset of the control word in the ACS capability.
-const ACS_CONTROL: u16 = 6;
 
 fn by_path(machine: &Machine, path: &str) -> Option<FunctionIndex> {
     machine.functions.node_indices().find(|index| machine.functions[*index].name == path)

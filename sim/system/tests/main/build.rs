@@ -91,6 +91,7 @@ impl Build {
             links: vec![],
             functions: Graph::new(),
             interconnects: vec![],
+            capture: Capture::default(),
             assumed: Facts::new(),
         };
         Build { machine, model }
@@ -114,6 +115,7 @@ impl Build {
             bus_last: u8::try_from(0x40 * number + 0x3f).unwrap(),
             windows: vec![window(low, Bytes::mib(512), ResourceKind::Mem32), window(high, spec.upper, MEM64)],
             functions: vec![],
+            placed: false,
             assumed: Facts::new(),
         });
         if let Some((vendor, device)) = self.model.head {
@@ -138,6 +140,7 @@ impl Build {
             acs: None,
             max_payload: Bytes(512),
             firmware: None,
+            config: Config::default(),
             inserted: false,
             assumed: Facts::new(),
         })

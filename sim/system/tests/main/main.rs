@@ -5,10 +5,14 @@
 
 mod boot;
 mod build;
+mod captured;
 mod captures;
 mod closed_form;
 mod p2p;
+mod payload;
+mod peer_memory;
 mod plan;
+mod replay;
 mod run;
 mod shipped;
 mod why;

@@ -136,6 +136,7 @@ impl<'c> Builder<'_, 'c> {
             devices: switch.devices.iter().map(|device| self.device_with_link(device, end.end())).collect(),
             inserted,
             assumed: facts(&assumed),
+            ..file::Switch::default()
         };
         (built, end)
     }
@@ -285,7 +286,7 @@ fn further_function(function: &Function, first: &Function) -> file::Function {
         id: leaf(function.id),
         pci: function.pci.filter(differs).map(Leaf::new),
         class: Some(function.class).filter(|class| *class != first.class).map(Leaf::new),
-        bars: Vec::new(),
+        ..file::Function::default()
     }
 }
 

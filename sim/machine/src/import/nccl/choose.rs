@@ -49,21 +49,6 @@ const FAMILIES: [Family; 8] = [
     Family { vendor: NVIDIA, devices: 0x2300..=0x23ff, gcn: &[], sm: 90..=90, usual: 0x2330, link: "nvlink4" },
 ];
 
-/// Links between CPU packages: vendor, families, models, part. The first that fits counts.
-#[rustfmt::skip]
-const CPU_LINKS: [(&str, RangeInclusive<u32>, RangeInclusive<u32>, &str); 8] = [
-    ("AuthenticAMD", 0x17..=0x17, 0x00..=0x2f, "xgmi1-x4"),
-    ("AuthenticAMD", 0x17..=0x17, 0x30..=0xff, "xgmi2-x4"),
-    ("AuthenticAMD", 0x19..=0x19, 0x00..=0x0f, "xgmi2-x4"),
-    ("AuthenticAMD", 0x19..=0x19, 0x90..=0x9f, "xgmi3-mi300a"),
-    ("AuthenticAMD", 0x19..=0x1a, 0x00..=0xff, "xgmi3-x4"),
-    ("GenuineIntel", 6..=6, 60..=84, "qpi"),
-    ("GenuineIntel", 6..=6, 85..=85, "upi-10.4"),
-    ("GenuineIntel", 6..=6, 106..=108, "upi-11.2"),
-];
-/// Intel's models from here on have the fastest UPI.
-const FAST_UPI: u32 = 143;
-
 /// A CPU as the kernel counts: vendor, family, model.
 pub(super) struct Identity<'x> {
     /// As in /proc/cpuinfo.
@@ -203,13 +188,5 @@ fn above_one_amd_gpu(listed: &xml::Function) -> bool {
 
 /// The part of the links between packages of this kind.
 pub(super) fn cpu_link(cpu: Option<&Identity>) -> &'static str {
-    let Some(cpu) = cpu else { return "generic-cpu-link" };
-    let fits = |(vendor, families, models, _): &&(&str, RangeInclusive<u32>, RangeInclusive<u32>, &str)| {
-        *vendor == cpu.vendor && families.contains(&cpu.family) && models.contains(&cpu.model)
-    };
-    match CPU_LINKS.iter().find(fits) {
-        Some((_, _, _, part)) => part,
-        None if cpu.vendor == "GenuineIntel" && cpu.family == 6 && cpu.model >= FAST_UPI => "upi-16",
-        None => "generic-cpu-link",
-    }
+    crate::import::cpu_link::part(cpu.map(|cpu| (cpu.vendor, cpu.family, cpu.model)))
 }

@@ -12,7 +12,7 @@ mod tree;
 mod value;
 mod xml;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use build::{Builder, End};
 use choose::{Choice, Identity, Parts};
@@ -50,7 +50,7 @@ pub fn nccl(xml: &str, file_name: &str, catalogue: &Catalogue) -> Result<Import,
         diagnostics.is_empty().then(|| machine(file_name, &system, cpus, &bridges, parts, &mut notes))
     });
     match machine {
-        Some(machine) => Ok(Import { machine, notes: merged(notes) }),
+        Some(machine) => Ok(Import { machine, notes: super::merged(notes) }),
         None => {
             diagnostic::sort(&mut diagnostics);
             Err(diagnostics)
@@ -114,7 +114,7 @@ fn packages(
         if system.cpus[index].numa != i64::try_from(index).unwrap_or(-1) {
             notes.push(Note::new(&name, format!("is NUMA node {} of the file", system.cpus[index].numa)));
         }
-        packages.push(Cpu { part: Some(Leaf::new(part.id.clone())), memory: None, assumed });
+        packages.push(Cpu { part: Some(Leaf::new(part.id.clone())), assumed, ..Cpu::default() });
     }
     let mut links = Vec::new();
     let mut kinds = BTreeSet::new();
@@ -151,20 +151,4 @@ fn endpoints<'a, 'x>(bridge: &'a HostBridge<'x>) -> Vec<&'a Endpoint<'x>> {
         }
     }
     found
-}
-
-/// Notes with the same text as one, in order of first appearance.
-fn merged(notes: Vec<Note>) -> Vec<Note> {
-    let mut merged: Vec<Note> = Vec::new();
-    let mut places: BTreeMap<String, usize> = BTreeMap::new();
-    for note in notes {
-        match places.get(&note.text) {
-            Some(place) => merged[*place].subject = format!("{}, {}", merged[*place].subject, note.subject),
-            None => {
-                places.insert(note.text.clone(), merged.len());
-                merged.push(note);
-            }
-        }
-    }
-    merged
 }

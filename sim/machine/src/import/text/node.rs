@@ -41,6 +41,10 @@ enum Form {
 fn form(owner: &str, field: &str) -> Form {
     match (owner, field) {
         ("PciId", _) | ("Acs", _) | (_, "acs" | "domain") => Form::Hex(4),
+        ("Config", "revision") | ("Buses", _) => Form::Hex(2),
+        ("Sriov", "device") => Form::Hex(4),
+        ("Config", "command") | ("Sriov", "page_sizes") => Form::Hex(1),
+        ("MemoryRange", "cpu") | ("BridgeWindow", "first" | "last") | ("Rom", "address") => Form::Address,
         (_, "class") => Form::Hex(6),
         ("HostBridge", "bus" | "bus_last") => Form::Hex(2),
         ("CpuPart", "family" | "models") => Form::Hex(1),

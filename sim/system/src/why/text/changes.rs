@@ -43,6 +43,12 @@ fn write_change(out: &mut String, number: usize, change: &Change) -> fmt::Result
     change.instructions.iter().try_for_each(|line| wrap(out, "       ", line))?;
     let mut costs: Vec<String> =
         words(&change.words).into_iter().chain(change.others.and_then(others)).collect();
+    if !change.isolation_lost.is_empty() {
+        costs.push(format!(
+            "no longer isolated up to the root, so no IOMMU group of its own: {}",
+            some(&change.isolation_lost)
+        ));
+    }
     costs.extend(change.notes.iter().cloned());
     costs.extend(alternatives(&change.alternatives));
     costs.iter().try_for_each(|line| wrap(out, "     - ", line))

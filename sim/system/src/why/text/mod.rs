@@ -101,12 +101,15 @@ fn write_route(out: &mut String, why: &Why) -> fmt::Result {
         );
         writeln!(out, "{}", line.trim_end())?;
     }
+    let unless = if why.map_type == MapType::BusAddr { "" } else { " unless the root complex splits them" };
     for conflict in &why.payload_conflicts {
-        writeln!(
-            out,
-            "  payload: {} sends up to {} bytes, {} takes {}: malformed there, which the kernel does not check",
-            conflict.sender, conflict.sends, conflict.receiver, conflict.takes
-        )?;
+        let (sender, receiver) = (conflict.sender, conflict.receiver);
+        let line = format!(
+            "payload: {sender} sends up to {} bytes, {receiver} takes {}: larger writes are malformed there{unless}; the \
+             kernel's decision does not look at this",
+            conflict.sends, conflict.takes
+        );
+        wrap(out, "  ", &line)?;
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! Each kind of change on a machine where it is the answer.
 
 use peerbus_machine::model::FunctionIndex;
-use peerbus_system::kernel::{AcsPolicy, KernelSettings, ProfileName};
+use peerbus_system::kernel::{AcsPolicy, IommuPolicy, KernelSettings, ProfileName};
 use peerbus_system::p2p::MapType;
-use peerbus_system::why::{Change, ChangeKind, Goal, Minimality, Others, Standing, Step, Why, WordChange};
+use peerbus_system::why::{Change, ChangeKind, Goal, Minimality, Others, Standing, Step, Why};
 use peerbus_units::Bytes;
 
 use super::redo::check;
@@ -78,20 +78,74 @@ fn only_what_redirects_is_named() {
     assert_eq!(redirecting[0].acs.as_ref().unwrap().redirects, ["RR"]);
 }
 
+/// What an IOMMU driver asked for: the older list takes all of it back, the newer one only what redirects, and without the
+/// driver nobody asks.
 #[test]
-fn an_iommu_that_asked_for_isolation_can_stay_off() {
+fn an_iommu_that_asked_for_isolation() {
     let build = two_hosts(ICE_LAKE, HostSpec::default());
-    let settings = KernelSettings { acs: AcsPolicy::On, ..settings(ProfileName::Linux_6_12) };
-    let why = checked(&build, &settings, ("gpu0", "gpu1"));
-    let off = |change: &&Change| change.steps == [Step::NoAcsRequest];
-    let off = why.changes.iter().find(off).unwrap();
-    assert_eq!((off.goal, off.parameter.as_deref()), (Goal::Direct, Some("intel_iommu=off")));
-    assert!(!kinds(&why).contains(&ChangeKind::Firmware), "firmware left nothing set");
-    assert!(off.words.contains(&WordChange {
-        function: "0000:02:00.0".parse().unwrap(),
-        before: 0x1d,
-        after: 0
-    }));
+    for iommu in [IommuPolicy::Passthrough, IommuPolicy::Translate] {
+        let settings = KernelSettings { iommu: Some(iommu), ..settings(ProfileName::Linux_6_12) };
+        let why = checked(&build, &settings, ("gpu0", "gpu1"));
+        let parameters: Vec<&str> =
+            why.changes.iter().filter_map(|change| change.parameter.as_deref()).collect();
+        assert_eq!(
+            parameters,
+            [
+                "intel_iommu=off",
+                "pci=disable_acs_redir=0000:02:00.0;0000:02:01.0",
+                "pci=config_acs=xx100x1@0000:02:00.0;xx100x1@0000:02:01.0",
+            ]
+        );
+        let after: Vec<u16> = why.changes[..3].iter().map(|change| word(change, "0000:02:00.0")).collect();
+        assert_eq!(after, [0x00, 0x00, 0x11]);
+        let lost: Vec<usize> = why.changes[..3].iter().map(|change| change.isolation_lost.len()).collect();
+        assert_eq!(lost, [4, 2, 2], "all devices without the driver, else those below the two ports");
+        assert!(!kinds(&why).contains(&ChangeKind::Firmware), "firmware left nothing set");
+    }
+}
+
+fn word(change: &Change, function: &str) -> u16 {
+    let function = function.parse().unwrap();
+    change.words.iter().find(|word| word.function == function).unwrap().after
+}
+
+/// The oldest kernel keeps the rest of the word and has no other list; the newest sets the word again at a driver's bind.
+#[test]
+fn kernels_differ_in_what_they_take_back() {
+    let build = two_hosts(ICE_LAKE, HostSpec::default());
+    let ask = |profile| {
+        let settings = KernelSettings { acs: AcsPolicy::On, ..settings(profile) };
+        checked(&build, &settings, ("gpu0", "gpu1"))
+    };
+    let oldest = ask(ProfileName::Linux_6_1);
+    let named = |why: &Why, name: &str| {
+        let has =
+            |change: &&Change| change.parameter.as_ref().is_some_and(|parameter| parameter.contains(name));
+        why.changes.iter().find(has).cloned()
+    };
+    assert_eq!(named(&oldest, "disable_acs_redir").map(|change| word(&change, "0000:02:00.0")), Some(0x11));
+    assert_eq!(named(&oldest, "config_acs"), None);
+    let newest = ask(ProfileName::Linux_7_3);
+    let binds =
+        |why: &Why| of_kind(why, ChangeKind::Registers).notes.iter().any(|note| note.contains("binds"));
+    assert_eq!([&oldest, &newest].map(binds), [false, true]);
+}
+
+/// A list on the command line stays in force beside the one that is suggested.
+#[test]
+fn a_list_that_is_there_is_kept() {
+    let mut build = two_hosts(MILAN, HostSpec::default());
+    for device in ["gpu0", "gpu1"] {
+        let port = port(&build, device);
+        firmware_acs(&mut build, port, 0x0c);
+    }
+    let cmdline = "quiet pci=disable_acs_redir=02:00.0".to_owned();
+    let settings = KernelSettings { cmdline, ..settings(ProfileName::Linux_7_3) };
+    let why = ask(&build.machine, &settings, "gpu0", "gpu1");
+    assert_eq!(why.map_type, MapType::ThruHostBridge);
+    let change = &why.changes[0];
+    assert_eq!(change.parameter.as_deref(), Some("pci=disable_acs_redir=0000:02:01.0;02:00.0"));
+    assert_eq!((change.goal, change.steps.len()), (Goal::Direct, 1));
 }
 
 #[test]
@@ -172,7 +226,7 @@ fn what_nothing_helps_is_explained() {
     assert_eq!(why.host.bridges[0].standing, Standing::Neither);
     assert!(why.changes.is_empty(), "{:#?}", why.changes);
     assert_eq!(why.hopeless.len(), 2, "{:?}", why.hopeless);
-    assert!(why.hopeless[0].contains("nic0 and nic1 are in no slot"), "{:?}", why.hopeless);
+    assert!(why.hopeless[0].contains("neither is in a slot"), "{:?}", why.hopeless);
     assert!(why.hopeless[1].contains("neither at 00.0 nor a root port"), "{:?}", why.hopeless);
 }
 

@@ -1,5 +1,6 @@
 //! Why a pair talks as it does: each kind of change where it is the answer, the page, and names.
 
+mod captured;
 mod kinds;
 mod page;
 mod random;

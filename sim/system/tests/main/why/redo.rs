@@ -18,9 +18,11 @@ pub fn redo(
 ) -> Option<MapType> {
     let (mut machine, mut settings) = (machine.clone(), settings.clone());
     let (mut written, mut rows): (Vec<(FunctionId, u16)>, Vec<AllowedHostBridge>) = Default::default();
+    let (mut disabled, mut configured): (Vec<String>, Vec<String>) = Default::default();
     for step in steps {
         match step {
-            Step::DisableAcsRedirect { function } => written.push((*function, 0x2c)),
+            Step::DisableAcsRedirect { function } => disabled.push(function.to_string()),
+            Step::ConfigureAcs { function, bits } => configured.push(format!("{bits}@{function}")),
             Step::ClearBits { function, bits } => written.push((*function, *bits)),
             Step::NoAcsRequest => {
                 settings.iommu = Some(IommuPolicy::None);
@@ -49,6 +51,19 @@ pub fn redo(
             }
         }
     }
+    // What is named already stays named.
+    let told = settings.or_captured(&machine.capture);
+    let said = told.parameters().pci;
+    let lists = [
+        ("disable_acs_redir", disabled, said.disable_acs_redir),
+        ("config_acs", configured, said.config_acs),
+    ];
+    for (name, mut list, old) in lists {
+        if !list.is_empty() {
+            list.extend(old);
+            settings.cmdline = format!("{} pci={name}={}", told.cmdline, list.join(";"));
+        }
+    }
     let mut booted = boot(&machine, &settings, &BootOptions::default());
     let also_listed = [rows.first().copied(), rows.get(1).copied()];
     booted.rules = settings.profile.profile().rules(RulesOptions { also_listed, ..RulesOptions::default() });
@@ -72,6 +87,13 @@ pub fn check(machine: &Machine, settings: &KernelSettings, change: &Change, pair
     let all = &change.steps;
     assert_eq!(reached(all), Some(change.goal), "{pair:?} {change:#?}");
     assert_eq!(redo(machine, settings, all, pair), Some(change.map_type));
+    if let Some(parameter) = &change.parameter {
+        // As printed, behind what is there.
+        let cmdline = format!("{} {parameter}", settings.or_captured(&machine.capture).cmdline);
+        let others: Vec<Step> = all.iter().filter(|step| !is_parameter(step)).cloned().collect();
+        let settings = KernelSettings { cmdline, ..settings.clone() };
+        assert_eq!(redo(machine, &settings, &others, pair), Some(change.map_type), "{parameter}");
+    }
     let count = all.len();
     let masks: Vec<u32> = match count {
         0..=5 => (0..(1 << count) - 1).collect(),
@@ -87,4 +109,8 @@ pub fn check(machine: &Machine, settings: &KernelSettings, change: &Change, pair
         let better = reached(&part).is_some_and(|goal| goal <= change.goal);
         assert!(!better, "{pair:?}: {part:?} of {change:#?} is enough");
     }
+}
+
+fn is_parameter(step: &Step) -> bool {
+    matches!(step, Step::DisableAcsRedirect { .. } | Step::ConfigureAcs { .. })
 }

@@ -1,4 +1,4 @@
-//! SplitMix64 (Steele, Lea, Flood 2014): enough for choosing test cases.
+//! SplitMix64 (Steele, Lea, Flood 2014), period 2^64: enough for choosing test cases.
 
 pub struct Random(pub u64);
 
@@ -15,8 +15,22 @@ impl Random {
         self.next() % limit
     }
 
+    pub fn index(&mut self, limit: usize) -> usize {
+        usize::try_from(self.below(limit as u64)).unwrap()
+    }
+
+    pub fn small(&mut self, limit: u8) -> u8 {
+        u8::try_from(self.below(u64::from(limit))).unwrap()
+    }
+
+    /// A number below 2^b, b itself random from `bits` on.
+    pub fn sized(&mut self, bits: u64, more: u64) -> u64 {
+        let bits = bits + self.below(more);
+        self.below(1 << bits)
+    }
+
     pub fn pick<T: Copy>(&mut self, items: &[T]) -> T {
-        items[usize::try_from(self.below(items.len() as u64)).unwrap()]
+        items[self.index(items.len())]
     }
 }
 

@@ -1,0 +1,134 @@
+//! Peer-to-peer DMA on a booted machine: what calls work on.
+
+use std::sync::Arc;
+
+use peerbus_os::p2pdma::{Client, DmaMapping, MapState, P2pdma, PhysicalMemory, largest_prefetchable_bar};
+use peerbus_os::pci::{AcsWord, FunctionIndex, ResourceRef, set_acs_control};
+use peerbus_units::{Address, Bytes, CpuAddr, FunctionId, Range};
+
+use super::call::{PeerCall, PeerSetup};
+use super::result::Outcome;
+use crate::boot::Booted;
+use crate::p2p::{DmaKind, MapType};
+
+/// A machine as calls left it.
+#[derive(Clone, Debug)]
+pub(super) struct PeerState {
+    booted: Booted,
+    p2pdma: P2pdma,
+    ram: Vec<Range<CpuAddr>>,
+    mappable: Range<CpuAddr>,
+}
+
+impl PeerState {
+    pub fn new(setup: &Arc<PeerSetup>) -> PeerState {
+        let booted = setup.booted.clone();
+        let p2pdma = P2pdma::new(&booted.rules, &booted.cpu);
+        let ram = setup.machine.memory_ranges().into_iter().map(|(_, range)| range).collect();
+        let bits = setup.machine.cpus.first().map_or(64, |cpu| u32::from(cpu.part.physical_bits));
+        let last = CpuAddr(1u64.checked_shl(bits).map_or(u64::MAX, |end| end - 1));
+        let Some(mappable) = Range::new(CpuAddr(0), last) else { unreachable!("0 <= {last}") };
+        PeerState { booted, p2pdma, ram, mappable }
+    }
+
+    /// Nothing for a call that succeeds and returns nothing.
+    pub fn call(&mut self, call: &PeerCall) -> Option<Outcome> {
+        let outcome = match call {
+            PeerCall::Register { function, bar, size, offset } => {
+                return self.register(*function, *bar, *size, *offset);
+            }
+            PeerCall::Publish { function, published } => {
+                self.p2pdma.publish(self.booted.tree[*function].id, *published);
+                return None;
+            }
+            PeerCall::SetAcs { function, control } => return self.set_acs(*function, *control),
+            PeerCall::Resolve { provider, client } => {
+                let Booted { tree, registers, .. } = &self.booted;
+                let (map_type, distance) = self.p2pdma.calculate(tree, registers, *provider, *client, true);
+                Outcome::Resolved { map_type: MapType::from(map_type), distance }
+            }
+            PeerCall::Distance { provider, clients } => {
+                let Booted { tree, registers, .. } = &self.booted;
+                let distance =
+                    self.p2pdma.distance_many(tree, registers, *provider, &functions(clients), true);
+                Outcome::Distance { distance: distance.map_or(-1, i64::from) }
+            }
+            PeerCall::Find { clients } => {
+                let Booted { tree, registers, .. } = &self.booted;
+                let found = self.p2pdma.nearest(tree, registers, &functions(clients));
+                let providers: Vec<FunctionId> =
+                    found.into_iter().map(|function| tree[function].id).collect();
+                match providers.is_empty() {
+                    true => Outcome::failed("ENODEV", "no published provider is near all clients"),
+                    false => Outcome::Found { providers },
+                }
+            }
+            PeerCall::Map { provider, client, bar, offset } => self.map(*provider, *client, *bar, *offset),
+        };
+        Some(outcome)
+    }
+
+    /// The BAR meant.
+    fn bar(&self, function: FunctionIndex, bar: Option<usize>) -> Result<usize, Outcome> {
+        let bar = bar.or_else(|| largest_prefetchable_bar(&self.booted.tree, function));
+        bar.ok_or_else(|| Outcome::failed("EINVAL", "the function has no prefetchable memory BAR"))
+    }
+
+    fn register(
+        &mut self,
+        function: FunctionIndex,
+        bar: Option<usize>,
+        size: Bytes,
+        offset: Bytes,
+    ) -> Option<Outcome> {
+        let bar = match self.bar(function, bar) {
+            Ok(bar) => bar,
+            Err(failed) => return Some(failed),
+        };
+        let memory = PhysicalMemory { system_ram: &self.ram, mappable: self.mappable };
+        let added = self.p2pdma.add_resource(&self.booted.tree, &memory, function, bar, size, offset);
+        added.err().map(|error| Outcome::failed(error.errno(), error.to_string()))
+    }
+
+    fn set_acs(&mut self, function: FunctionIndex, control: u16) -> Option<Outcome> {
+        let Booted { tree, registers, .. } = &mut self.booted;
+        let written = set_acs_control(tree, registers, function, AcsWord(control));
+        (!written).then(|| Outcome::failed("EINVAL", "the function has no ACS"))
+    }
+
+    fn map(
+        &mut self,
+        provider: FunctionIndex,
+        client: FunctionIndex,
+        bar: Option<usize>,
+        offset: Bytes,
+    ) -> Outcome {
+        let bar = match self.bar(provider, bar) {
+            Ok(bar) => bar,
+            Err(failed) => return failed,
+        };
+        let Booted { tree, registers, .. } = &self.booted;
+        let range = tree.resource(ResourceRef { function: provider, number: bar }).range();
+        let address = range
+            .and_then(|range| range.first().checked_add(offset.0).filter(|address| range.contains(*address)));
+        let Some(address) = address else {
+            return Outcome::failed("EINVAL", format!("BAR {bar} has no byte {:#x}", offset.0));
+        };
+        let client = Client::Function(client);
+        match self.p2pdma.map_page(tree, registers, &mut MapState::default(), client, address) {
+            None => Outcome::failed("EINVAL", format!("{address} is no registered memory")),
+            Some(Err(error)) => Outcome::failed(error.errno(), error.to_string()),
+            Some(Ok(mapping)) => Outcome::Mapped {
+                dma_addr: mapping.dma_addr().0,
+                dma_kind: match mapping {
+                    DmaMapping::Bus(_) => DmaKind::Bus,
+                    DmaMapping::Cpu(_) => DmaKind::Cpu,
+                },
+            },
+        }
+    }
+}
+
+fn functions(clients: &[FunctionIndex]) -> Vec<Client> {
+    clients.iter().map(|client| Client::Function(*client)).collect()
+}

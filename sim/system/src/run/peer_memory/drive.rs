@@ -1,0 +1,456 @@
+//! The events of `PeerMemory`: a request comes, a step of a transfer is done, memory is given back.
+
+use std::collections::BTreeMap;
+
+use peerbus_fabric::Direction;
+use peerbus_machine::Machine;
+use peerbus_os::dma::{Dma, DmaError, DmaKind};
+use peerbus_os::p2pdma::MemoryBug;
+use peerbus_os::pci;
+use peerbus_units::{Address, Bytes, Picos};
+
+use super::client::{ClientRun, Holding};
+use super::plan::PeerMemoryPlan;
+use super::pools::{Level, Memory, Pools, Registration};
+use super::tally::{Cause, Refusal, Tally, explain};
+use crate::boot::Booted;
+use crate::expand::PeerMemoryRole;
+use crate::iommu::{MapError, Mapping, TableWrites, unmap};
+use crate::peer_memory::User;
+
+/// What a timer was set for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A client makes its next request.
+    Request {
+        /// Which workload.
+        workload: usize,
+        /// Which client.
+        client: usize,
+    },
+    /// The lifetime of an allocation is over.
+    Free {
+        /// Which workload.
+        workload: usize,
+        /// Which client.
+        client: usize,
+        /// In which slot.
+        slot: usize,
+        /// Only this page of it.
+        page: Option<usize>,
+    },
+}
+
+/// A transfer for the fabric. Its end comes back as [`PeerMemories::done`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Order {
+    /// Which flow of the schedule it is counted for.
+    pub flow: usize,
+    /// The device that moves the data.
+    pub device: usize,
+    /// Which way.
+    pub direction: Direction,
+    /// First DMA address.
+    pub addr: u64,
+    /// Bytes.
+    pub bytes: Bytes,
+    /// Who is told of its end: workload, client and slot.
+    pub owner: (usize, usize, usize),
+}
+
+/// What an event leads to.
+#[derive(Clone, Debug, Default)]
+pub struct Io {
+    /// Timers to set.
+    pub timers: Vec<(Picos, Event)>,
+    /// What the kernel writes into IOMMU tables, before the transfers start.
+    pub writes: TableWrites,
+    /// Transfers to start, in this order.
+    pub orders: Vec<Order>,
+}
+
+/// A workload under way.
+pub(super) struct Workload {
+    pub(super) plan: PeerMemoryPlan,
+    pub(super) clients: Vec<ClientRun>,
+    registrations: Vec<Registration>,
+    pub(super) tally: Tally,
+    first_dma: FirstDma,
+}
+
+impl Workload {
+    /// The device that a staged request is meant for when no provider was found: the workload's own, in turn.
+    fn meant_for(&mut self, client: usize) -> Option<usize> {
+        let run = &mut self.clients[client];
+        let others: Vec<usize> =
+            self.plan.providers.iter().copied().filter(|device| *device != run.plan.device).collect();
+        let turn = run.turn;
+        run.turn = run.turn.wrapping_add(1);
+        others.get(turn.checked_rem(others.len())?).copied()
+    }
+}
+
+/// Per client and provider, by index in the machine: the first DMA address and its kind.
+pub type FirstDma = BTreeMap<(usize, usize), (u64, DmaKind)>;
+
+/// All `PeerMemory` workloads of a run, and the pools they share.
+pub struct PeerMemories<'a> {
+    pub(super) machine: &'a Machine,
+    pub(super) booted: &'a Booted,
+    pub(super) pools: Pools<'a>,
+    /// The kernel's DMA layer from the start of the run on, with what is mapped for other workloads.
+    dma: Dma,
+    /// What is mapped while data move, by workload, client and slot.
+    mappings: BTreeMap<(usize, usize, usize), Mapping>,
+    pub(super) workloads: Vec<Workload>,
+}
+
+/// A workload after the run.
+pub struct Driven {
+    /// As planned.
+    pub plan: PeerMemoryPlan,
+    /// What its providers registered.
+    pub registrations: Vec<Registration>,
+    /// What was counted.
+    pub tally: Tally,
+    /// How full the pools of its providers were, by device.
+    pub levels: BTreeMap<usize, Level>,
+    /// What clients sent first.
+    pub first_dma: FirstDma,
+}
+
+impl<'a> PeerMemories<'a> {
+    /// Registers and publishes the memory of all workloads, in their order.
+    pub fn new(
+        machine: &'a Machine,
+        booted: &'a Booted,
+        plans: &[PeerMemoryPlan],
+        seed: u64,
+    ) -> PeerMemories<'a> {
+        let (pools, dma, mappings) = (Pools::new(booted), booted.dma.clone(), BTreeMap::new());
+        let mut memories = PeerMemories { machine, booted, pools, dma, mappings, workloads: Vec::new() };
+        for plan in plans {
+            let registrations = memories.register(plan);
+            let clients = plan.clients.iter().enumerate();
+            let clients = clients.filter_map(|(number, client)| {
+                ClientRun::new(&plan.spec, client, seed, (plan.number, number))
+            });
+            let clients: Vec<ClientRun> = clients.collect();
+            assert_eq!(clients.len(), plan.clients.len(), "the plan has checked the distributions");
+            let tally = Tally::default();
+            let (plan, first_dma) = (plan.clone(), FirstDma::new());
+            memories.workloads.push(Workload { plan, clients, registrations, tally, first_dma });
+        }
+        memories
+    }
+
+    fn register(&mut self, plan: &PeerMemoryPlan) -> Vec<Registration> {
+        let mut made = Vec::new();
+        for provider in &plan.spec.providers {
+            for device in crate::expand::devices(self.machine, &provider.device) {
+                let registration = self.pools.register(self.machine, device, provider, plan.spec.policy);
+                let function = self.os_function(device).filter(|_| registration.result.is_ok());
+                if let Some(function) = function {
+                    self.pools.publish(function, plan.spec.publish);
+                }
+                made.push(registration);
+            }
+        }
+        made
+    }
+
+    pub(super) fn os_function(&self, device: usize) -> Option<pci::FunctionIndex> {
+        self.booted.os_function(self.machine.devices[device].functions[0])
+    }
+
+    /// The device of a function that the operating system found; its functions share a chip.
+    fn device_of(&self, function: pci::FunctionIndex) -> Option<usize> {
+        let found = self.booted.machine_function(function);
+        self.machine.devices.iter().position(|device| device.functions.contains(&found))
+    }
+
+    /// Time 0: every client waits for its first request.
+    pub fn start(&mut self) -> Io {
+        let mut io = Io::default();
+        for workload in 0..self.workloads.len() {
+            for client in 0..self.workloads[workload].clients.len() {
+                self.plan_request(workload, client, Picos::ZERO, &mut io);
+            }
+        }
+        io
+    }
+
+    fn plan_request(&mut self, workload: usize, client: usize, now: Picos, io: &mut Io) {
+        if let Some(interval) = self.workloads[workload].clients[client].draw() {
+            io.timers.push((now + interval, Event::Request { workload, client }));
+        }
+    }
+
+    /// A timer rang.
+    pub fn timer(&mut self, event: Event, now: Picos) -> Io {
+        let mut io = Io::default();
+        match event {
+            Event::Request { workload, client } => {
+                let Some(request) = self.workloads[workload].clients[client].make(now) else { return io };
+                self.workloads[workload].clients[client].waiting = Some(request);
+                self.answer(workload, client, now, &mut io);
+            }
+            Event::Free { workload, client, slot, page } => {
+                self.give_back(workload, client, slot, page, now, &mut io);
+            }
+        }
+        io
+    }
+
+    /// Answers the request that waits, if there is a slot for it, and plans the next.
+    fn answer(&mut self, workload: usize, client: usize, now: Picos, io: &mut Io) {
+        let run = &mut self.workloads[workload].clients[client];
+        let Some(request) = run.waiting.filter(|_| run.has_slot()) else { return };
+        run.waiting = None;
+        let size = request.size;
+        self.workloads[workload].tally.request(size, now.saturating_sub(request.since));
+        match self.obtain(workload, client, size, now, io) {
+            Ok((provider, memory, mapping)) => {
+                self.workloads[workload].tally.grant(provider, size);
+                let pages_left = memory.mapping.map_or(0, |(_, pages)| pages);
+                let (memory, provider, dma) = (Some(memory), Some(provider), mapping.address.raw());
+                let holding = Holding { request, provider, memory, dma, step: 0, pages_left };
+                self.hold(workload, client, holding, Some(mapping), now, io);
+            }
+            Err(refusal) => {
+                let asked = refusal.provider;
+                let of = &mut self.workloads[workload];
+                let device = of.clients[client].plan.device;
+                of.tally.refuse(refusal, size, device, now);
+                if of.plan.spec.stages() {
+                    of.tally.stage(size);
+                    let provider = asked.or_else(|| of.meant_for(client));
+                    let holding = Holding { request, provider, memory: None, dma: 0, step: 0, pages_left: 0 };
+                    self.hold(workload, client, holding, None, now, io);
+                }
+            }
+        }
+        self.plan_request(workload, client, now, io);
+    }
+
+    /// Finds a provider, takes memory of it, and maps it for the client.
+    fn obtain(
+        &mut self,
+        workload: usize,
+        client: usize,
+        size: Bytes,
+        now: Picos,
+        io: &mut Io,
+    ) -> Result<(usize, Memory, Mapping), Refusal> {
+        let device = self.workloads[workload].clients[client].plan.device;
+        let name = self.machine.devices[device].name.clone();
+        let Some(function) = self.workloads[workload].clients[client].plan.function else {
+            let text = format!("the operating system did not find {name}");
+            return Err(Refusal { cause: Cause::NoProvider, text, provider: None });
+        };
+        let provider = self.choose(workload, client, function)?;
+        let Some(owner) = self.device_of(provider) else {
+            unreachable!("providers are functions of devices");
+        };
+        let owner_name = self.machine.devices[owner].name.clone();
+        let taken = match self.workloads[workload].plan.spec.user {
+            User::Kernel => self.pools.alloc(provider, size, now),
+            User::Mmap => self.pools.map(provider, size, now),
+        };
+        let memory =
+            taken.map_err(|error| explain(error, &self.pools, (owner, provider), &owner_name, size))?;
+        match self.pools.map_dma(&memory, function, (&mut self.dma, &mut io.writes), now) {
+            Ok(mapping) => {
+                let first = self.workloads[workload].first_dma.entry((device, owner));
+                first.or_insert((mapping.address.raw(), mapping.kind));
+                Ok((owner, memory, mapping))
+            }
+            Err(error) => {
+                self.drop_unused(&memory, now);
+                let cause = match error {
+                    MapError::Dma(DmaError::RemoteIo) => Cause::NotSupported,
+                    _ => Cause::Failed,
+                };
+                let text = format!("{name} cannot map memory of {owner_name}: {error}");
+                Err(Refusal { cause, text, provider: Some(owner) })
+            }
+        }
+    }
+
+    /// Gives memory back that could not be mapped.
+    fn drop_unused(&mut self, memory: &Memory, now: Picos) {
+        no_bug(self.pools.unpin(memory));
+        match memory.mapping {
+            None => no_bug(self.pools.free(memory, now)),
+            Some((_, pages)) => (0..pages).for_each(|page| no_bug(self.pools.unmap_page(memory, page, now))),
+        }
+    }
+
+    /// Puts what was obtained into a slot and starts its transfer.
+    fn hold(
+        &mut self,
+        workload: usize,
+        client: usize,
+        holding: Holding,
+        mapping: Option<Mapping>,
+        now: Picos,
+        io: &mut Io,
+    ) {
+        let run = &mut self.workloads[workload].clients[client];
+        let Some(slot) = run.take_slot() else { unreachable!("the request waited for a slot") };
+        run.slots[slot] = Some(holding);
+        let earlier = mapping.and_then(|mapping| self.mappings.insert((workload, client, slot), mapping));
+        assert!(earlier.is_none(), "a slot is free and holds a mapping");
+        self.proceed(workload, client, slot, now, io);
+    }
+
+    /// Starts the next step of a slot's transfer, or its lifetime.
+    fn proceed(&mut self, workload: usize, client: usize, slot: usize, now: Picos, io: &mut Io) {
+        let Some(holding) = self.workloads[workload].clients[client].slots[slot] else { return };
+        let steps = self.steps(workload, client, slot, &holding);
+        match steps.into_iter().nth(holding.step) {
+            Some(order) => io.orders.push(order),
+            None => self.keep(workload, client, slot, now, io),
+        }
+    }
+
+    /// All steps of a transfer. Through host memory, the provider takes what the client wrote, and supplies what it
+    /// reads.
+    fn steps(&self, workload: usize, client: usize, slot: usize, holding: &Holding) -> Vec<Order> {
+        let of = &self.workloads[workload];
+        let plan = &of.clients[client].plan;
+        let buffer = |device: usize, stride: u64| {
+            let base = plan.buffer_addresses.get(&device)?;
+            Some(base + stride * u64::try_from(slot).unwrap_or(0))
+        };
+        let bytes = holding.request.size;
+        let owner = (workload, client, slot);
+        let order = |role: PeerMemoryRole, device: usize, writes: bool, addr: u64| {
+            let direction = if writes { Direction::Write } else { Direction::Read };
+            let flow = *of.plan.flows.get(&(role, writes))?;
+            Some(Order { flow, device, direction, addr, bytes, owner })
+        };
+        let mut steps = Vec::new();
+        for &writes in of.plan.spec.client_writes() {
+            match (holding.memory, holding.provider, plan.buffers) {
+                // A device's own memory is reached without a link.
+                (Some(_), Some(provider), _) if provider == plan.device => {}
+                (Some(_), Some(provider), _) => {
+                    let role = PeerMemoryRole::Peer { client: plan.device, provider };
+                    steps.extend(order(role, plan.device, writes, holding.dma));
+                }
+                (None, provider, Some((_, stride))) => {
+                    let own = buffer(plan.device, stride).and_then(|addr| {
+                        order(PeerMemoryRole::Client(plan.device), plan.device, writes, addr)
+                    });
+                    let other = provider.filter(|provider| *provider != plan.device).and_then(|provider| {
+                        let addr = buffer(provider, stride)?;
+                        order(PeerMemoryRole::Provider(provider), provider, !writes, addr)
+                    });
+                    let both = if writes { [own, other] } else { [other, own] };
+                    steps.extend(both.into_iter().flatten());
+                }
+                _ => {}
+            }
+        }
+        steps
+    }
+
+    /// A transfer is done.
+    pub fn done(&mut self, (workload, client, slot): (usize, usize, usize), now: Picos) -> Io {
+        let mut io = Io::default();
+        if let Some(holding) = &mut self.workloads[workload].clients[client].slots[slot] {
+            holding.step += 1;
+        }
+        self.proceed(workload, client, slot, now, &mut io);
+        io
+    }
+
+    /// The transfer is over; the memory is kept for its lifetime.
+    fn keep(&mut self, workload: usize, client: usize, slot: usize, now: Picos, io: &mut Io) {
+        if let Some(mapping) = self.mappings.remove(&(workload, client, slot)) {
+            let unmapped = unmap(&mut self.dma, &mut io.writes, mapping, now);
+            assert!(unmapped.is_ok(), "peer memory is not mapped any more: {unmapped:?}");
+        }
+        let run = &mut self.workloads[workload].clients[client];
+        let Some(holding) = run.slots[slot] else { return };
+        let event = |page| Event::Free { workload, client, slot, page };
+        let Some((memory, (_, pages))) = holding.memory.and_then(|memory| Some((memory, memory.mapping?)))
+        else {
+            io.timers.push((now + holding.request.lifetime, event(None)));
+            return;
+        };
+        no_bug(self.pools.unpin(&memory));
+        let run = &mut self.workloads[workload].clients[client];
+        for page in 0..pages {
+            io.timers.push((now + run.page_lifetime(), event(Some(page))));
+        }
+    }
+
+    fn give_back(
+        &mut self,
+        workload: usize,
+        client: usize,
+        slot: usize,
+        page: Option<usize>,
+        now: Picos,
+        io: &mut Io,
+    ) {
+        let Some(mut holding) = self.workloads[workload].clients[client].slots[slot] else { return };
+        match (holding.memory, page) {
+            (Some(memory), None) => no_bug(self.pools.free(&memory, now)),
+            (Some(memory), Some(page)) => {
+                no_bug(self.pools.unmap_page(&memory, page, now));
+                holding.pages_left -= 1;
+                self.workloads[workload].clients[client].slots[slot] = Some(holding);
+                if holding.pages_left > 0 {
+                    return;
+                }
+            }
+            (None, _) => {}
+        }
+        let of = &mut self.workloads[workload];
+        if let (Some(_), Some(provider)) = (holding.memory, holding.provider) {
+            of.tally.give_back(provider, holding.request.size);
+        }
+        of.tally.end = now;
+        of.clients[client].give_slot(slot);
+        self.answer(workload, client, now, io);
+    }
+
+    /// After the run: checks that everything was given back, and hands over what was counted.
+    pub fn finish(mut self, now: Picos) -> Vec<Driven> {
+        assert!(self.mappings.is_empty(), "peer memory is still mapped");
+        self.pools.advance(now);
+        let mut driven = Vec::new();
+        for of in std::mem::take(&mut self.workloads) {
+            assert!(
+                of.clients.iter().all(ClientRun::is_done),
+                "a client of {} is not done",
+                of.plan.spec.name
+            );
+            for granted in of.tally.granted.values() {
+                assert_eq!(granted.bytes, granted.returned, "memory of {} was lost", of.plan.spec.name);
+            }
+            let levels = of.plan.providers.iter().filter_map(|device| {
+                let level = self.os_function(*device).and_then(|function| self.pools.level(function))?;
+                assert_eq!(level.available, level.size, "a pool is not empty at the end");
+                Some((*device, level.clone()))
+            });
+            let levels = levels.collect();
+            driven.push(Driven {
+                levels,
+                plan: of.plan,
+                registrations: of.registrations,
+                tally: of.tally,
+                first_dma: of.first_dma,
+            });
+        }
+        driven
+    }
+}
+
+/// What we give back, we were given: a kernel's bug here would be one of ours.
+fn no_bug(result: Result<(), MemoryBug>) {
+    assert!(result.is_ok(), "peer memory was given back wrongly: {result:?}");
+}

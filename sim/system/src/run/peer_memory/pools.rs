@@ -1,0 +1,391 @@
+//! The operating system's side: its peer-to-peer memory with the hardware it looks at, and how full its pools are over
+//! time.
+
+use std::collections::BTreeMap;
+
+use peerbus_machine::Machine;
+use peerbus_os::dma::{self, Dma, DmaError, IommuTables};
+use peerbus_os::p2pdma::{
+    Client, MapError, MapRequest, MappingId, MemoryBug, MemoryError, P2pdma, Peers, PhysicalMemory,
+    RegisterError, largest_prefetchable_bar,
+};
+use peerbus_os::pci;
+use peerbus_os::pool::Algorithm;
+use peerbus_units::{Bytes, CpuAddr, Picos, Range};
+
+use crate::boot::Booted;
+use crate::iommu::{self, Mapping};
+use crate::outcome::PoolSample;
+use crate::peer_memory::{Policy, Provider};
+
+/// Samples of a level; when there are more, every second one is dropped and the interval doubled.
+const MOST_SAMPLES: usize = 256;
+/// The first interval: that of the links' series.
+const FIRST_INTERVAL: Picos = Picos::micros(4);
+
+/// A registration, as it went.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Registration {
+    /// The device, by index in the machine.
+    pub device: usize,
+    /// Which BAR; `None` when the device has none that could be meant.
+    pub bar: Option<u8>,
+    /// The range, or why there is none, in words with the kernel's name of the error.
+    pub result: Result<Range<CpuAddr>, String>,
+}
+
+/// How full one pool is, over time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Level {
+    /// Bytes registered.
+    pub size: Bytes,
+    /// Bytes free.
+    pub available: Bytes,
+    /// Largest free piece.
+    pub largest_hole: Bytes,
+    /// Allocations, or pages in the hands of processes, that are in use.
+    pub allocations: u64,
+    /// Most bytes that were in use at a time.
+    pub peak: Bytes,
+    /// Smallest size that the largest free piece ever had.
+    pub least_hole: Bytes,
+    /// Sums over time of `available` and `largest_hole`, in byte-picoseconds.
+    area_available: u128,
+    area_hole: u128,
+    now: Picos,
+    /// Regular looks at it, the first at time 0.
+    pub samples: Vec<PoolSample>,
+    /// Time between two of them.
+    pub interval: Picos,
+}
+
+impl Level {
+    fn new(size: Bytes, largest_hole: Bytes) -> Level {
+        Level {
+            size,
+            available: size,
+            largest_hole,
+            allocations: 0,
+            peak: Bytes::ZERO,
+            least_hole: largest_hole,
+            area_available: 0,
+            area_hole: 0,
+            now: Picos::ZERO,
+            samples: Vec::new(),
+            interval: FIRST_INTERVAL,
+        }
+    }
+
+    /// Lets the present values last until `now`.
+    pub fn advance(&mut self, now: Picos) {
+        let lasted = u128::from(now.saturating_sub(self.now).0);
+        self.area_available += lasted * u128::from(self.available.0);
+        self.area_hole += lasted * u128::from(self.largest_hole.0);
+        self.now = self.now.max(now);
+        while self.next_sample() <= now.0 {
+            self.samples.push(PoolSample {
+                available: self.available,
+                largest_hole: self.largest_hole,
+                allocations: self.allocations,
+            });
+            if self.samples.len() > MOST_SAMPLES {
+                let mut keep = [true, false].into_iter().cycle();
+                self.samples.retain(|_| keep.next().unwrap_or(true));
+                self.interval = Picos(self.interval.0.saturating_mul(2));
+            }
+        }
+    }
+
+    fn next_sample(&self) -> u64 {
+        self.interval.0.saturating_mul(u64::try_from(self.samples.len()).unwrap_or(u64::MAX))
+    }
+
+    fn set(&mut self, available: Bytes, largest_hole: Bytes, allocations: u64) {
+        (self.available, self.largest_hole, self.allocations) = (available, largest_hole, allocations);
+        self.peak = self.peak.max(self.size.saturating_sub(available));
+        self.least_hole = self.least_hole.min(largest_hole);
+    }
+
+    /// 1 − largest hole / available, both averaged over time, in millionths rounded down. A pool of several chunks is
+    /// never whole.
+    pub fn fragmentation_ppm(&self) -> u32 {
+        let gap = self.area_available.saturating_sub(self.area_hole);
+        // Scaled down together, so that the product stays within 128 bits; 2^100 leaves 28 bits for a million.
+        let shift = (128 - self.area_available.leading_zeros()).saturating_sub(100);
+        let (gap, all) = (gap >> shift, self.area_available >> shift);
+        let share = (gap * 1_000_000).checked_div(all).unwrap_or(0);
+        u32::try_from(share).unwrap_or(1_000_000)
+    }
+}
+
+/// Memory in use, as the operating system handed it out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Memory {
+    /// Whose it is.
+    pub provider: pci::FunctionIndex,
+    /// First byte.
+    pub address: CpuAddr,
+    /// Bytes asked for.
+    pub size: Bytes,
+    /// The mapping of a process, and its pages.
+    pub mapping: Option<(MappingId, usize)>,
+}
+
+/// Why there is no memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoMemory {
+    /// For a driver.
+    Driver(MemoryError),
+    /// For a process.
+    Process(MapError),
+}
+
+/// All pools of a machine.
+pub struct Pools<'a> {
+    booted: &'a Booted,
+    p2pdma: P2pdma,
+    levels: BTreeMap<usize, Level>,
+}
+
+impl<'a> Pools<'a> {
+    /// Nothing is registered.
+    pub fn new(booted: &'a Booted) -> Pools<'a> {
+        Pools { booted, p2pdma: P2pdma::new(&booted.rules, &booted.cpu), levels: BTreeMap::new() }
+    }
+
+    /// Registers what `provider` says for `device`, and sets how its pool is searched.
+    pub fn register(
+        &mut self,
+        machine: &Machine,
+        device: usize,
+        provider: &Provider,
+        policy: Policy,
+    ) -> Registration {
+        let name = &machine.devices[device].name;
+        let found = self.booted.os_function(machine.devices[device].functions[0]);
+        let Some(function) = found else {
+            let result = Err(format!("the operating system did not find {name}"));
+            return Registration { device, bar: provider.bar, result };
+        };
+        let bar = provider.bar.map(usize::from).or_else(|| self.default_bar(function));
+        let Some(bar) = bar else {
+            let result = Err(format!("{name} has no memory BAR with an address"));
+            return Registration { device, bar: None, result };
+        };
+        let size = provider.size.unwrap_or(Bytes::ZERO);
+        let result = self.add(machine, function, bar, size, provider.offset);
+        if result.is_ok() {
+            let id = self.booted.tree[function].id;
+            self.p2pdma.set_algorithm(id, algorithm(policy));
+            self.levels.insert(function.0, Level::new(self.p2pdma.size(id), self.largest_hole(function)));
+        }
+        let result = result.map_err(|error| {
+            let asked = if size == Bytes::ZERO { "the rest".to_owned() } else { size.to_string() };
+            format!("{asked} from {} of BAR {bar} of {name}: {error}", provider.offset)
+        });
+        Registration { device, bar: u8::try_from(bar).ok(), result }
+    }
+
+    fn add(
+        &mut self,
+        machine: &Machine,
+        function: pci::FunctionIndex,
+        bar: usize,
+        size: Bytes,
+        offset: Bytes,
+    ) -> Result<Range<CpuAddr>, RegisterError> {
+        let ram: Vec<Range<CpuAddr>> = machine.memory_ranges().into_iter().map(|(_, range)| range).collect();
+        let bits = machine.cpus.first().map_or(64, |cpu| u32::from(cpu.part.physical_bits));
+        let last = CpuAddr(1u64.checked_shl(bits).map_or(u64::MAX, |end| end - 1));
+        let mappable = Range::new(CpuAddr(0), last);
+        let Some(mappable) = mappable else { unreachable!("no address is below 0") };
+        let memory = PhysicalMemory { system_ram: &ram, mappable };
+        self.p2pdma.add_resource(&self.booted.tree, &memory, function, bar, size, offset)
+    }
+
+    /// The largest prefetchable memory BAR with an address, or else the largest memory BAR with one.
+    fn default_bar(&self, function: pci::FunctionIndex) -> Option<usize> {
+        let resources = self.booted.tree[function].resources.iter().take(pci::resource::ROM).enumerate();
+        let placed = resources.filter(|(_, resource)| resource.flags.is_mem() && resource.range().is_some());
+        // Of equals the lowest: `max_by_key` would take the last.
+        let sized = placed.rev().max_by_key(|(_, resource)| resource.range().map(|range| range.size()));
+        largest_prefetchable_bar(&self.booted.tree, function).or(sized.map(|(bar, _)| bar))
+    }
+
+    /// Lets clients find the memory of `function`, or not.
+    pub fn publish(&mut self, function: pci::FunctionIndex, publish: bool) {
+        self.p2pdma.publish(self.booted.tree[function].id, publish);
+    }
+
+    /// The published provider nearest to `client`.
+    pub fn nearest(
+        &mut self,
+        client: pci::FunctionIndex,
+        random: &mut impl FnMut() -> u32,
+    ) -> Option<pci::FunctionIndex> {
+        let booted = self.booted;
+        self.p2pdma.find_many(&booted.tree, &booted.registers, &[Client::Function(client)], random)
+    }
+
+    /// Whether `client` can reach memory of `provider`.
+    pub fn supported(&mut self, provider: pci::FunctionIndex, client: pci::FunctionIndex) -> bool {
+        let booted = self.booted;
+        let client = Client::Function(client);
+        self.p2pdma.distance(&booted.tree, &booted.registers, provider, client, false).is_some()
+    }
+
+    /// True when `function` has memory that was registered.
+    pub fn provides(&self, function: pci::FunctionIndex) -> bool {
+        self.levels.contains_key(&function.0)
+    }
+
+    /// Memory for a driver.
+    pub fn alloc(
+        &mut self,
+        provider: pci::FunctionIndex,
+        size: Bytes,
+        now: Picos,
+    ) -> Result<Memory, NoMemory> {
+        let id = self.booted.tree[provider].id;
+        let address = self.p2pdma.alloc(id, size).map_err(NoMemory::Driver)?;
+        self.note(provider, now, 1, 0);
+        Ok(Memory { provider, address, size, mapping: None })
+    }
+
+    /// Memory for a process: whole pages, each of which is given back on its own. They are pinned, as direct I/O does.
+    pub fn map(&mut self, provider: pci::FunctionIndex, size: Bytes, now: Picos) -> Result<Memory, NoMemory> {
+        let id = self.booted.tree[provider].id;
+        let pages = size.0.div_ceil(self.p2pdma.page_size().0);
+        let request = MapRequest { may_share: true, page_offset: 0, pages };
+        let mapping = self.p2pdma.map(id, request, &mut |_| Ok(())).map_err(NoMemory::Process)?;
+        let shown: Vec<CpuAddr> = self.p2pdma.mapped_pages(mapping).iter().copied().flatten().collect();
+        for page in &shown {
+            self.p2pdma.get_page(*page);
+        }
+        self.note(provider, now, pages, 0);
+        let address = shown.first().copied().unwrap_or(CpuAddr(0));
+        Ok(Memory { provider, address, size, mapping: Some((mapping, shown.len())) })
+    }
+
+    /// The I/O on the pages of a process is over.
+    pub fn unpin(&mut self, memory: &Memory) -> Result<(), MemoryBug> {
+        let Some((mapping, _)) = memory.mapping else { return Ok(()) };
+        let shown: Vec<CpuAddr> = self.p2pdma.mapped_pages(mapping).iter().copied().flatten().collect();
+        shown.into_iter().try_for_each(|page| self.p2pdma.put_page(page))
+    }
+
+    /// A driver gives memory back.
+    pub fn free(&mut self, memory: &Memory, now: Picos) -> Result<(), MemoryBug> {
+        self.p2pdma.free(self.booted.tree[memory.provider].id, memory.address, memory.size)?;
+        self.note(memory.provider, now, 0, 1);
+        Ok(())
+    }
+
+    /// A process unmaps page number `page` of its mapping.
+    pub fn unmap_page(&mut self, memory: &Memory, page: usize, now: Picos) -> Result<(), MemoryBug> {
+        let Some((mapping, _)) = memory.mapping else { return Ok(()) };
+        self.p2pdma.unmap(mapping, page, 1)?;
+        self.note(memory.provider, now, 0, 1);
+        Ok(())
+    }
+
+    /// Maps memory for `client` while data move. The whole of an allocation lies in one registration, so it has one
+    /// address.
+    pub fn map_dma(
+        &mut self,
+        memory: &Memory,
+        client: pci::FunctionIndex,
+        (dma, tables): (&mut Dma, &mut dyn IommuTables),
+        now: Picos,
+    ) -> Result<Mapping, iommu::MapError> {
+        let provider = self.p2pdma.provider_of(memory.address);
+        let provider = provider.ok_or(iommu::MapError::Dma(DmaError::Invalid))?;
+        let page = self.p2pdma.page_size().0;
+        let pages = |(_, pages): (MappingId, usize)| u64::try_from(pages).unwrap_or(u64::MAX);
+        let length = memory.mapping.map_or(memory.size, |mapping| Bytes(pages(mapping).saturating_mul(page)));
+        let pieces = iommu::pieces(memory.address, length);
+        let list: Vec<_> = pieces.map(|(at, length)| dma::Memory::peer(provider, at, length)).collect();
+        let (tree, config) = (&self.booted.tree, &self.booted.registers);
+        let mut peers = Peers { p2pdma: &mut self.p2pdma, tree, config };
+        iommu::map_list(dma, tables, client, &list, &mut peers, now)
+    }
+
+    /// Bytes that a request of `size` takes from a pool.
+    pub fn rounded(&self, size: Bytes) -> Bytes {
+        Bytes(size.0.next_multiple_of(self.p2pdma.page_size().0))
+    }
+
+    /// The largest of the ranges that `function` has registered.
+    pub fn largest_chunk(&self, function: pci::FunctionIndex) -> Bytes {
+        let id = self.booted.tree[function].id;
+        let own = self.p2pdma.page_maps().iter().filter(|map| map.function == id);
+        own.map(|map| map.range.size()).max().unwrap_or_default()
+    }
+
+    /// How full the pool of `function` is; `None` when it registered nothing.
+    pub fn level(&self, function: pci::FunctionIndex) -> Option<&Level> {
+        self.levels.get(&function.0)
+    }
+
+    /// Lets all levels last until `now`.
+    pub fn advance(&mut self, now: Picos) {
+        self.levels.values_mut().for_each(|level| level.advance(now));
+    }
+
+    fn largest_hole(&self, function: pci::FunctionIndex) -> Bytes {
+        let pool = self.p2pdma.pool(self.booted.tree[function].id);
+        pool.map_or(Bytes::ZERO, peerbus_os::pool::Pool::largest_free)
+    }
+
+    /// Something of the pool of `function` changed at `now`.
+    fn note(&mut self, function: pci::FunctionIndex, now: Picos, taken: u64, given: u64) {
+        let available = self.p2pdma.available(self.booted.tree[function].id);
+        let hole = self.largest_hole(function);
+        if let Some(level) = self.levels.get_mut(&function.0) {
+            level.advance(now);
+            level.set(available, hole, level.allocations + taken - given);
+        }
+    }
+}
+
+fn algorithm(policy: Policy) -> Algorithm {
+    match policy {
+        Policy::FirstFit => Algorithm::FirstFit,
+        Policy::BestFit => Algorithm::BestFit,
+        Policy::OrderAlign => Algorithm::OrderAlign,
+        Policy::Align(align) => Algorithm::FirstFitAlign { align: align.0 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_sampled_and_thinned() {
+        let mut level = Level::new(Bytes(100), Bytes(100));
+        level.advance(Picos::micros(9));
+        level.set(Bytes(60), Bytes(30), 2);
+        level.advance(Picos::micros(12));
+        let samples: Vec<u64> = level.samples.iter().map(|sample| sample.available.0).collect();
+        assert_eq!(samples, [100, 100, 100, 60], "at 0, 4, 8 and 12 us");
+        assert_eq!((level.peak, level.least_hole), (Bytes(40), Bytes(30)));
+        // 9 us whole, 3 us with half of it in one piece: (900 + 90) of (900 + 180).
+        assert_eq!(level.fragmentation_ppm(), 83_333);
+        level.advance(Picos::micros(4 * 256));
+        assert_eq!((level.samples.len(), level.interval), (129, Picos::micros(8)));
+        assert_eq!(level.samples[2].available, Bytes(60), "at 16 us");
+        level.advance(Picos(1 << 60));
+        assert!(level.samples.len() <= MOST_SAMPLES);
+        let last = level.interval.0 * (level.samples.len() as u64 - 1);
+        assert!(last <= 1 << 60 && last + level.interval.0 > 1 << 60, "the samples reach to the end");
+    }
+
+    #[test]
+    fn shares_of_large_pools_do_not_overflow() {
+        let mut level = Level::new(Bytes(1 << 62), Bytes(1 << 61));
+        level.advance(Picos(1 << 60));
+        assert_eq!(level.fragmentation_ppm(), 500_000);
+        assert_eq!(Level::new(Bytes(0), Bytes(0)).fragmentation_ppm(), 0);
+    }
+}
