@@ -8,8 +8,8 @@
 //!   its upstream port's windows do not hold it. With P2P Request Redirect in the ACS control word of the port it
 //!   came in by, always upstream. An address in the window of the port it came in by is sent upstream with
 //!   Upstream Forwarding, and is an Unsupported Request without.
-//! * A root complex looks first at the windows below the same host bridge, in bus addresses; everything else is
-//!   taken for a CPU address: memory, or a window of another host bridge, where it becomes a bus address again.
+//! * A root complex translates what comes from a requester with an IOMMU domain (see `iommu`). Of other requests it
+//!   looks first at the windows below the same host bridge, in bus addresses; everything else is taken for a CPU address: memory, or a window of another host bridge, where it becomes a bus address again.
 //! * A device claims what its BARs hold. What nobody claims is an Unsupported Request.
 //! * A completion goes by the requester's bus number; P2P Completion Redirect sends it upstream.
 
@@ -17,8 +17,10 @@ use std::collections::VecDeque;
 
 use peerbus_machine::Registers;
 use peerbus_machine::model::{FunctionIndex, Machine};
+use peerbus_machine::registers::IommuTables;
 use peerbus_units::{Address, BusAddr, CpuAddr, FunctionId, Range};
 
+use crate::cursor::Cursor;
 use crate::spec::{LinkId, NodeId, NodeKind, PortSpec, Spec};
 
 const REQUEST_REDIRECT: u16 = 1 << 2;
@@ -27,9 +29,9 @@ const UPSTREAM_FORWARDING: u16 = 1 << 4;
 
 /// What software programmed into one function, as far as routing is concerned.
 #[derive(Clone, Debug, Default)]
-struct FunctionDecode {
-    name: String,
-    id: Option<FunctionId>,
+pub(crate) struct FunctionDecode {
+    pub(crate) name: String,
+    pub(crate) id: Option<FunctionId>,
     windows: Vec<Range<BusAddr>>,
     bars: Vec<Range<BusAddr>>,
     buses: Option<(u8, u8)>,
@@ -47,7 +49,8 @@ struct RootWindow {
 /// The decode tables of a machine.
 #[derive(Clone, Debug)]
 pub struct Decode {
-    functions: Vec<FunctionDecode>,
+    pub(crate) functions: Vec<FunctionDecode>,
+    pub(crate) iommu: IommuTables,
     root_windows: Vec<RootWindow>,
     memory: Vec<(usize, Range<CpuAddr>)>,
     /// CPU of each host bridge, and whether its root complex forwards between ports.
@@ -56,61 +59,20 @@ pub struct Decode {
     next_cpu: Vec<Vec<Option<LinkId>>>,
 }
 
-/// An address on its way: its number in the space of the node it is at, and the interval of the requester's
-/// addresses for which every decision so far is the same.
-#[derive(Clone, Copy, Debug)]
-pub struct Cursor {
-    /// The address in the current space.
-    addr: u64,
-    /// Current number minus the requester's, modulo 2^64.
-    shift: u64,
-    low: u64,
-    high: u64,
-}
-
-impl Cursor {
-    /// A cursor at the requester.
-    pub fn new(addr: u64) -> Cursor {
-        Cursor { addr, shift: 0, low: 0, high: u64::MAX }
-    }
-
-    /// The requester's addresses that take the same way: first and last.
-    pub fn valid(&self) -> (u64, u64) {
-        (self.low, self.high)
-    }
-
-    /// Tests whether `range` (of the current space) holds the address, and narrows the valid interval to where
-    /// the answer stays the same.
-    fn is_in<A: Address>(&mut self, range: Range<A>) -> bool {
-        let addr = A::from_raw(self.addr);
-        let local = |raw: u64| A::from_raw(raw.wrapping_add(self.shift));
-        // The interval in the current space; a shift that would wrap inside it is narrowed to the address.
-        let whole = Range::new(local(self.low), local(self.high)).filter(|whole| whole.contains(addr));
-        let whole = whole.unwrap_or_else(|| Range::new(addr, addr).expect("one address is a range"));
-        let inside = range.contains(addr);
-        let kept = if inside {
-            whole.intersection(range)
-        } else {
-            let (below, above) = whole.without(range);
-            below.filter(|piece| piece.contains(addr)).or(above.filter(|piece| piece.contains(addr)))
-        };
-        if let Some(kept) = kept {
-            self.low = kept.first().raw().wrapping_sub(self.shift);
-            self.high = kept.last().raw().wrapping_sub(self.shift);
-        }
-        inside
-    }
-
-    fn translate(&mut self, from: u64, to: u64) {
-        let shift = to.wrapping_sub(from);
-        self.addr = self.addr.wrapping_add(shift);
-        self.shift = self.shift.wrapping_add(shift);
-    }
+/// What kind of error a request ends with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MissKind {
+    /// Nobody claims it: an Unsupported Request.
+    Unclaimed,
+    /// An IOMMU has no translation for it. To the requester that is an Unsupported Request too.
+    IommuFault,
 }
 
 /// Why nobody took a request, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Miss {
+    /// What kind of error it is.
+    pub kind: MissKind,
     /// The node that refused.
     pub node: NodeId,
     /// The requester's address when it was decoded.
@@ -135,6 +97,7 @@ impl Decode {
     pub fn new(machine: &Machine, registers: &Registers, spec: &Spec) -> Decode {
         let mut decode = Decode {
             functions: Vec::new(),
+            iommu: IommuTables::default(),
             root_windows: Vec::new(),
             memory: machine.memory_ranges(),
             bridges: Vec::new(),
@@ -156,6 +119,7 @@ impl Decode {
 
     /// Reads the registers again.
     pub fn refresh(&mut self, machine: &Machine, registers: &Registers) {
+        self.iommu = registers.iommu().clone();
         self.functions = machine
             .functions
             .node_indices()
@@ -175,7 +139,7 @@ impl Decode {
         match spec.nodes[node.at()].kind {
             NodeKind::Device(_) if came_by.is_none() => match spec.nodes[node.at()].upstream {
                 Some(link) => Next::Link(link),
-                None => self.refuse(node, cursor, "the device has no link".to_owned()),
+                None => self.unclaimed(node, cursor, "the device has no link".to_owned()),
             },
             NodeKind::Device(_) => self.at_device(spec, node, came_by, cursor),
             NodeKind::Switch(_) => self.at_switch(spec, node, came_by, cursor),
@@ -231,7 +195,7 @@ impl Decode {
                     let text = format!(
                         "it lies in the window of the port it came in by, {name}, whose ACS Upstream Forwarding is off"
                     );
-                    self.refuse(node, cursor, text)
+                    self.unclaimed(node, cursor, text)
                 }
             };
         }
@@ -262,8 +226,15 @@ impl Decode {
         cursor: &mut Cursor,
     ) -> Next {
         let this = &spec.nodes[node.at()];
-        let port = this.ports.iter().find(|port| self.claims(port, cursor));
         let from_cpu = came_by.is_none_or(|link| this.ports.iter().all(|port| port.up != link));
+        if !from_cpu {
+            match self.translate(node, cursor) {
+                Ok(true) => return self.to_own_cpu(node, this.upstream, cursor),
+                Ok(false) => {}
+                Err(fault) => return fault,
+            }
+        }
+        let port = this.ports.iter().find(|port| self.claims(port, cursor));
         if from_cpu {
             return match port {
                 Some(port) => Next::Link(port.down),
@@ -290,9 +261,13 @@ impl Decode {
             }
             cursor.translate(window.bus.first().raw(), window.cpu.first().raw());
         }
-        match this.upstream {
+        self.to_own_cpu(node, this.upstream, cursor)
+    }
+
+    fn to_own_cpu(&self, node: NodeId, upstream: Option<LinkId>, cursor: &Cursor) -> Next {
+        match upstream {
             Some(upstream) => Next::Link(upstream),
-            None => self.refuse(node, cursor, "the host bridge has no CPU".to_owned()),
+            None => self.unclaimed(node, cursor, "the host bridge has no CPU".to_owned()),
         }
     }
 
@@ -312,7 +287,7 @@ impl Decode {
                     "the root complex of {} does not forward requests between its ports",
                     spec.nodes[node.at()].name
                 );
-                return self.refuse(node, cursor, text);
+                return self.unclaimed(node, cursor, text);
             }
             if home != cpu {
                 return self.to_cpu(node, cpu, home, cursor);
@@ -322,7 +297,7 @@ impl Decode {
                     cursor.translate(window.cpu.first().raw(), window.bus.first().raw());
                     Next::Link(link)
                 }
-                None => self.refuse(node, cursor, "the host bridge is not connected".to_owned()),
+                None => self.unclaimed(node, cursor, "the host bridge is not connected".to_owned()),
             };
         }
         let windows: Vec<_> = self
@@ -345,7 +320,7 @@ impl Decode {
     fn to_cpu(&self, node: NodeId, from: usize, to: usize, cursor: &Cursor) -> Next {
         match self.next_cpu[from][to] {
             Some(link) => Next::Link(link),
-            None => self.refuse(node, cursor, format!("no link leads from cpu{from} to cpu{to}")),
+            None => self.unclaimed(node, cursor, format!("no link leads from cpu{from} to cpu{to}")),
         }
     }
 
@@ -373,8 +348,12 @@ impl Decode {
         windows
     }
 
-    fn refuse(&self, node: NodeId, cursor: &Cursor, text: String) -> Next {
-        Next::Refused(Miss { node, addr: cursor.addr.wrapping_sub(cursor.shift), text })
+    fn unclaimed(&self, node: NodeId, cursor: &Cursor, text: String) -> Next {
+        self.refuse(MissKind::Unclaimed, node, cursor, text)
+    }
+
+    pub(crate) fn refuse(&self, kind: MissKind, node: NodeId, cursor: &Cursor, text: String) -> Next {
+        Next::Refused(Miss { kind, node, addr: cursor.sent(), text })
     }
 
     /// A refusal that names the nearest range.
@@ -386,7 +365,7 @@ impl Decode {
         kind: &str,
         ranges: &[(&str, Range<BusAddr>)],
     ) -> Next {
-        let addr = cursor.addr;
+        let addr = cursor.addr();
         let distance = |range: &Range<BusAddr>| {
             let (first, last) = (range.first().raw(), range.last().raw());
             if addr < first { first - addr } else { addr.saturating_sub(last) }
@@ -399,7 +378,7 @@ impl Decode {
             }
             None => format!("{what}; none is programmed"),
         };
-        self.refuse(node, cursor, text)
+        self.unclaimed(node, cursor, text)
     }
 
     /// Where a completion for `requester`, below host bridge `bridge`, goes from `node`.

@@ -8,13 +8,15 @@
 //! happened). [`Fabric`] joins them with the event queue and is driven by its user:
 //! [`Fabric::submit`] a [`Descriptor`], then [`Fabric::advance`] until an [`Upcall`] says something is done.
 //!
-//! Modules in reading order: `link_layer` (what a TLP costs), `spec` (nodes and links of a machine), `decode`
-//! (who claims an address), `path` (a decoded route), `tlp`, `store` (queues without allocation), `state`,
-//! `transmit` (the three things that happen to a TLP), `requester`, `completer`, `malformed` (payloads too large), `limits`
-//! (what holds a flow back), `ledger`, `run`.
+//! Modules in reading order: `link_layer` (what a TLP costs), `spec` (nodes and links of a machine), `cursor`
+//! (an address on its way), `decode` (who claims it), `iommu` (translation at the root), `path` (a decoded route),
+//! `tlp`, `store` (queues without allocation), `state`, `transmit` (the three things that happen to a TLP),
+//! `requester`, `completer`, `malformed` (payloads too large), `limits` (what holds a flow back), `ledger`, `run`.
 
 mod completer;
+mod cursor;
 mod decode;
+mod iommu;
 mod ledger;
 mod limits;
 mod link_layer;
@@ -28,7 +30,7 @@ mod store;
 mod tlp;
 mod transmit;
 
-pub use decode::Miss;
+pub use decode::{Miss, MissKind};
 pub use ledger::{FlowLedger, LatencyOf, Ledger, LinkLedger, Refusal};
 pub use limits::{Resource, Series};
 pub use link_layer::LinkLayer;

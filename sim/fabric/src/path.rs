@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use peerbus_machine::model::{FunctionIndex, Machine};
 
-use crate::decode::{Cursor, Decode, Miss, Next};
+use crate::cursor::Cursor;
+use crate::decode::{Decode, Miss, MissKind, Next};
 use crate::spec::{EngineId, LinkId, NodeId, NodeKind, Spec};
 
 /// One hop of a route.
@@ -88,8 +89,9 @@ impl Routes {
         engine: EngineId,
         addr: u64,
     ) -> Decoded {
-        let mut cursor = Cursor::new(addr);
-        let mut node = spec.engines[engine.at()].node;
+        let requester = &spec.engines[engine.at()];
+        let mut cursor = Cursor::new(machine.devices[requester.device].functions[0], addr);
+        let mut node = requester.node;
         let mut links = Vec::new();
         let mut came_by = None;
         let terminal = loop {
@@ -101,7 +103,7 @@ impl Routes {
                 }
                 Next::Link(_) => {
                     let text = "it runs in circles".to_owned();
-                    break self.refused(Miss { node, addr, text });
+                    break self.refused(Miss { kind: MissKind::Unclaimed, node, addr, text });
                 }
                 Next::Here => break Terminal::Memory(node),
                 Next::Refused(miss) => break self.refused(miss),

@@ -102,6 +102,11 @@ impl EngineState {
         self.tags.len() - self.free_tags.len()
     }
 
+    /// Decodes every descriptor anew before its next request.
+    pub fn forget_routes(&mut self) {
+        self.active.iter_mut().chain(&mut self.waiting).for_each(|active| active.decoded = None);
+    }
+
     pub fn has_free_tag(&self) -> bool {
         !self.free_tags.is_empty()
     }

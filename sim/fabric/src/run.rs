@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use peerbus_engine::{Queue, Slot};
 use peerbus_machine::Registers;
 use peerbus_machine::model::{Machine, Role};
+use peerbus_machine::registers::IommuTables;
 use peerbus_units::Picos;
 
 use crate::decode::{Decode, Miss};
@@ -12,7 +13,7 @@ use crate::ledger::{EngineLedger, FlowLedger, LatencyOf, Ledger, LinkLedger, Mem
 use crate::limits::{LOOK_INTERVAL, Looked, Series};
 use crate::malformed::Malformed;
 use crate::path::{Decoded, Routes};
-use crate::requester::Descriptor;
+use crate::requester::{Descriptor, EngineState};
 use crate::spec::{EngineId, FlowId, LinkId, NodeId, NodeKind, Options, Spec};
 use crate::state::{READER, State, WRITER};
 use crate::tlp::{Class, Tlp};
@@ -86,6 +87,8 @@ pub struct Fabric {
     /// First queue number and stride of each link's inputs.
     pub(crate) queue_base: Vec<(u32, u32)>,
     decode: Decode,
+    /// When software last wrote the IOMMU tables.
+    iommu_written: Option<u64>,
     machine: Machine,
     registers: Registers,
     upcalls: VecDeque<Upcall>,
@@ -119,6 +122,7 @@ impl Fabric {
             series_end: LOOK_INTERVAL,
             series_part: vec![0; spec.links.len()],
             decode,
+            iommu_written: None,
             machine: machine.clone(),
             registers: registers.clone(),
             upcalls: VecDeque::new(),
@@ -194,6 +198,14 @@ impl Fabric {
         }
     }
 
+    /// The IOMMU tables, for software to write while time stands still. Requests issued from now on are translated by
+    /// what is written; those under way go where they were going.
+    pub fn iommu_mut(&mut self) -> &mut IommuTables {
+        self.iommu_written = Some(self.state.now);
+        self.state.engines.iter_mut().for_each(EngineState::forget_routes);
+        &mut self.decode.iommu
+    }
+
     /// What was missed by requests that nobody claimed, in the order of [`Ledger::refusals`].
     pub fn misses(&self) -> &[Miss] {
         &self.routes.misses
@@ -254,7 +266,9 @@ impl Fabric {
     pub(crate) fn check_route(&self, link: LinkId, next: LinkId, tlp: &Tlp) {
         debug_assert_eq!(self.spec.links[link.at()].to, self.spec.links[next.at()].from, "{tlp:?} jumps");
         #[cfg(debug_assertions)]
-        if tlp.class != crate::tlp::Class::Completion && self.ledger.events.is_multiple_of(64) {
+        let as_issued = self.iommu_written.is_none_or(|written| tlp.issued > written);
+        #[cfg(debug_assertions)]
+        if as_issued && tlp.class != crate::tlp::Class::Completion && self.ledger.events.is_multiple_of(64) {
             let engine = self.flow_engine(tlp.flow);
             let mut again = Routes::default();
             let decoded =

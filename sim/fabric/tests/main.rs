@@ -4,3 +4,4 @@ mod causal;
 mod machines;
 mod payload;
 mod traffic;
+mod translation;

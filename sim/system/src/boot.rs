@@ -1,5 +1,5 @@
-//! [`boot`]: the operating system starts on a machine. It enumerates, places BARs and windows, programs ACS; what
-//! it did is in the registers, what it knows is in its tree, and [`Booted`] holds both.
+//! [`boot`]: the operating system starts on a machine. It enumerates, places BARs and windows, programs ACS and starts
+//! its DMA layer; what it did is in the registers, what it knows is in its tree, and [`Booted`] holds both.
 //!
 //! The two halves number functions differently: the machine in the order of its description, the operating system
 //! in the order of discovery. [`Booted`] is the only place that knows which is which.
@@ -10,14 +10,16 @@ use std::ops::{Deref, DerefMut};
 use peerbus_machine::model::{Fact, FunctionIndex, Machine, Role};
 use peerbus_machine::part::ResourceKind;
 use peerbus_machine::{Registers, model};
-use peerbus_os::p2pdma::{self, DmaError, DmaMapping};
+use peerbus_os::dma::Dma;
+use peerbus_os::p2pdma;
 use peerbus_os::pci::{AcsParameters, MpsPolicy, Platform};
 use peerbus_os::{
-    ConfigSpace, CpuIdentity, CpuVendor, HostBridge, MapType, Resolution, Rules, RulesOptions, Tree, Width,
-    Window, pci,
+    ConfigSpace, CpuIdentity, CpuVendor, HostBridge, Resolution, Rules, RulesOptions, Tree, Width, Window,
+    pci,
 };
-use peerbus_units::{Bytes, CpuAddr, FunctionId, Range};
+use peerbus_units::{CpuAddr, FunctionId, Range};
 
+use crate::iommu;
 use crate::kernel::{Firmware, KernelSettings};
 
 /// What differs between one boot and another, beside the kernel's settings.
@@ -75,6 +77,8 @@ pub struct Booted {
     pub settings: KernelSettings,
     /// The CPU it runs on.
     pub cpu: CpuIdentity,
+    /// Its DMA layer: groups, domains, the masks of devices.
+    pub dma: Dma,
     /// Per function of the machine, the operating system's index.
     to_os: Vec<Option<pci::FunctionIndex>>,
     /// Per function of the operating system, the machine's index.
@@ -109,10 +113,12 @@ pub fn boot(machine: &Machine, settings: &KernelSettings, options: &BootOptions)
         to_os[found.index()] = Some(index);
         to_machine.push(found);
     }
+    let dma = iommu::start(&tree, &mut registers, &rules, settings, firmware(machine));
     Booted {
         registers,
         tree,
         rules,
+        dma,
         settings: settings.clone(),
         cpu: cpu_identity(machine),
         to_os,
@@ -141,22 +147,6 @@ impl Booted {
     /// The provider's BAR that peer-to-peer uses: its largest prefetchable one, with or without an address.
     pub fn peer_bar(&self, provider: FunctionIndex) -> Option<usize> {
         p2pdma::largest_prefetchable_bar(&self.tree, self.os_function(provider)?)
-    }
-
-    /// What a client sends to reach byte `offset` of `bar` of `provider`.
-    ///
-    /// # Errors
-    ///
-    /// The pair is not supported, or there is no such byte.
-    pub fn dma_address(
-        &self,
-        map_type: MapType,
-        provider: FunctionIndex,
-        bar: usize,
-        offset: Bytes,
-    ) -> Result<DmaMapping, DmaError> {
-        let provider = self.os_function(provider).ok_or(DmaError::NoBar)?;
-        p2pdma::dma_address(&self.tree, map_type, provider, bar, offset)
     }
 
     /// What the machine's source did not say about a function, or about the chip it belongs to.

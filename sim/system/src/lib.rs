@@ -1,13 +1,14 @@
 //! Joins the two halves: boots the operating system on the machine, asks it for addresses, and hands them to the
 //! fabric.
 //!
-//! Modules in reading order: [`kernel`] (how the operating system is configured), [`boot`] (it comes up), [`plan`]
-//! (who got which addresses), [`p2p`] (who may send to whom), [`mod@why`] (why, and what would change it), [`replay`]
-//! (recorded calls), [`workload`] and [`peer_memory`] (what a run does), `expand` (the flows it makes), [`run`] (it
-//! runs), [`outcome`] (what it found out).
+//! Modules in reading order: [`kernel`] (how the operating system is configured), [`boot`] (it comes up), [`iommu`] (its
+//! DMA layer), [`plan`] (who got which addresses), [`p2p`] (who may send to whom), [`mod@why`] (why, and what would change
+//! it), [`replay`] (recorded calls), [`workload`] and [`peer_memory`] (what a run does), `expand` (the flows it makes),
+//! [`run`] (it runs), [`outcome`] (what it found out).
 
 pub mod boot;
 pub mod expand;
+pub mod iommu;
 pub mod kernel;
 pub mod outcome;
 pub mod p2p;

@@ -72,7 +72,7 @@ pub struct FlowOutcome {
     pub distance: Option<u32>,
     /// First DMA address.
     pub dma_addr: Option<u64>,
-    /// `BUS` or `CPU`.
+    /// `BUS`, `CPU` or `IOVA`.
     pub dma_kind: Option<String>,
     /// It went through a buffer in host memory.
     pub staged: bool,
@@ -153,8 +153,10 @@ pub struct SpaceOutcome {
 
 /// Every [`ErrorOutcome::kind`] that runs report. Expectations on another kind are refused when they are read, since
 /// their counts could only ever be zero.
-pub const ERROR_KINDS: [&str; 6] = [
+pub const ERROR_KINDS: [&str; 8] = [
+    "IOMMU_FAULT",
     "MALFORMED_TLP",
+    "MAPPING_REFUSED",
     "P2P_REFUSED",
     "PEER_MEMORY_REFUSED",
     "REGISTRATION_REFUSED",

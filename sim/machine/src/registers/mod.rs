@@ -6,13 +6,16 @@
 //! The fabric only reads, through the typed views of `view`, and rebuilds what it derived from them when
 //! [`Registers::generation`] has moved.
 //!
-//! Invariant: after [`Registers::power_on`] nothing but [`Registers::write`] changes a bit.
+//! Beside configuration space there are the tables of the IOMMUs ([`IommuTables`]), empty at power on.
+//!
+//! Invariant: after [`Registers::power_on`] nothing but [`Registers::write`] and [`Registers::iommu_mut`] changes a bit.
 //!
 //! Modules in reading order: `layout` (offsets), `space` (bytes and masks), `header` and `capability` (what
-//! hardware has), `wiring` (who answers where), `power_on` (what firmware leaves), `view` (what it all means).
+//! hardware has), `wiring` (who answers where), `power_on` (what firmware leaves), `view` (what it all means), `iommu`.
 
 mod capability;
 mod header;
+mod iommu;
 pub(crate) mod layout;
 mod power_on;
 mod space;
@@ -25,6 +28,7 @@ mod wiring;
 
 use peerbus_units::FunctionId;
 
+pub use iommu::{DomainNumber, IommuTables, Translation};
 pub use view::{BusNumbers, DecodedBar, DecodedWindow};
 
 use crate::model::{FunctionIndex, Machine};
@@ -36,6 +40,7 @@ use wiring::Wiring;
 pub struct Registers {
     wiring: Wiring,
     spaces: Vec<ConfigSpace>,
+    iommu: IommuTables,
     generation: u64,
 }
 
@@ -44,7 +49,7 @@ impl Registers {
     pub fn power_on(machine: &Machine) -> Registers {
         let wiring = Wiring::new(machine);
         let spaces = power_on::spaces(machine, &wiring);
-        Registers { wiring, spaces, generation: 0 }
+        Registers { wiring, spaces, iommu: IommuTables::default(), generation: 0 }
     }
 
     /// A configuration read of 1, 2 or 4 bytes that does not cross a dword. All ones when nothing answers.
@@ -72,12 +77,23 @@ impl Registers {
         (self.at(id) == Some(function)).then_some(id)
     }
 
+    /// What IOMMUs translate by.
+    pub fn iommu(&self) -> &IommuTables {
+        &self.iommu
+    }
+
+    /// The same, for software to write.
+    pub fn iommu_mut(&mut self) -> &mut IommuTables {
+        self.generation += 1;
+        &mut self.iommu
+    }
+
     /// Every function.
     pub fn functions(&self) -> impl Iterator<Item = FunctionIndex> + use<> {
         self.wiring.all()
     }
 
-    /// Counts the writes that changed anything but error bits, to any function.
+    /// Counts the writes that changed anything but error bits, to any function or to IOMMU tables.
     pub fn generation(&self) -> u64 {
         self.generation
     }

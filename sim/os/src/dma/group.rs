@@ -60,6 +60,15 @@ impl Groups {
         self.members.get(&group).map_or(&[], Vec::as_slice)
     }
 
+    /// A copy of one group, without the others.
+    pub fn only(&self, group: GroupNumber) -> Groups {
+        let members = self.members(group);
+        Groups {
+            of: members.iter().map(|member| (*member, group)).collect(),
+            members: [(group, members.to_vec())].into(),
+        }
+    }
+
     /// All groups with their members, by number.
     pub fn iter(&self) -> impl Iterator<Item = (GroupNumber, &[FunctionIndex])> {
         self.members.iter().map(|(number, members)| (*number, members.as_slice()))

@@ -156,10 +156,10 @@ pub enum Domain {
 /// Groups, domains and devices.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Dma {
-    rules: DmaRules,
-    groups: Groups,
-    domains: BTreeMap<GroupNumber, Domain>,
-    devices: Vec<Device>,
+    pub(super) rules: DmaRules,
+    pub(super) groups: Groups,
+    pub(super) domains: BTreeMap<GroupNumber, Domain>,
+    pub(super) devices: Vec<Device>,
 }
 
 impl Dma {

@@ -11,9 +11,11 @@
 //! Modules in reading order: `rules` (kernels), `work` (costs), `error`; `alias`, `group` (who is
 //! together); `default_domain` (translated or not); `iova_tree`, `iova_cache`, `iova_space`, `flush_queue`,
 //! `reserved`, `domain` (addresses); `device`, `memory`, `peers`, `tables`, `bounce` (what mapping asks and
-//! writes); `mapper`, `list`, `two_step` (mapping); `layer`, which holds all of it together.
+//! writes); `mapper`, `list`, `two_step` (mapping); `layer`, which holds all of it together; `attach` (whose requests
+//! a table is for).
 
 mod alias;
+mod attach;
 mod bounce;
 mod default_domain;
 mod device;

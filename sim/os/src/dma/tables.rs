@@ -10,8 +10,12 @@ use super::GroupNumber;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TableFull;
 
-/// The translation tables of all domains, one per group.
+/// The translation tables of all domains, one per group, and which requester ids they are for.
 pub trait IommuTables {
+    /// Requests of `segment` that carry the id `requester` are translated by the table of `group`; with `None` they
+    /// pass as they are.
+    fn attach(&mut self, segment: u32, requester: u16, group: Option<GroupNumber>);
+
     /// Makes `iova` reach the CPU addresses from `to` on. The range is not mapped yet.
     fn map(&mut self, group: GroupNumber, iova: Range<Iova>, to: CpuAddr) -> Result<(), TableFull>;
 
@@ -27,6 +31,8 @@ pub trait IommuTables {
 pub struct Translations {
     /// Last IOVA and CPU address of the first, by group and first IOVA.
     ranges: BTreeMap<(GroupNumber, Iova), (Iova, CpuAddr)>,
+    /// Groups by segment and requester id.
+    requesters: BTreeMap<(u32, u16), GroupNumber>,
     /// Ranges that fit; `None`: any number.
     capacity: Option<usize>,
 }
@@ -34,7 +40,12 @@ pub struct Translations {
 impl Translations {
     /// Empty tables that hold at most `ranges` ranges together.
     pub fn limited_to(ranges: usize) -> Translations {
-        Translations { ranges: BTreeMap::new(), capacity: Some(ranges) }
+        Translations { capacity: Some(ranges), ..Translations::default() }
+    }
+
+    /// The group by whose table requests with this id are translated; `None`: they pass as they are.
+    pub fn group_of(&self, segment: u32, requester: u16) -> Option<GroupNumber> {
+        self.requesters.get(&(segment, requester)).copied()
     }
 
     /// Where `iova` of `group` leads.
@@ -56,6 +67,13 @@ impl Translations {
 }
 
 impl IommuTables for Translations {
+    fn attach(&mut self, segment: u32, requester: u16, group: Option<GroupNumber>) {
+        match group {
+            Some(group) => self.requesters.insert((segment, requester), group),
+            None => self.requesters.remove(&(segment, requester)),
+        };
+    }
+
     fn map(&mut self, group: GroupNumber, iova: Range<Iova>, to: CpuAddr) -> Result<(), TableFull> {
         if self.capacity.is_some_and(|capacity| self.ranges.len() >= capacity) {
             return Err(TableFull);

@@ -219,8 +219,8 @@ pub struct SpaceDocument {
 /// Something that went wrong.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorDocument {
-    /// `UNSUPPORTED_REQUEST`, `MALFORMED_TLP`, `P2P_REFUSED`, `PEER_MEMORY_REFUSED`, `REGISTRATION_REFUSED`,
-    /// `UNPLACED_BAR`.
+    /// `UNSUPPORTED_REQUEST`, `IOMMU_FAULT`, `MALFORMED_TLP`, `P2P_REFUSED`, `MAPPING_REFUSED`, `PEER_MEMORY_REFUSED`,
+    /// `REGISTRATION_REFUSED`, `UNPLACED_BAR`.
     pub kind: String,
     /// Name of the variant.
     pub variant: String,

@@ -2,14 +2,16 @@
 
 use peerbus_machine::Machine;
 use peerbus_machine::model::{Device, FunctionIndex, Role};
-use peerbus_os::p2pdma::{DmaMapping, Resolver};
+use peerbus_os::dma;
+use peerbus_os::p2pdma::Resolver;
 use peerbus_os::pci::{self, HeaderType, ResourceRef};
 use peerbus_os::{MapType, Resolution};
-use peerbus_units::{Address, Bytes, FunctionId};
+use peerbus_units::{Address, FunctionId};
 
 use super::depends::facts;
 use super::{DmaKind, Matrix, MatrixFunction, Pair, Reason};
 use crate::boot::Booted;
+use crate::iommu::Preview;
 
 /// The decisions for every ordered pair of functions with a type 0 header.
 pub fn matrix(machine: &Machine, booted: &Booted) -> Matrix {
@@ -20,12 +22,13 @@ pub fn matrix(machine: &Machine, booted: &Booted) -> Matrix {
         .filter(|(_, function)| function.header == HeaderType::Normal)
         .map(|(index, _)| index)
         .collect();
+    let mut preview = Preview::new(booted);
     let mut pairs = Vec::with_capacity(rows.len() * rows.len());
     for &provider in &rows {
         let memory = Memory::of(booted, provider);
         for &client in &rows {
             let resolution = resolver.resolve(provider, client);
-            pairs.push(pair(machine, booted, &memory, (provider, client), &resolution));
+            pairs.push(pair(machine, booted, &mut preview, &memory, (provider, client), &resolution));
         }
     }
     Matrix {
@@ -47,7 +50,8 @@ pub fn pair_of(
 ) -> Option<Pair> {
     let ends = (booted.os_function(provider)?, booted.os_function(client)?);
     let resolution = booted.resolve(provider, client)?;
-    Some(pair(machine, booted, &Memory::of(booted, ends.0), ends, &resolution))
+    let (mut preview, memory) = (Preview::new(booted), Memory::of(booted, ends.0));
+    Some(pair(machine, booted, &mut preview, &memory, ends, &resolution))
 }
 
 fn function(machine: &Machine, booted: &Booted, row: pci::FunctionIndex) -> MatrixFunction {
@@ -92,18 +96,15 @@ impl Memory {
 fn pair(
     machine: &Machine,
     booted: &Booted,
+    preview: &mut Preview<'_>,
     memory: &Memory,
     (provider, client): (pci::FunctionIndex, pci::FunctionIndex),
     resolution: &Resolution,
 ) -> Pair {
     let id = |index: pci::FunctionIndex| -> FunctionId { booted.tree[index].id };
     let map_type = resolution.map_type;
-    let target =
-        memory.bar.and_then(|bar| booted.dma_address(map_type, memory.function, bar, Bytes::ZERO).ok());
-    let sent = target.map(|target| match target {
-        DmaMapping::Bus(bus) => (bus.raw(), DmaKind::Bus),
-        DmaMapping::Cpu(cpu) => (cpu.raw(), DmaKind::Cpu),
-    });
+    let target = memory.bar.and_then(|bar| booted.bar_memory(map_type, memory.function, bar));
+    let sent = target.and_then(|target| preview.first_page(client, &target).ok());
     let reasons = resolution.reasons.iter().map(|reason| Reason {
         kind: reason.kind(),
         functions: reason.functions().iter().map(|index| id(*index)).collect(),
@@ -117,8 +118,8 @@ fn pair(
         reasons: reasons.collect(),
         bar: memory.bar.and_then(|bar| u8::try_from(bar).ok()),
         cpu_addr: memory.cpu_addr,
-        dma_addr: sent.map(|(address, _)| address),
-        dma_kind: sent.map(|(_, kind)| kind),
+        dma_addr: sent.map(|(address, _)| address.raw()),
+        dma_kind: sent.map(|(_, kind)| kind.into()),
         assumed: facts(machine, booted, ends, map_type),
     }
 }
@@ -129,6 +130,16 @@ impl From<MapType> for super::MapType {
             MapType::BusAddr => super::MapType::BusAddr,
             MapType::ThruHostBridge => super::MapType::ThruHostBridge,
             MapType::NotSupported => super::MapType::NotSupported,
+        }
+    }
+}
+
+impl From<dma::DmaKind> for DmaKind {
+    fn from(kind: dma::DmaKind) -> DmaKind {
+        match kind {
+            dma::DmaKind::Bus => DmaKind::Bus,
+            dma::DmaKind::Cpu => DmaKind::Cpu,
+            dma::DmaKind::Iova => DmaKind::Iova,
         }
     }
 }

@@ -70,7 +70,8 @@ pub struct Pair {
     pub bar: Option<u8>,
     /// Address of its first byte as the CPU sees it.
     pub cpu_addr: Option<u64>,
-    /// What the client sends.
+    /// What the client is given for the BAR's first page, if that is the first thing mapped for it since the machine
+    /// came up; none where the path or the mapping is refused.
     pub dma_addr: Option<u64>,
     /// What kind of address that is.
     pub dma_kind: Option<DmaKind>,
@@ -109,6 +110,19 @@ pub enum DmaKind {
     Bus,
     /// A CPU physical address.
     Cpu,
+    /// An I/O virtual address, which an IOMMU translates.
+    Iova,
+}
+
+impl DmaKind {
+    /// Several of them, in words.
+    pub fn plural(self) -> &'static str {
+        match self {
+            DmaKind::Bus => "bus addresses",
+            DmaKind::Cpu => "CPU addresses",
+            DmaKind::Iova => "IOVAs",
+        }
+    }
 }
 
 /// Why a pair's requests do not go by bus address.

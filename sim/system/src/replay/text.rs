@@ -67,6 +67,7 @@ fn outcome(outcome: &Outcome) -> String {
         Outcome::Mapped { dma_addr, dma_kind } => match dma_kind {
             DmaKind::Bus => format!("bus address {dma_addr:#x}"),
             DmaKind::Cpu => format!("CPU address {dma_addr:#x}"),
+            DmaKind::Iova => format!("IOVA {dma_addr:#x}"),
         },
         Outcome::Failed { error, reason } => format!("{error}: {reason}"),
     }

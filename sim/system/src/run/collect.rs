@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use peerbus_fabric::{Direction, EngineId, Fabric, FlowLedger, LinkId, NodeId, Resource};
+use peerbus_fabric::{Direction, EngineId, Fabric, FlowLedger, LinkId, MissKind, NodeId, Resource};
 use peerbus_machine::Machine;
 use peerbus_machine::model::Fact;
 use peerbus_units::{Bytes, Picos};
@@ -35,7 +35,7 @@ pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Dri
     }
     let matrices =
         schedule.matrices.iter().map(|matrix| matrix_outcome(machine, matrix, &first_outcome)).collect();
-    let mut errors = refused_pairs(&outcomes);
+    let mut errors = refusals(&flows, &outcomes);
     errors.extend(peer_memory::errors(machine, &peer_memories));
     errors.extend(unsupported_requests(&fabric, &flows));
     errors.extend(malformed(machine, booted, &fabric, &flows));
@@ -72,7 +72,7 @@ fn note_first_addresses(memory: &peer_memory::Driven, flows: &mut [FlowRun]) {
         if let (Some(peer), Some((addr, kind))) =
             (&mut flows[*flow].plan.peer, memory.first_dma.get(&(client, provider)))
         {
-            peer.dma = Some((*addr, (*kind).to_owned()));
+            peer.dma = Some((*addr, kind.to_string()));
         }
     }
 }
@@ -138,7 +138,7 @@ fn blank(plan: &FlowPlan) -> FlowOutcome {
         dma_addr: peer.and_then(|peer| peer.dma.as_ref()).map(|(addr, _)| *addr),
         dma_kind: peer.and_then(|peer| peer.dma.as_ref()).map(|(_, kind)| kind.clone()),
         staged: false,
-        refusal: peer.and_then(|peer| peer.refusal.clone()),
+        refusal: plan.unmappable.clone().or_else(|| peer.and_then(|peer| peer.refusal.clone())),
         assumed: peer.map(|peer| peer.assumed.clone()).unwrap_or_default(),
     }
 }
@@ -287,8 +287,9 @@ fn link_outcomes(fabric: &Fabric) -> Vec<LinkOutcome> {
     outcomes
 }
 
-/// Pairs that the operating system refused, by reason.
-fn refused_pairs(flows: &[FlowOutcome]) -> Vec<ErrorOutcome> {
+/// What the operating system refused, by reason: a way between devices, or a mapping.
+fn refusals(runs: &[FlowRun], flows: &[FlowOutcome]) -> Vec<ErrorOutcome> {
+    let unmappable = |text: &str| runs.iter().any(|run| run.plan.unmappable.as_deref() == Some(text));
     let mut errors: Vec<ErrorOutcome> = Vec::new();
     for flow in flows {
         let Some(refusal) = &flow.refusal else { continue };
@@ -297,8 +298,9 @@ fn refused_pairs(flows: &[FlowOutcome]) -> Vec<ErrorOutcome> {
             known.bytes += flow.refused;
             continue;
         }
+        let kind = if unmappable(refusal) { "MAPPING_REFUSED" } else { "P2P_REFUSED" };
         errors.push(ErrorOutcome {
-            kind: "P2P_REFUSED".to_owned(),
+            kind: kind.to_owned(),
             place: flow.name.clone(),
             text: refusal.clone(),
             count: 1,
@@ -347,7 +349,7 @@ fn unsupported_requests(fabric: &Fabric, flows: &[FlowRun]) -> Vec<ErrorOutcome>
         fabric.misses().iter().zip(&fabric.ledger.refusals).filter(|(_, refusal)| refusal.requests > 0);
     misses
         .map(|(miss, refusal)| ErrorOutcome {
-            kind: "UNSUPPORTED_REQUEST".to_owned(),
+            kind: miss_kind(miss.kind).to_owned(),
             place: fabric.spec.nodes[miss.node.0 as usize].name.clone(),
             text: miss.text.clone(),
             count: refusal.requests,
@@ -357,6 +359,13 @@ fn unsupported_requests(fabric: &Fabric, flows: &[FlowRun]) -> Vec<ErrorOutcome>
             time: refusal.first.map(|(time, _, _)| Picos(time)),
         })
         .collect()
+}
+
+fn miss_kind(kind: MissKind) -> &'static str {
+    match kind {
+        MissKind::Unclaimed => "UNSUPPORTED_REQUEST",
+        MissKind::IommuFault => "IOMMU_FAULT",
+    }
 }
 
 /// BARs that found no place.

@@ -179,6 +179,9 @@ impl Driver<'_> {
         for (time, event) in io.timers {
             self.due.entry(time).or_default().push(Due::PeerMemory(event));
         }
+        if !io.writes.is_empty() {
+            io.writes.apply(self.fabric.iommu_mut());
+        }
         for order in io.orders {
             self.start_order(&order);
         }

@@ -75,6 +75,8 @@ pub struct FlowPlan {
     pub program: Program,
     /// What the operating system said, for traffic between devices.
     pub peer: Option<Peer>,
+    /// Why the operating system could not map memory for a device.
+    pub unmappable: Option<String>,
     /// Earliest start.
     pub start: Picos,
 }
@@ -113,7 +115,7 @@ pub struct Peer {
     pub map_type: String,
     /// Kernel's distance.
     pub distance: u32,
-    /// The DMA address of the first byte, and `BUS` or `CPU`.
+    /// The DMA address of the first byte, and `BUS`, `CPU` or `IOVA`.
     pub dma: Option<(u64, String)>,
     /// Why not, when refused.
     pub refusal: Option<String>,

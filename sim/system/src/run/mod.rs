@@ -11,10 +11,10 @@ mod peer_memory;
 mod resolve;
 mod schedule;
 
-use peerbus_fabric::{Fabric, LinkLayer, Options, Scaling, supports};
+use peerbus_fabric::{Fabric, LinkLayer, Options, Scaling, Spec, supports};
 use peerbus_machine::Machine;
 
-use crate::boot::{BootOptions, boot};
+use crate::boot::{BootOptions, Booted, boot};
 use crate::kernel::KernelSettings;
 use crate::outcome::Outcome;
 use crate::workload::Workload;
@@ -64,11 +64,26 @@ pub fn run(machine: &Machine, input: &RunInput) -> Result<Outcome, RunError> {
 ///
 /// As [`run`].
 pub fn run_with_limits(machine: &Machine, input: &RunInput) -> Result<RunResult, RunError> {
+    run_booted(machine, boot(machine, &input.kernel, &BootOptions::default()), input)
+}
+
+/// Like [`run_with_limits`], on a machine that has come up and may have been changed since, for instance the masks of
+/// its devices. The kernel settings of `input` were those it came up with.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_booted(machine: &Machine, mut booted: Booted, input: &RunInput) -> Result<RunResult, RunError> {
     supports(machine).map_err(|problem| RunError { workload: "all".to_owned(), problem })?;
-    let booted = boot(machine, &input.kernel, &BootOptions::default());
     let options = Options { link_layer: input.link_layer, scaling: input.scaling.clone() };
+    let spec = Spec::new(machine, &booted.registers, &options);
+    let mut schedule = schedule::plan(machine, &mut booted, &spec, &input.workloads)?;
+    let mappings = std::mem::take(&mut schedule.mappings);
     let fabric = Fabric::new(machine, &booted.registers, &options);
-    let schedule = schedule::plan(machine, &booted, &fabric.spec, &input.workloads)?;
     let driven = drive::drive(machine, &booted, fabric, schedule, input.seed);
+    for mapping in mappings {
+        let unmapped = booted.unmap(mapping);
+        assert!(unmapped.is_ok(), "a flow's memory is not mapped any more: {unmapped:?}");
+    }
     Ok(collect::collect(machine, input, &booted, driven))
 }

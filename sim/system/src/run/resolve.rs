@@ -6,14 +6,15 @@ use peerbus_units::{Address, CpuAddr, Range};
 
 use super::flow::Peer;
 use crate::boot::Booted;
+use crate::iommu::BarMemory;
 use crate::p2p::{MapType, Pair, pair_of};
 
 /// What the operating system says about reaching a device's memory.
 pub struct Target {
     /// The decision.
     pub peer: Peer,
-    /// First DMA address and bytes of the BAR; `None` when refused.
-    pub region: Option<(u64, u64)>,
+    /// The BAR and the way to it; `None` when refused.
+    pub memory: Option<BarMemory>,
 }
 
 /// Asks how `mover` reaches the memory of `target`, both by index in the machine.
@@ -28,23 +29,22 @@ pub fn resolve(machine: &Machine, booted: &Booted, target: usize, mover: usize) 
             refusal: Some(refusal),
             assumed: Vec::new(),
         };
-        return Target { peer, region: None };
+        return Target { peer, memory: None };
     };
-    let size = pair.bar.and_then(|bar| {
-        let bar = usize::from(bar);
-        let function = booted.os_function(provider)?;
-        booted.tree[function].resources.get(bar)?.range().map(|range| range.size().0)
+    let memory = pair.bar.filter(|_| pair.map_type != MapType::NotSupported).and_then(|bar| {
+        let map_type = booted.resolve(provider, client)?.map_type;
+        booted.bar_memory(map_type, provider, usize::from(bar))
     });
-    let region = pair.dma_addr.zip(size);
-    let refusal = if region.is_some() { None } else { Some(refusal(machine, booted, &pair, target)) };
+    let refusal = if memory.is_some() { None } else { Some(refusal(machine, booted, &pair, target)) };
     let peer = Peer {
         map_type: map_type_name(pair.map_type).to_owned(),
         distance: pair.distance,
-        dma: pair.dma_addr.zip(pair.dma_kind).map(|(addr, kind)| (addr, format!("{kind:?}").to_uppercase())),
+        // That of a page; the flow's own mapping says what it is given.
+        dma: None,
         refusal,
         assumed: pair.assumed.iter().map(|fact| fact.word().to_owned()).collect(),
     };
-    Target { peer, region }
+    Target { peer, memory }
 }
 
 fn map_type_name(map_type: MapType) -> &'static str {

@@ -5,13 +5,14 @@
 
 use peerbus_fabric::{Direction, Spec};
 use peerbus_machine::Machine;
-use peerbus_units::{Bytes, Picos};
+use peerbus_units::{Address, Bytes, CpuAddr, Picos};
 
-use super::flow::{FlowPlan, Leg, Program, STAGING_CHUNKS};
+use super::flow::{FlowPlan, Leg, Peer, Program, STAGING_CHUNKS};
 use super::peer_memory::PeerMemoryPlan;
 use super::resolve::{self, HostMemory, Target};
 use crate::boot::Booted;
 use crate::expand::{self, PeerMemoryRole};
+use crate::iommu::{BarMemory, MapError, Mapping};
 use crate::peer_memory::{PeerMemory, Transfer};
 use crate::workload::{
     AllToAll, Concurrency, Copy, Engine, HostDirection, HostDma, PairMatrix, WhenRefused, Workload,
@@ -56,6 +57,8 @@ pub struct Schedule {
     pub phases: Vec<Vec<Vec<usize>>>,
     /// Matrices.
     pub matrices: Vec<MatrixPlan>,
+    /// Memory mapped for devices, in the order of the flows, until the run ends.
+    pub mappings: Vec<Mapping>,
     /// Workloads on peer memory.
     pub peer_memories: Vec<PeerMemoryPlan>,
 }
@@ -67,9 +70,12 @@ const LARGEST_TRANSFER: u64 = 64 << 20;
 const MOST_FLOWS: usize = 30_000;
 const MOST_DESCRIPTORS: u64 = 60_000;
 
+/// Memory is mapped in whole pages.
+const PAGE: u64 = 4096;
+
 struct Planner<'a> {
     machine: &'a Machine,
-    booted: &'a Booted,
+    booted: &'a mut Booted,
     spec: &'a Spec,
     memory: HostMemory,
     schedule: Schedule,
@@ -77,10 +83,10 @@ struct Planner<'a> {
     descriptors: u64,
 }
 
-/// Plans all workloads.
+/// Plans all workloads and maps their memory.
 pub fn plan(
     machine: &Machine,
-    booted: &Booted,
+    booted: &mut Booted,
     spec: &Spec,
     workloads: &[Workload],
 ) -> Result<Schedule, RunError> {
@@ -113,6 +119,9 @@ struct Between<'a> {
     dma_shift: Bytes,
     workload: &'a str,
 }
+
+/// What a flow does, and why it is not what was wanted if mapping is the cause.
+type Planned = (Program, Option<String>);
 
 impl Planner<'_> {
     fn copy(&mut self, copy: &Copy) -> Result<(), String> {
@@ -233,16 +242,25 @@ impl Planner<'_> {
         for device in [wanted.from, wanted.to] {
             self.check_linked(device)?;
         }
-        let Target { peer, region } = resolve::resolve(self.machine, self.booted, target, mover);
-        let direction = if wanted.engine == Engine::Writer { Direction::Write } else { Direction::Read };
-        let shift = wanted.dma_shift.0;
-        let program = match (region, wanted.refused) {
-            (Some((base, extent)), _) => {
-                let leg = Leg { device: mover, direction, base: base.wrapping_add(shift), extent };
-                Program::Direct { leg }
+        let Target { mut peer, memory } = resolve::resolve(self.machine, self.booted, target, mover);
+        let mapped = memory.map(|memory| self.bar_region(mover, &memory, wanted.bytes, &mut peer));
+        let unmappable = mapped.as_ref().and_then(|mapped| mapped.as_ref().err());
+        let unmappable = unmappable.map(|error: &MapError| {
+            let [target, mover] = [target, mover].map(|device| &self.machine.devices[device].name);
+            format!("memory of {target} cannot be mapped for {mover}: {error}")
+        });
+        let (program, unmappable) = match (mapped, wanted.refused) {
+            (Some(Ok((base, extent))), _) => {
+                let direction =
+                    if wanted.engine == Engine::Writer { Direction::Write } else { Direction::Read };
+                let base = base.wrapping_add(wanted.dma_shift.0);
+                (Program::Direct { leg: Leg { device: mover, direction, base, extent } }, None)
             }
-            (None, WhenRefused::Fail) => Program::Refused,
-            (None, WhenRefused::Stage) => self.staged(&wanted)?,
+            (_, WhenRefused::Fail) => (Program::Refused, unmappable),
+            (_, WhenRefused::Stage) => {
+                let (program, why) = self.staged(&wanted)?;
+                (program, why.or(unmappable))
+            }
         };
         let name_of = |device: usize| self.machine.devices[device].name.clone();
         let plan = FlowPlan {
@@ -253,21 +271,62 @@ impl Planner<'_> {
             chunk: wanted.chunk,
             program,
             peer: Some(peer),
+            unmappable,
             start: wanted.start,
         };
         self.add(plan, wanted.workload)
     }
 
     /// Through a ring of four chunks in the memory of the source's CPU.
-    fn staged(&mut self, wanted: &Between<'_>) -> Result<Program, String> {
+    fn staged(&mut self, wanted: &Between<'_>) -> Result<Planned, String> {
         let cpu = self.memory.cpu_of(self.machine, wanted.from);
         let extent = wanted.chunk.0.saturating_mul(STAGING_CHUNKS);
-        let base = self.memory.allocate(cpu, extent).ok_or("the host has no memory for a staging buffer")?;
-        let leg = |device, direction| Leg { device, direction, base, extent };
-        Ok(Program::Staged {
-            fill: leg(wanted.from, Direction::Write),
-            drain: leg(wanted.to, Direction::Read),
+        let at = self.memory.allocate(cpu, extent).ok_or("the host has no memory for a staging buffer")?;
+        let legs = self.host_leg(wanted.from, Direction::Write, at, extent).and_then(|fill| {
+            self.host_leg(wanted.to, Direction::Read, at, extent).map(|drain| Program::Staged { fill, drain })
+        });
+        Ok(match legs {
+            Ok(program) => (program, None),
+            Err(why) => (Program::Refused, Some(why)),
         })
+    }
+
+    /// A leg of `device` over host memory, mapped for it; or why it cannot be.
+    fn host_leg(&mut self, device: usize, direction: Direction, at: u64, extent: u64) -> Result<Leg, String> {
+        let client = self.machine.devices[device].functions[0];
+        match self.booted.map_memory(client, CpuAddr(at), Bytes(extent)) {
+            Ok(mapping) => {
+                let (base, extent) = self.keep(mapping);
+                Ok(Leg { device, direction, base, extent })
+            }
+            Err(error) => {
+                let name = &self.machine.devices[device].name;
+                Err(format!("a host buffer of {} cannot be mapped for {name}: {error}", Bytes(extent)))
+            }
+        }
+    }
+
+    /// First DMA address and bytes of what a flow of `bytes` touches of a BAR: whole pages of it, or all of it, when the
+    /// flow starts again at its end. Notes the address.
+    fn bar_region(
+        &mut self,
+        device: usize,
+        memory: &BarMemory,
+        bytes: Bytes,
+        peer: &mut Peer,
+    ) -> Result<(u64, u64), MapError> {
+        let touched = Bytes(bytes.0.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX));
+        let client = self.machine.devices[device].functions[0];
+        let mapping = self.booted.map_bar(client, memory, touched)?;
+        peer.dma = Some((mapping.address.raw(), mapping.kind.to_string()));
+        Ok(self.keep(mapping))
+    }
+
+    /// Keeps a mapping until the run ends: first DMA address and bytes.
+    fn keep(&mut self, mapping: Mapping) -> (u64, u64) {
+        let place = (mapping.address.raw(), mapping.length.0);
+        self.schedule.mappings.push(mapping);
+        place
     }
 
     fn host_dma(&mut self, dma: &HostDma) -> Result<(), String> {
@@ -296,18 +355,23 @@ impl Planner<'_> {
         // start at pages.
         let stride = if size.0 <= 4096 { size.0.next_power_of_two() } else { size.0.div_ceil(4096) * 4096 };
         let extent = stride * u64::from(dma.outstanding);
-        let mut leg = |direction| {
-            let base = self.memory.allocate(cpu, extent);
-            base.map(|base| Leg { device, direction, base, extent })
+        let directions = match dma.direction {
+            HostDirection::Read => vec![Direction::Read],
+            HostDirection::Write => vec![Direction::Write],
+            HostDirection::ReadWrite => vec![Direction::Read, Direction::Write],
         };
-        let legs = match dma.direction {
-            HostDirection::Read => vec![leg(Direction::Read)],
-            HostDirection::Write => vec![leg(Direction::Write)],
-            HostDirection::ReadWrite => vec![leg(Direction::Read), leg(Direction::Write)],
+        let ways = u64::try_from(directions.len()).unwrap_or(1);
+        let mut legs = Vec::new();
+        for direction in directions {
+            let at = self.memory.allocate(cpu, extent);
+            let at = at.ok_or_else(|| format!("cpu{cpu} has not enough memory for the buffers"))?;
+            legs.push(self.host_leg(device, direction, at, extent));
+        }
+        let (outstanding, count) = (u64::from(dma.outstanding), dma.transfers);
+        let (program, unmappable) = match legs.into_iter().collect() {
+            Ok(legs) => (Program::Transfers { legs, size: size.0, stride, count, outstanding }, None),
+            Err(why) => (Program::Refused, Some(why)),
         };
-        let legs: Option<Vec<Leg>> = legs.into_iter().collect();
-        let legs = legs.ok_or_else(|| format!("cpu{cpu} has not enough memory for the buffers"))?;
-        let ways = u64::try_from(legs.len()).unwrap_or(1);
         let (name, host) = (self.machine.devices[device].name.clone(), format!("cpu{cpu} memory"));
         let (from, to) = match dma.direction {
             HostDirection::Read => (host, name),
@@ -319,14 +383,9 @@ impl Planner<'_> {
             to,
             bytes: Bytes(size.0.saturating_mul(dma.transfers).saturating_mul(ways)),
             chunk: size,
-            program: Program::Transfers {
-                legs,
-                size: size.0,
-                stride,
-                count: dma.transfers,
-                outstanding: u64::from(dma.outstanding),
-            },
+            program,
             peer: None,
+            unmappable,
             start: Picos::ZERO,
         };
         self.add(plan, &dma.name)
@@ -339,12 +398,13 @@ impl Planner<'_> {
         spec: &PeerMemory,
         workloads: &[Workload],
     ) -> Result<(), String> {
-        let (machine, booted) = (self.machine, self.booted);
-        let mut plan = PeerMemoryPlan::new(number, spec, machine, booted, &mut self.memory)?;
+        let machine = self.machine;
+        let mut plan = PeerMemoryPlan::new(number, spec, machine, self.booted, &mut self.memory)?;
         if spec.transfer != Transfer::Nothing {
             let clients = plan.clients.iter().map(|client| client.device);
             let providers = expand::reachable(machine, spec, workloads);
-            clients.chain(providers).try_for_each(|device| self.check_linked(device))?;
+            clients.chain(providers.iter().copied()).try_for_each(|device| self.check_linked(device))?;
+            self.share_buffers(&mut plan, &providers)?;
         }
         self.descriptors = self.descriptors.saturating_add(plan.most_descriptors());
         for flow in expand::peer_memory_flows(machine, spec, workloads) {
@@ -353,6 +413,20 @@ impl Planner<'_> {
         }
         self.schedule.phases.push(Vec::new());
         self.schedule.peer_memories.push(plan);
+        Ok(())
+    }
+
+    /// Maps each client's buffers in host memory for itself and for the providers that it may exchange data with.
+    fn share_buffers(&mut self, plan: &mut PeerMemoryPlan, providers: &[usize]) -> Result<(), String> {
+        let slots = u64::from(plan.spec.outstanding);
+        for client in &mut plan.clients {
+            let Some((at, stride)) = client.buffers else { continue };
+            let others = providers.iter().copied().filter(|provider| *provider != client.device);
+            for device in std::iter::once(client.device).chain(others) {
+                let leg = self.host_leg(device, Direction::Write, at, stride * slots)?;
+                client.buffer_addresses.insert(device, leg.base);
+            }
+        }
         Ok(())
     }
 
@@ -377,6 +451,7 @@ impl Planner<'_> {
             chunk: Bytes::ZERO,
             program: Program::Ordered,
             peer,
+            unmappable: None,
             start: Picos::ZERO,
         }
     }

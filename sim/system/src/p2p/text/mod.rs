@@ -10,7 +10,7 @@ use std::fmt::{self, Write};
 
 use peerbus_units::FunctionId;
 
-use super::{MapType, Matrix, MatrixFunction, Pair};
+use super::{DmaKind, MapType, Matrix, MatrixFunction, Pair};
 use crate::page::WIDTH;
 
 type Pairs<'a> = BTreeMap<(FunctionId, FunctionId), &'a Pair>;
@@ -60,6 +60,7 @@ fn write_matrix(out: &mut String, matrix: &Matrix, all: bool) -> fmt::Result {
     let assumed = Assumed::of(&shown);
     write_tables(out, &shown, &assumed)?;
     write_legend(out, &assumed)?;
+    write_kinds(out, &shown)?;
     write_hidden(out, hidden)?;
     reasons::write(out, &shown)
 }
@@ -176,6 +177,24 @@ fn write_legend(out: &mut String, assumed: &Assumed) -> fmt::Result {
         writeln!(out, "  all of it rests on assumed facts: {facts}")?;
     }
     Ok(())
+}
+
+/// What clients are given where the table has a letter; nothing where no provider has memory.
+fn write_kinds(out: &mut String, shown: &Shown<'_>) -> fmt::Result {
+    let given = shown.all().filter(|pair| pair.provider != pair.client);
+    let given: BTreeSet<(MapType, DmaKind)> =
+        given.filter_map(|pair| Some((pair.map_type, pair.dma_kind?))).collect();
+    let phrase = |map_type: MapType| {
+        let kinds = given.iter().filter(|(of, _)| *of == map_type).map(|(_, kind)| kind.plural());
+        let kinds = kinds.collect::<Vec<_>>().join(" or ");
+        (!kinds.is_empty()).then(|| format!("{kinds} for {}", map_type.letter()))
+    };
+    let phrases: Vec<String> =
+        [MapType::BusAddr, MapType::ThruHostBridge].into_iter().filter_map(phrase).collect();
+    match phrases.is_empty() {
+        true => Ok(()),
+        false => writeln!(out, "  clients are given {}", phrases.join(", ")),
+    }
 }
 
 fn write_hidden(out: &mut String, hidden: usize) -> fmt::Result {

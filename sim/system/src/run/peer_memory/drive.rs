@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use peerbus_machine::Machine;
+use peerbus_os::dma::{Dma, DmaKind};
 use peerbus_os::p2pdma::MemoryBug;
 use peerbus_os::pci;
-use peerbus_units::Picos;
+use peerbus_units::{Address, Picos};
 
 use super::client::{ClientRun, Holding};
 use super::level::Level;
@@ -14,6 +15,7 @@ use super::pools::{Pools, Registration};
 use super::tally::Tally;
 use super::transfer::Order;
 use crate::boot::Booted;
+use crate::iommu::{Mapping, TableWrites, unmap};
 
 /// What a timer was set for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +45,8 @@ pub enum Event {
 pub struct Io {
     /// Timers to set.
     pub timers: Vec<(Picos, Event)>,
+    /// What the kernel writes into IOMMU tables, before the transfers start.
+    pub writes: TableWrites,
     /// Transfers to start, in this order.
     pub orders: Vec<Order>,
 }
@@ -68,14 +72,18 @@ impl Workload {
     }
 }
 
-/// Per client and provider, by index in the machine: the first DMA address, and `BUS` or `CPU`.
-pub type FirstDma = BTreeMap<(usize, usize), (u64, &'static str)>;
+/// Per client and provider, by index in the machine: the first DMA address and its kind.
+pub type FirstDma = BTreeMap<(usize, usize), (u64, DmaKind)>;
 
 /// All `PeerMemory` workloads of a run, and the pools they share.
 pub struct PeerMemories<'a> {
     pub(super) machine: &'a Machine,
     pub(super) booted: &'a Booted,
     pub(super) pools: Pools<'a>,
+    /// The kernel's DMA layer from the start of the run on, with what is mapped for other workloads.
+    pub(super) dma: Dma,
+    /// What is mapped while data move, by workload, client and slot.
+    mappings: BTreeMap<(usize, usize, usize), Mapping>,
     pub(super) workloads: Vec<Workload>,
 }
 
@@ -101,7 +109,8 @@ impl<'a> PeerMemories<'a> {
         plans: &[PeerMemoryPlan],
         seed: u64,
     ) -> PeerMemories<'a> {
-        let mut memories = PeerMemories { machine, booted, pools: Pools::new(booted), workloads: Vec::new() };
+        let (pools, dma, mappings) = (Pools::new(booted), booted.dma.clone(), BTreeMap::new());
+        let mut memories = PeerMemories { machine, booted, pools, dma, mappings, workloads: Vec::new() };
         for plan in plans {
             let registrations = memories.register(plan);
             let clients = plan.clients.iter().enumerate();
@@ -182,13 +191,13 @@ impl<'a> PeerMemories<'a> {
         run.waiting = None;
         let size = request.size;
         self.workloads[workload].tally.request(size, now.saturating_sub(request.since));
-        match self.obtain(workload, client, size, now) {
-            Ok((provider, memory, dma)) => {
+        match self.obtain(workload, client, size, now, io) {
+            Ok((provider, memory, mapping)) => {
                 self.workloads[workload].tally.grant(provider, size);
                 let pages_left = memory.mapping.map_or(0, |(_, pages)| pages);
-                let memory = Some(memory);
-                let holding = Holding { request, provider: Some(provider), memory, dma, step: 0, pages_left };
-                self.hold(workload, client, holding, now, io);
+                let (memory, provider, dma) = (Some(memory), Some(provider), mapping.address.raw());
+                let holding = Holding { request, provider, memory, dma, step: 0, pages_left };
+                self.hold(workload, client, holding, Some(mapping), now, io);
             }
             Err(refusal) => {
                 let asked = refusal.provider;
@@ -199,7 +208,7 @@ impl<'a> PeerMemories<'a> {
                     of.tally.stage(size);
                     let provider = asked.or_else(|| of.meant_for(client));
                     let holding = Holding { request, provider, memory: None, dma: 0, step: 0, pages_left: 0 };
-                    self.hold(workload, client, holding, now, io);
+                    self.hold(workload, client, holding, None, now, io);
                 }
             }
         }
@@ -207,10 +216,20 @@ impl<'a> PeerMemories<'a> {
     }
 
     /// Puts what was obtained into a slot and starts its transfer.
-    fn hold(&mut self, workload: usize, client: usize, holding: Holding, now: Picos, io: &mut Io) {
+    fn hold(
+        &mut self,
+        workload: usize,
+        client: usize,
+        holding: Holding,
+        mapping: Option<Mapping>,
+        now: Picos,
+        io: &mut Io,
+    ) {
         let run = &mut self.workloads[workload].clients[client];
         let Some(slot) = run.take_slot() else { unreachable!("the request waited for a slot") };
         run.slots[slot] = Some(holding);
+        let earlier = mapping.and_then(|mapping| self.mappings.insert((workload, client, slot), mapping));
+        assert!(earlier.is_none(), "a slot is free and holds a mapping");
         self.proceed(workload, client, slot, now, io);
     }
 
@@ -236,6 +255,10 @@ impl<'a> PeerMemories<'a> {
 
     /// The transfer is over; the memory is kept for its lifetime.
     fn keep(&mut self, workload: usize, client: usize, slot: usize, now: Picos, io: &mut Io) {
+        if let Some(mapping) = self.mappings.remove(&(workload, client, slot)) {
+            let unmapped = unmap(&mut self.dma, &mut io.writes, mapping, now);
+            assert!(unmapped.is_ok(), "peer memory is not mapped any more: {unmapped:?}");
+        }
         let run = &mut self.workloads[workload].clients[client];
         let Some(holding) = run.slots[slot] else { return };
         let event = |page| Event::Free { workload, client, slot, page };
@@ -284,6 +307,7 @@ impl<'a> PeerMemories<'a> {
 
     /// After the run: checks that everything was given back, and hands over what was counted.
     pub fn finish(mut self, now: Picos) -> Vec<Driven> {
+        assert!(self.mappings.is_empty(), "peer memory is still mapped");
         self.pools.advance(now);
         let mut driven = Vec::new();
         for of in std::mem::take(&mut self.workloads) {

@@ -1,11 +1,13 @@
 //! Obtaining memory for a request: which provider is asked, and why there is none.
 
+use peerbus_os::dma::DmaError;
 use peerbus_os::pci;
-use peerbus_units::{Bytes, Picos};
+use peerbus_units::{Address, Bytes, Picos};
 
-use super::drive::{PeerMemories, no_bug};
+use super::drive::{Io, PeerMemories, no_bug};
 use super::pools::Memory;
 use super::tally::{Cause, Refusal, explain};
+use crate::iommu::{MapError, Mapping};
 use crate::peer_memory::{Choose, User};
 use crate::run::resolve::peer;
 
@@ -17,7 +19,8 @@ impl PeerMemories<'_> {
         client: usize,
         size: Bytes,
         now: Picos,
-    ) -> Result<(usize, Memory, u64), Refusal> {
+        io: &mut Io,
+    ) -> Result<(usize, Memory, Mapping), Refusal> {
         let device = self.workloads[workload].clients[client].plan.device;
         let name = self.machine.devices[device].name.clone();
         let Some(function) = self.workloads[workload].clients[client].plan.function else {
@@ -35,16 +38,20 @@ impl PeerMemories<'_> {
         };
         let memory =
             taken.map_err(|error| explain(error, &self.pools, (owner, provider), &owner_name, size))?;
-        match self.pools.dma_address(&memory, function) {
-            Ok((addr, kind)) => {
+        match self.pools.map_dma(&memory, function, (&mut self.dma, &mut io.writes), now) {
+            Ok(mapping) => {
                 let first = self.workloads[workload].first_dma.entry((device, owner));
-                first.or_insert((addr.0, kind));
-                Ok((owner, memory, addr.0))
+                first.or_insert((mapping.address.raw(), mapping.kind));
+                Ok((owner, memory, mapping))
             }
             Err(error) => {
                 self.drop_unused(&memory, now);
+                let cause = match error {
+                    MapError::Dma(DmaError::RemoteIo) => Cause::NotSupported,
+                    _ => Cause::Failed,
+                };
                 let text = format!("{name} cannot map memory of {owner_name}: {error}");
-                Err(Refusal { cause: Cause::NotSupported, text, provider: Some(owner) })
+                Err(Refusal { cause, text, provider: Some(owner) })
             }
         }
     }

@@ -25,6 +25,8 @@ pub struct ClientPlan {
     /// First byte of its buffers in host memory, one per slot, and the bytes from one to the next; `None` when it never
     /// uses any.
     pub buffers: Option<(u64, u64)>,
+    /// DMA address of the first byte for each device that uses them, itself included.
+    pub buffer_addresses: BTreeMap<usize, u64>,
 }
 
 /// A workload before the run.
@@ -67,7 +69,8 @@ impl PeerMemoryPlan {
             let cpu = memory.cpu_of(machine, device);
             let buffers = if spec.stages() { Some(host_buffers(spec, cpu, memory)?) } else { None };
             let function = booted.os_function(machine.devices[device].functions[0]);
-            clients.push(ClientPlan { device, function, cpu, buffers });
+            let buffer_addresses = BTreeMap::new();
+            clients.push(ClientPlan { device, function, cpu, buffers, buffer_addresses });
         }
         Ok(PeerMemoryPlan {
             number,

@@ -4,16 +4,18 @@
 use std::collections::BTreeMap;
 
 use peerbus_machine::Machine;
+use peerbus_os::dma::{self, Dma, DmaError, IommuTables};
 use peerbus_os::p2pdma::{
-    Client, DmaError, MapError, MapRequest, MapState, MappingId, MemoryBug, MemoryError, P2pdma,
-    PhysicalMemory, RegisterError, largest_prefetchable_bar,
+    Client, MapError, MapRequest, MappingId, MemoryBug, MemoryError, P2pdma, Peers, PhysicalMemory,
+    RegisterError, largest_prefetchable_bar,
 };
 use peerbus_os::pci;
 use peerbus_os::pool::Algorithm;
-use peerbus_units::{Bytes, CpuAddr, DmaAddr, Picos, Range};
+use peerbus_units::{Bytes, CpuAddr, Picos, Range};
 
 use super::level::Level;
 use crate::boot::{Booted, kernel_memory};
+use crate::iommu::{self, Mapping};
 use crate::peer_memory::{Policy, Provider};
 
 /// A registration, as it went.
@@ -194,23 +196,25 @@ impl<'a> Pools<'a> {
         Ok(())
     }
 
-    /// What `client` sends to reach the first byte. The whole of an allocation lies in one registration, so the rest
-    /// follows.
-    pub fn dma_address(
+    /// Maps memory for `client` while data move. The whole of an allocation lies in one registration, so it has one
+    /// address.
+    pub fn map_dma(
         &mut self,
         memory: &Memory,
         client: pci::FunctionIndex,
-    ) -> Result<(DmaAddr, &'static str), DmaError> {
-        let booted = self.booted;
-        let (mut state, client) = (MapState::default(), Client::Function(client));
-        let page = memory.address;
-        let mapped = self.p2pdma.map_page(&booted.tree, &booted.registers, &mut state, client, page);
-        let mapping = mapped.unwrap_or(Err(DmaError::NoBar))?;
-        let kind = match mapping {
-            peerbus_os::p2pdma::DmaMapping::Bus(_) => "BUS",
-            peerbus_os::p2pdma::DmaMapping::Cpu(_) => "CPU",
-        };
-        Ok((mapping.dma_addr(), kind))
+        (dma, tables): (&mut Dma, &mut dyn IommuTables),
+        now: Picos,
+    ) -> Result<Mapping, iommu::MapError> {
+        let provider = self.p2pdma.provider_of(memory.address);
+        let provider = provider.ok_or(iommu::MapError::Dma(DmaError::Invalid))?;
+        let page = self.p2pdma.page_size().0;
+        let pages = |(_, pages): (MappingId, usize)| u64::try_from(pages).unwrap_or(u64::MAX);
+        let length = memory.mapping.map_or(memory.size, |mapping| Bytes(pages(mapping).saturating_mul(page)));
+        let pieces = iommu::pieces(memory.address, length);
+        let list: Vec<_> = pieces.map(|(at, length)| dma::Memory::peer(provider, at, length)).collect();
+        let (tree, config) = (&self.booted.tree, &self.booted.registers);
+        let mut peers = Peers { p2pdma: &mut self.p2pdma, tree, config };
+        iommu::map_list(dma, tables, client, &list, &mut peers, now)
     }
 
     /// Bytes that a request of `size` takes from a pool.

@@ -30,6 +30,10 @@ impl PeerMemories<'_> {
     pub(super) fn steps(&self, workload: usize, client: usize, slot: usize, holding: &Holding) -> Vec<Order> {
         let of = &self.workloads[workload];
         let plan = &of.clients[client].plan;
+        let buffer = |device: usize, stride: u64| {
+            let base = plan.buffer_addresses.get(&device)?;
+            Some(base + stride * u64::try_from(slot).unwrap_or(0))
+        };
         let bytes = holding.request.size;
         let owner = (workload, client, slot);
         let order = |role: PeerMemoryRole, device: usize, writes: bool, addr: u64| {
@@ -46,10 +50,12 @@ impl PeerMemories<'_> {
                     let role = PeerMemoryRole::Peer { client: plan.device, provider };
                     steps.extend(order(role, plan.device, writes, holding.dma));
                 }
-                (None, provider, Some((base, stride))) => {
-                    let addr = base + stride * u64::try_from(slot).unwrap_or(0);
-                    let own = order(PeerMemoryRole::Client(plan.device), plan.device, writes, addr);
+                (None, provider, Some((_, stride))) => {
+                    let own = buffer(plan.device, stride).and_then(|addr| {
+                        order(PeerMemoryRole::Client(plan.device), plan.device, writes, addr)
+                    });
                     let other = provider.filter(|provider| *provider != plan.device).and_then(|provider| {
+                        let addr = buffer(provider, stride)?;
                         order(PeerMemoryRole::Provider(provider), provider, !writes, addr)
                     });
                     let both = if writes { [own, other] } else { [other, own] };

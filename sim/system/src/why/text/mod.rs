@@ -59,10 +59,11 @@ fn write_transfer(out: &mut String, why: &Why, one: &Transfer) -> fmt::Result {
         (None, ..) => writeln!(out, "  {provider} has no prefetchable BAR to offer"),
         (Some(bar), Some(address), kind) => {
             let kind = match kind {
-                Some(DmaKind::Bus) => "bus address",
-                _ => "CPU physical address",
+                Some(DmaKind::Bus) => "a bus address",
+                Some(DmaKind::Iova) => "an IOVA",
+                _ => "a CPU physical address",
             };
-            writeln!(out, "  for BAR {bar} of {provider} the driver of {client} gets {address:#x}, a {kind}")
+            writeln!(out, "  for BAR {bar} of {provider} the driver of {client} gets {address:#x}, {kind}")
         }
         (Some(bar), None, _) if one.cpu_addr.is_none() => {
             writeln!(out, "  BAR {bar} of {provider} has no address; `peerbus plan` says why")
