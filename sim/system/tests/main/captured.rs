@@ -251,6 +251,9 @@ fn imported_boots_decide_as_recorded() {
         let booted = case.booted(&machine, false);
         let Some(phase) = case.phase(&booted) else {
             let rows = case.table("distance.tsv").len();
+            if rows == 0 {
+                continue;
+            }
             let why = "no recorded question was asked with the ACS words that the listing shows";
             println!("{} left out ({rows} rows): {why}", case.name);
             continue;

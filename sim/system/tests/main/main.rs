@@ -8,6 +8,7 @@ mod build;
 mod captured;
 mod captures;
 mod closed_form;
+mod iommu;
 mod p2p;
 mod payload;
 mod peer_memory;

@@ -156,6 +156,7 @@ gpu2  0000:41:00.0  N6    N6    N4    .
 
 rows provide memory, columns send requests; letter and distance (steps between the two)
   B  by bus address    H  through the host bridge    N  not supported    .  itself
+  clients are given bus addresses for B, CPU addresses for H
   2 functions of the system or of devices shown are left out; --all shows them
 
 not direct, because (--why A B explains a pair, and what would change it)

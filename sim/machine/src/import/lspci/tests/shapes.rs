@@ -15,9 +15,9 @@ fn a_quoted_listing_becomes_a_machine() {
 0000:01:00.1 host0/rp0/dev0 0:8KiB@0xe3000000 
 0000:02:08.0 host0/rp0/sw0/p0  link
 0000:02:0c.0 host0/rp0/sw0/p1  acs,link
-0000:03:00.0 host0/rp0/sw0/p0/gpu0 0:16MiB@0xe0000000 1:32GiB@0x2000000000 5:128B@0x0 
-0000:04:00.0 host0/rp0/sw0/p1/gpu1 0:16MiB@0xe2000000 1:32GiB@0x2800000000 acs
-0000:06:04.0 host0/sw1/gpu2 0:16KiB@0xe4000000 
+0000:03:00.0 host0/rp0/sw0/p0/gpu0 0:16MiB@0xe0000000 1:32GiB@0x2000000000 5:128B@0x0 memory,part
+0000:04:00.0 host0/rp0/sw0/p1/gpu1 0:16MiB@0xe2000000 1:32GiB@0x2800000000 acs,memory,part
+0000:06:04.0 host0/sw1/gpu2 0:16KiB@0xe4000000 acs,link,memory,part
 ";
     assert_eq!(outline(&machine(SAMPLE)), expected);
 }
