@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use peerbus_system::kernel::{AcsPolicy, IommuPolicy, KernelSettings, MpsPolicy, ProfileName};
+use peerbus_system::kernel::{AcsPolicy, IommuMode, KernelSettings, MpsPolicy, ProfileName};
 
 pub use imports::{Import, Live, Lspci, Nccl, Told};
 
@@ -257,11 +257,11 @@ pub enum Iommu {
 
 impl Iommu {
     /// As scenario files call it.
-    pub fn policy(self) -> IommuPolicy {
+    pub fn policy(self) -> IommuMode {
         match self {
-            Iommu::None => IommuPolicy::None,
-            Iommu::Passthrough => IommuPolicy::Passthrough,
-            Iommu::Translate => IommuPolicy::Translate,
+            Iommu::None => IommuMode::None,
+            Iommu::Passthrough => IommuMode::Passthrough,
+            Iommu::Translate => IommuMode::Translate,
         }
     }
 }

@@ -5,7 +5,7 @@
 //! place. The types of [`peerbus_system::workload`] are what comes out.
 
 use peerbus_machine::file::Leaf;
-use peerbus_system::kernel::{AcsPolicy, IommuPolicy, MpsPolicy, ProfileName};
+use peerbus_system::kernel::{AcsPolicy, IommuMode, MpsPolicy, ProfileName};
 use peerbus_system::peer_memory::{Choose, Distribution, Policy, Transfer, User};
 use peerbus_system::workload::{Concurrency, Engine, HostDirection, WhenRefused};
 use peerbus_units::{Bytes, Picos};
@@ -48,7 +48,7 @@ pub struct Kernel {
     pub profile: Option<Leaf<ProfileName>>,
     /// Whether an IOMMU is in use, and how; default: what `cmdline` says, which without a word of it is none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub iommu: Option<Leaf<IommuPolicy>>,
+    pub iommu: Option<Leaf<IommuMode>>,
     /// What happens to ACS control words at boot; default: they stay as firmware left them, unless an IOMMU is in
     /// use or `cmdline` says otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]

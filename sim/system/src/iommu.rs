@@ -22,7 +22,7 @@ pub(crate) use map::{map_list, pieces, unmap};
 pub(crate) use writes::TableWrites;
 
 use crate::boot::Hardware;
-use crate::kernel::{Firmware, IommuPolicy, KernelSettings};
+use crate::kernel::{Firmware, IommuMode, KernelSettings};
 
 fn domain(group: GroupNumber) -> DomainNumber {
     DomainNumber(group.0)
@@ -76,7 +76,7 @@ const TICK: Picos = Picos(4_000_000_000);
 /// What the command line and the settings tell the DMA layer. Builds for other machines than PCs flush strictly.
 fn dma_settings(settings: &KernelSettings, firmware: Firmware) -> DmaSettings {
     let mut dma = DmaSettings::with_parameters(&settings.parameters().iommu);
-    dma.domains.pass_through = Some(settings.iommu_in_use(firmware) == IommuPolicy::Passthrough);
+    dma.domains.pass_through = Some(settings.iommu_in_use(firmware) == IommuMode::Passthrough);
     dma.domains.built_strict = !firmware.pc;
     dma.timer = FlushTimer::Ticks { tick: TICK };
     dma

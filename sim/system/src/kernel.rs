@@ -6,7 +6,7 @@
 mod problem;
 
 use peerbus_machine::model::Capture;
-pub use peerbus_machine::model::IommuMode as IommuPolicy;
+pub use peerbus_machine::model::IommuMode;
 use peerbus_os::parameters::{FirmwareTables, IommuSwitch};
 use peerbus_os::pci::{self, AcsParameters};
 use peerbus_os::{Parameters, Profile};
@@ -23,7 +23,7 @@ pub struct KernelSettings {
     pub profile: ProfileName,
     /// Whether an IOMMU is in use, and how; without it, what the command line says.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub iommu: Option<IommuPolicy>,
+    pub iommu: Option<IommuMode>,
     /// What happens to ACS control words beside what an IOMMU driver and the command line ask for.
     pub acs: AcsPolicy,
     /// How payload sizes are chosen; without it, what the command line says.
@@ -67,13 +67,13 @@ impl KernelSettings {
 
     /// Whether an IOMMU is in use. Without the field, Intel's driver runs where the command line switches it on;
     /// that other drivers would find their hardware is not known from a command line.
-    pub fn iommu_in_use(&self, firmware: Firmware) -> IommuPolicy {
+    pub fn iommu_in_use(&self, firmware: Firmware) -> IommuMode {
         let said = self.parameters().iommu;
         let on = firmware.pc && said.intel == Some(IommuSwitch::On) && !said.all_off;
         let by_line = match (on, said.passthrough) {
-            (false, _) => IommuPolicy::None,
-            (true, Some(true)) => IommuPolicy::Passthrough,
-            (true, _) => IommuPolicy::Translate,
+            (false, _) => IommuMode::None,
+            (true, Some(true)) => IommuMode::Passthrough,
+            (true, _) => IommuMode::Translate,
         };
         self.iommu.unwrap_or(by_line)
     }
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(set, Some(expect));
         let set = read(r#"{"iommu": "Passthrough", "mps": "PeerToPeer", "cmdline": "nokaslr"}"#).ok();
         let expect = KernelSettings {
-            iommu: Some(IommuPolicy::Passthrough),
+            iommu: Some(IommuMode::Passthrough),
             mps: Some(MpsPolicy::PeerToPeer),
             cmdline: "nokaslr".to_owned(),
             ..KernelSettings::default()
@@ -263,18 +263,18 @@ mod tests {
     #[test]
     fn the_command_line_holds_where_no_field_is_given() {
         for (cmdline, expect) in [
-            ("", IommuPolicy::None),
-            ("intel_iommu=on", IommuPolicy::Translate),
-            ("intel_iommu=on iommu=pt", IommuPolicy::Passthrough),
-            ("iommu=pt", IommuPolicy::None),
-            ("intel_iommu=on iommu=off", IommuPolicy::None),
+            ("", IommuMode::None),
+            ("intel_iommu=on", IommuMode::Translate),
+            ("intel_iommu=on iommu=pt", IommuMode::Passthrough),
+            ("iommu=pt", IommuMode::None),
+            ("intel_iommu=on iommu=off", IommuMode::None),
         ] {
             assert_eq!(line(cmdline).iommu_in_use(INTEL), expect, "{cmdline}");
         }
         let arm = Firmware { pc: false, amd: false };
-        assert_eq!(line("intel_iommu=on").iommu_in_use(arm), IommuPolicy::None);
-        let field = KernelSettings { iommu: Some(IommuPolicy::Translate), ..KernelSettings::default() };
-        assert_eq!(field.iommu_in_use(arm), IommuPolicy::Translate);
+        assert_eq!(line("intel_iommu=on").iommu_in_use(arm), IommuMode::None);
+        let field = KernelSettings { iommu: Some(IommuMode::Translate), ..KernelSettings::default() };
+        assert_eq!(field.iommu_in_use(arm), IommuMode::Translate);
         assert_eq!(line("pci=pcie_bus_perf").payload_policy(), pci::MpsPolicy::Performance);
     }
 
@@ -288,7 +288,7 @@ mod tests {
         let arm = Firmware { pc: false, amd: false };
         assert!(options("acpi=off", arm).acs.device_tree && !options("acpi=off", INTEL).acs.device_tree);
         let amd = Firmware { pc: true, amd: true };
-        let on = KernelSettings { iommu: Some(IommuPolicy::Passthrough), ..KernelSettings::default() };
+        let on = KernelSettings { iommu: Some(IommuMode::Passthrough), ..KernelSettings::default() };
         assert!(on.boot_options(amd).acs.amd_iommu_described && on.boot_options(amd).acs.requested);
         let off = KernelSettings { acs: AcsPolicy::Off, ..on };
         assert_eq!(off.boot_options(amd).acs.disable_redirect, EVERY_FUNCTION);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use peerbus_os::parameters::IommuSwitch;
 use peerbus_os::pci::acs::{AcsSyntax, AcsSyntaxError, check_config_list, check_device_list};
 
-use super::{AcsPolicy, EVERY_FUNCTION, IommuPolicy, KernelSettings, MpsPolicy, ProfileName};
+use super::{AcsPolicy, EVERY_FUNCTION, IommuMode, KernelSettings, MpsPolicy, ProfileName};
 
 /// Kinds of [`Problem`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,13 +66,13 @@ impl KernelSettings {
         let on = said.intel == Some(IommuSwitch::On) && !said.all_off;
         let off = [said.intel, said.amd].contains(&Some(IommuSwitch::Off)) || said.all_off;
         match field {
-            IommuPolicy::None if on => Some(self.contradiction(
+            IommuMode::None if on => Some(self.contradiction(
                 "iommu",
                 &["intel_iommu=", "intel-iommu="],
                 "None",
                 "switches one on",
             )),
-            IommuPolicy::Passthrough | IommuPolicy::Translate if off && !on => {
+            IommuMode::Passthrough | IommuMode::Translate if off && !on => {
                 let words = ["iommu=off", "iommu=soft,off", "intel_iommu=", "amd_iommu="];
                 Some(self.contradiction("iommu", &words, &format!("{field:?}"), "switches IOMMUs off"))
             }
@@ -84,10 +84,10 @@ impl KernelSettings {
     fn domain_contradiction(&self) -> Option<Problem> {
         let words = ["iommu=pt", "iommu=nopt", "iommu.passthrough="];
         match (self.iommu?, self.parameters().iommu.passthrough?) {
-            (IommuPolicy::Passthrough, false) => {
+            (IommuMode::Passthrough, false) => {
                 Some(self.contradiction("iommu", &words, "Passthrough", "asks for translation"))
             }
-            (IommuPolicy::Translate, true) => {
+            (IommuMode::Translate, true) => {
                 Some(self.contradiction("iommu", &words, "Translate", "asks for no translation"))
             }
             _ => None,
@@ -173,17 +173,14 @@ mod tests {
     fn fields_and_line_must_agree() {
         use ProblemKind::Contradiction;
         let iommu = |policy, cmdline| KernelSettings { iommu: Some(policy), ..line(cmdline) };
+        check(iommu(IommuMode::None, "quiet intel_iommu=on"), &[(Contradiction("iommu"), "intel_iommu=on")]);
+        check(iommu(IommuMode::None, "iommu=pt"), &[]);
+        check(iommu(IommuMode::Translate, "intel_iommu=on"), &[]);
+        check(iommu(IommuMode::Translate, "iommu=pt"), &[(Contradiction("iommu"), "iommu=pt")]);
+        check(iommu(IommuMode::Passthrough, "intel_iommu=on amd_iommu=off"), &[]);
+        check(iommu(IommuMode::Passthrough, "iommu=off x"), &[(Contradiction("iommu"), "iommu=off")]);
         check(
-            iommu(IommuPolicy::None, "quiet intel_iommu=on"),
-            &[(Contradiction("iommu"), "intel_iommu=on")],
-        );
-        check(iommu(IommuPolicy::None, "iommu=pt"), &[]);
-        check(iommu(IommuPolicy::Translate, "intel_iommu=on"), &[]);
-        check(iommu(IommuPolicy::Translate, "iommu=pt"), &[(Contradiction("iommu"), "iommu=pt")]);
-        check(iommu(IommuPolicy::Passthrough, "intel_iommu=on amd_iommu=off"), &[]);
-        check(iommu(IommuPolicy::Passthrough, "iommu=off x"), &[(Contradiction("iommu"), "iommu=off")]);
-        check(
-            iommu(IommuPolicy::Passthrough, "iommu.passthrough=0 x"),
+            iommu(IommuMode::Passthrough, "iommu.passthrough=0 x"),
             &[(Contradiction("iommu"), "iommu.passthrough=0")],
         );
         let mps = |policy, cmdline| KernelSettings { mps: Some(policy), ..line(cmdline) };

@@ -11,7 +11,7 @@ use peerbus_units::FunctionId;
 use super::change::{Goal, Step};
 use super::parameter::parameter;
 use crate::boot::{BootOptions, Booted, boot, firmware};
-use crate::kernel::{AcsPolicy, IommuPolicy, KernelSettings};
+use crate::kernel::{AcsPolicy, IommuMode, KernelSettings};
 
 /// What the question is about; the indices are the machine's, and stay when cards move.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +75,7 @@ impl<'a> Situation<'a> {
                 if self.settings.acs == AcsPolicy::On {
                     self.settings.acs = AcsPolicy::FirmwareDefault;
                 }
-                self.settings.iommu = Some(IommuPolicy::None);
+                self.settings.iommu = Some(IommuMode::None);
             }
             Step::FirmwareBits { port, bits, .. } => {
                 let index = by_path(&self.machine, port)?;

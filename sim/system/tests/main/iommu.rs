@@ -6,7 +6,7 @@ use peerbus_machine::registers::{IommuTables, Translation};
 use peerbus_os::dma::DmaKind as Kind;
 use peerbus_system::boot::{BootOptions, Booted, boot};
 use peerbus_system::iommu::MapError;
-use peerbus_system::kernel::{AcsPolicy, IommuPolicy, KernelSettings, ProfileName};
+use peerbus_system::kernel::{AcsPolicy, IommuMode, KernelSettings, ProfileName};
 use peerbus_system::outcome::{FlowOutcome, Outcome};
 use peerbus_system::p2p::{DmaKind, MapType, Pair, matrix, pair_of, render_matrix};
 use peerbus_system::peer_memory::*;
@@ -17,12 +17,12 @@ use peerbus_units::{Address, Bytes, CpuAddr, FunctionId, Iova, Picos};
 use crate::build::*;
 use crate::run::{input, topologies};
 
-fn settings(profile: ProfileName, iommu: IommuPolicy) -> KernelSettings {
+fn settings(profile: ProfileName, iommu: IommuMode) -> KernelSettings {
     KernelSettings { profile, iommu: Some(iommu), ..KernelSettings::default() }
 }
 
 fn translate() -> KernelSettings {
-    settings(ProfileName::Linux_7_3, IommuPolicy::Translate)
+    settings(ProfileName::Linux_7_3, IommuMode::Translate)
 }
 
 fn booted(machine: &Machine, settings: &KernelSettings) -> Booted {
@@ -60,10 +60,10 @@ fn the_kind_of_address_follows_the_path_and_the_domain() {
     let line = |cmdline: &str| KernelSettings { cmdline: cmdline.into(), ..KernelSettings::default() };
     for profile in ProfileName::ALL {
         // An IOMMU's driver asks for ACS: below one switch, too, the way leads over the root.
-        check(MILAN, &settings(profile, IommuPolicy::None), Bus, Cpu);
-        check(MILAN, &settings(profile, IommuPolicy::Passthrough), Cpu, Cpu);
-        check(MILAN, &settings(profile, IommuPolicy::Translate), Iova, Iova);
-        let off = KernelSettings { acs: AcsPolicy::Off, ..settings(profile, IommuPolicy::Translate) };
+        check(MILAN, &settings(profile, IommuMode::None), Bus, Cpu);
+        check(MILAN, &settings(profile, IommuMode::Passthrough), Cpu, Cpu);
+        check(MILAN, &settings(profile, IommuMode::Translate), Iova, Iova);
+        let off = KernelSettings { acs: AcsPolicy::Off, ..settings(profile, IommuMode::Translate) };
         check(MILAN, &off, Bus, Iova);
         let line = |cmdline| KernelSettings { profile, ..line(cmdline) };
         check(ICE_LAKE, &line(""), Bus, Cpu);
@@ -137,7 +137,7 @@ fn functions_of_a_group_share_addresses_and_others_have_their_own() {
 #[test]
 fn identity_domains_and_machines_without_iommu_have_no_tables() {
     let build = two_hosts(MILAN, HostSpec::default());
-    for iommu in [IommuPolicy::None, IommuPolicy::Passthrough] {
+    for iommu in [IommuMode::None, IommuMode::Passthrough] {
         let mut booted = booted(&build.machine, &settings(ProfileName::Linux_6_12, iommu));
         let gpu = function(&build.machine, "gpu0");
         let mapping = booted.map_memory(gpu, CpuAddr(5 << 30), Bytes::mib(1)).unwrap();
@@ -160,7 +160,7 @@ fn no_iova_lies_in_a_window_on_its_way() {
         let Some((name, machine)) = names.next() else { panic!("no machines") };
         let profile = ProfileName::ALL[usize::try_from(random.below(3)).unwrap()];
         let acs = if random.below(2) == 0 { AcsPolicy::Off } else { AcsPolicy::FirmwareDefault };
-        let kernel = KernelSettings { acs, ..settings(profile, IommuPolicy::Translate) };
+        let kernel = KernelSettings { acs, ..settings(profile, IommuMode::Translate) };
         let mut booted = booted(machine, &kernel);
         for _ in 0..40 {
             let device = usize::try_from(random.below(machine.devices.len() as u64)).unwrap();
@@ -233,10 +233,10 @@ fn translated_runs_deliver_what_direct_ones_do() {
     let machine = two_hosts(MILAN, HostSpec::default()).machine;
     for profile in ProfileName::ALL {
         let outcome = |kernel: KernelSettings| run(&machine, &with(&kernel, &workloads)).unwrap();
-        let on = KernelSettings { acs: AcsPolicy::On, ..settings(profile, IommuPolicy::None) };
+        let on = KernelSettings { acs: AcsPolicy::On, ..settings(profile, IommuMode::None) };
         let direct = outcome(on);
-        let identity = outcome(settings(profile, IommuPolicy::Passthrough));
-        let translated = outcome(settings(profile, IommuPolicy::Translate));
+        let identity = outcome(settings(profile, IommuMode::Passthrough));
+        let translated = outcome(settings(profile, IommuMode::Translate));
         // Addresses are the same in an identity domain, so everything is.
         assert_eq!(direct, identity);
         assert_eq!(moved(&direct), moved(&translated));
@@ -311,12 +311,12 @@ fn what_cannot_be_mapped_is_refused_with_its_cause() {
     for profile in ProfileName::ALL {
         let kernel = |iommu| settings(profile, iommu);
         // BARs and buffers lie above 4 GiB; IOVAs do not, as long as there are some.
-        check(&kernel(IommuPolicy::Passthrough), mib, fail, Err(unreachable));
-        check(&kernel(IommuPolicy::Passthrough), mib, WhenRefused::Stage, Err(buffer));
-        check(&kernel(IommuPolicy::Translate), mib, fail, Ok("IOVA"));
-        check(&kernel(IommuPolicy::Translate), Bytes::gib(4), fail, Err(full));
+        check(&kernel(IommuMode::Passthrough), mib, fail, Err(unreachable));
+        check(&kernel(IommuMode::Passthrough), mib, WhenRefused::Stage, Err(buffer));
+        check(&kernel(IommuMode::Translate), mib, fail, Ok("IOVA"));
+        check(&kernel(IommuMode::Translate), Bytes::gib(4), fail, Err(full));
         // A bus address is not the device's to reach: nobody asks for the mask.
-        check(&kernel(IommuPolicy::None), mib, fail, Ok("BUS"));
+        check(&kernel(IommuMode::None), mib, fail, Ok("BUS"));
     }
 }
 
@@ -358,9 +358,9 @@ fn peer_memory_is_mapped_while_its_data_move() {
         for profile in [ProfileName::Linux_6_12, ProfileName::Linux_7_3] {
             let workloads = [memory(user, requests, largest)];
             let outcome = |kernel: KernelSettings| run(&build.machine, &with(&kernel, &workloads)).unwrap();
-            let on = KernelSettings { acs: AcsPolicy::On, ..settings(profile, IommuPolicy::None) };
+            let on = KernelSettings { acs: AcsPolicy::On, ..settings(profile, IommuMode::None) };
             let direct = outcome(on);
-            let translated = outcome(settings(profile, IommuPolicy::Translate));
+            let translated = outcome(settings(profile, IommuMode::Translate));
             for outcome in [&direct, &translated] {
                 let errors = outcome.errors.iter().filter(|error| error.kind != "PEER_MEMORY_REFUSED");
                 assert_eq!(errors.count(), 0, "{:?}", outcome.errors);

@@ -1,7 +1,7 @@
 //! Each kind of change on a machine where it is the answer.
 
 use peerbus_machine::model::FunctionIndex;
-use peerbus_system::kernel::{AcsPolicy, IommuPolicy, KernelSettings, ProfileName};
+use peerbus_system::kernel::{AcsPolicy, IommuMode, KernelSettings, ProfileName};
 use peerbus_system::p2p::MapType;
 use peerbus_system::why::{Change, ChangeKind, Goal, Minimality, Others, Standing, Step, Why};
 use peerbus_units::Bytes;
@@ -83,7 +83,7 @@ fn only_what_redirects_is_named() {
 #[test]
 fn an_iommu_that_asked_for_isolation() {
     let build = two_hosts(ICE_LAKE, HostSpec::default());
-    for iommu in [IommuPolicy::Passthrough, IommuPolicy::Translate] {
+    for iommu in [IommuMode::Passthrough, IommuMode::Translate] {
         let settings = KernelSettings { iommu: Some(iommu), ..settings(ProfileName::Linux_6_12) };
         let why = checked(&build, &settings, ("gpu0", "gpu1"));
         let parameters: Vec<&str> =

@@ -3,7 +3,7 @@
 
 use peerbus_machine::model::{Acs, FunctionIndex};
 use peerbus_system::boot::{BootOptions, boot};
-use peerbus_system::kernel::{AcsPolicy, IommuPolicy, KernelSettings, ProfileName};
+use peerbus_system::kernel::{AcsPolicy, IommuMode, KernelSettings, ProfileName};
 use peerbus_system::p2p::MapType;
 use peerbus_system::why::{ChangeKind, Goal, render_why, why};
 use peerbus_units::{Bytes, FunctionId};
@@ -125,7 +125,7 @@ fn every_change_does_what_it_says_and_no_part_of_it_does() {
         let settings = KernelSettings {
             profile: ProfileName::ALL[random.below(3)],
             acs: if random.one_in(4) { AcsPolicy::On } else { AcsPolicy::FirmwareDefault },
-            iommu: random.one_in(4).then_some(IommuPolicy::Translate),
+            iommu: random.one_in(4).then_some(IommuMode::Translate),
             ..KernelSettings::default()
         };
         let machine = &forest.build.machine;

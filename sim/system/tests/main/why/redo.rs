@@ -4,7 +4,7 @@
 use peerbus_machine::Machine;
 use peerbus_os::{AllowedHostBridge, ConfigAccess, RulesOptions};
 use peerbus_system::boot::{BootOptions, boot};
-use peerbus_system::kernel::{AcsPolicy, IommuPolicy, KernelSettings};
+use peerbus_system::kernel::{AcsPolicy, IommuMode, KernelSettings};
 use peerbus_system::p2p::{MapType, matrix};
 use peerbus_system::why::{Change, Goal, Step};
 use peerbus_units::FunctionId;
@@ -25,7 +25,7 @@ pub fn redo(
             Step::ConfigureAcs { function, bits } => configured.push(format!("{bits}@{function}")),
             Step::ClearBits { function, bits } => written.push((*function, *bits)),
             Step::NoAcsRequest => {
-                settings.iommu = Some(IommuPolicy::None);
+                settings.iommu = Some(IommuMode::None);
                 settings.acs = AcsPolicy::FirmwareDefault;
             }
             Step::FirmwareBits { port, bits, .. } => {
