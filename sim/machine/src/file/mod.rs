@@ -240,7 +240,6 @@ pub(crate) fn is_false(value: &bool) -> bool {
 }
 
 /// What a port's link leads to.
-#[expect(clippy::large_enum_variant, reason = "always behind the box of `Port::below`")]
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub enum Below {
     /// A switch.

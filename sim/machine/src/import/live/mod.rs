@@ -125,7 +125,7 @@ fn facts(folder: &Folder) -> Result<Facts, (&'static str, String)> {
     }
     decode::decode(&Dump::of(&folder.config), &mut facts);
     if facts.express == Known::Unknown && !folder.files.contains_key("physfn") {
-        facts.express = link(folder).map_or(Known::Unknown, |express| Known::Present(express));
+        facts.express = link(folder).map_or(Known::Unknown, Known::Present);
     }
     Ok(facts)
 }

@@ -20,7 +20,7 @@ pub fn row(line: &str) -> Option<Result<Row, &str>> {
     let is_offset = (2..=3).contains(&offset.len()) && offset.bytes().all(|byte| byte.is_ascii_hexdigit());
     let rest = rest.strip_prefix(' ')?;
     let first = rest.split(' ').next()?;
-    if !is_offset || !(first.len() == 2 && hex_byte(first).is_some()) {
+    if !(is_offset && first.len() == 2 && hex_byte(first).is_some()) {
         return None;
     }
     Some(bytes(offset, rest))

@@ -112,7 +112,10 @@ fn ids_of_unnamed(text: &str) -> Option<PciId> {
 mod tests {
     use super::*;
 
-    fn check(line: &str, expected: Option<(&str, Option<(u16, u16)>, Option<u32>, Option<u8>)>) {
+    /// Place, vendor and product, class, revision.
+    type Facts<'a> = (&'a str, Option<(u16, u16)>, Option<u32>, Option<u8>);
+
+    fn check(line: &str, expected: Option<Facts<'_>>) {
         let found = heading(line).map(|found| {
             let pci = found.pci.map(|pci| (pci.vendor, pci.device));
             (found.id.to_string(), pci, found.class, found.revision)
