@@ -2,7 +2,7 @@
 //!
 //! The layer itself is [`peerbus_os::dma`]. Here it is started on a machine and meets its registers: domains become
 //! entries of [`peerbus_machine::registers::IommuTables`], by which the fabric translates. Whoever maps memory for a
-//! device asks [`Booted`], whatever the memory is and whether or not an IOMMU translates.
+//! device asks [`Booted`](crate::boot::Booted), whatever the memory is and whether or not an IOMMU translates.
 //!
 //! Facts about IOMMUs that no machine description has are assumed here, each where it is used.
 //!

@@ -8,7 +8,7 @@
 //! nothing is run. What a kernel answers, errors and bugs included, is a result. After a bug a real kernel is gone;
 //! the replay goes on with everything as it was before that call.
 //!
-//! Modules in reading order: [`mod@file`] (the shape people write), [`call`] (what it means), [`load`] (from one to
+//! Modules in reading order: [`mod@file`] (the shape people write), [`call`] (what it means), [`mod@load`] (from one to
 //! the other, with every problem found), `pool`, `region`, `peer` (what calls work on), [`run`](mod@run) (making them),
 //! [`result`] (what they return), [`diff`] (against what was recorded), `text`, [`codes`], [`schema`].
 
