@@ -16,7 +16,7 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use machines::{Shape, bar, machine};
 use peerbus_engine::Stream;
-use peerbus_fabric::{Descriptor, Direction, Fabric, LatencyOf, LinkLayer, Options};
+use peerbus_fabric::{Descriptor, Fabric, LatencyOf, LinkLayer, Options};
 use peerbus_units::{Bytes, DmaAddr};
 
 struct Case {
@@ -67,12 +67,11 @@ fn loaded(case: &Case) -> Fabric {
                 continue;
             }
             let reads = case.all_to_all && (from + to) % 3 == 0;
-            let direction = if reads { Direction::Read } else { Direction::Write };
             let engine = if reads { fabric.spec.reader(from) } else { fabric.spec.writer(from) };
             let flow = fabric.add_flow(LatencyOf::Request);
             let addr = if case.all_to_all { bar(&case.shape, to) } else { HOST_MEMORY };
             let (addr, bytes) = (DmaAddr(addr), Bytes(case.bytes));
-            fabric.submit(Descriptor { engine, direction, addr, bytes, flow, token: 0 });
+            fabric.submit(Descriptor::new(engine, addr, bytes, flow, 0));
         }
     }
     fabric.watch();

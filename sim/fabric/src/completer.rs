@@ -4,10 +4,11 @@
 //! read occupies the memory for its length and is answered after the read latency; its completions are cut at the
 //! read completion boundary and at the completer's MPS, and wait at the output towards the requester.
 
+use crate::cause::Cause;
 use crate::path::Terminal;
 use crate::run::Fabric;
-use crate::spec::{LinkId, NodeId};
-use crate::state::{JOBS, Job};
+use crate::spec::{EngineId, JOBS, LinkId, NodeId};
+use crate::state::Job;
 use crate::tlp::{Class, Status, Tlp};
 
 impl Fabric {
@@ -17,22 +18,28 @@ impl Fabric {
         match self.routes.routes[route as usize].terminal {
             Terminal::Requester(engine) => {
                 self.return_credits(link, &tlp, now);
+                self.died(tlp.flow, now);
                 self.complete(engine, &tlp);
             }
             Terminal::Memory(node) => {
                 let (start, done) = self.occupy_memory(node, u64::from(tlp.length));
                 if tlp.class == Class::Posted {
                     self.return_credits(link, &tlp, done);
+                    self.charge(tlp.flow, Cause::Memory, done - now);
+                    self.died(tlp.flow, done);
                     self.record_request(tlp.flow, now - tlp.issued);
                     self.account(tlp.tag, tlp.flow, u64::from(tlp.length), true, done);
                 } else {
                     self.return_credits(link, &tlp, now);
                     let latency = self.spec.nodes[node.at()].memory.map_or(0, |memory| memory.read_latency.0);
+                    self.charge(tlp.flow, Cause::Memory, start + latency - now);
+                    self.died(tlp.flow, start + latency);
                     self.answer(route, &tlp, start + latency, false);
                 }
             }
             Terminal::Refused(_, miss) => {
                 self.return_credits(link, &tlp, now);
+                self.died(tlp.flow, now);
                 let refusal = &mut self.ledger.refusals[miss as usize];
                 refusal.requests += 1;
                 refusal.bytes += u64::from(tlp.length);
@@ -62,7 +69,7 @@ impl Fabric {
         // Every route of a request to a reachable requester has a way back; without one the requester would only
         // see a completion timeout, which is a refusal at once for our purpose.
         let Some(completion) = self.routes.routes[route as usize].completion else {
-            let engine = self.flow_engine(tlp.flow);
+            let engine = EngineId::from_index(usize::from(tlp.engine));
             self.complete(engine, &Tlp { class: Class::Completion, status: Status::Failed, ..*tlp });
             return;
         };
@@ -76,6 +83,9 @@ impl Fabric {
             route: completion,
             tag: tlp.tag,
             flow: tlp.flow,
+            engine: tlp.engine,
+            attributes: tlp.attributes,
+            starved: self.starved(link, Class::Completion),
             failed,
         };
         self.state.links[link.at()].jobs.push_back(job);
@@ -84,8 +94,8 @@ impl Fabric {
     }
 
     /// The next completion of the oldest job at `link`.
-    pub(crate) fn next_completion(&self, link: LinkId) -> Option<(u64, Tlp)> {
-        let job = self.state.links[link.at()].jobs.front()?;
+    pub(crate) fn next_completion(&self, link: LinkId) -> Option<(Job, Tlp)> {
+        let job = *self.state.links[link.at()].jobs.front()?;
         let route = &self.routes.routes[job.route as usize];
         let from = self.spec.links[link.at()].from;
         let boundary = self.spec.nodes[from.at()].memory.map_or(64, |memory| memory.read_completion_boundary);
@@ -98,14 +108,25 @@ impl Fabric {
             addr: job.addr,
             issued: job.issued,
             hop: route.first,
-            order: 0,
             tag: job.tag,
             flow: job.flow,
+            engine: job.engine,
+            attributes: job.attributes,
             length: u16::try_from(length).expect("a read request asks for at most 4096 bytes"),
             class: Class::Completion,
             status: if job.failed { Status::Failed } else { Status::Good },
         };
-        Some((job.ready, tlp))
+        Some((job, tlp))
+    }
+
+    /// The node that sent a completion: where its route starts.
+    pub(crate) fn completer_of(&self, tlp: &Tlp) -> NodeId {
+        let mut hop = tlp.hop as usize;
+        // Hops of a route stand one after the other, and only its last one has an end.
+        while hop > 0 && self.routes.hops[hop - 1].ends.is_none() {
+            hop -= 1;
+        }
+        self.spec.links[self.routes.hops[hop].link.at()].from
     }
 
     /// Takes the completion that [`Fabric::next_completion`] announced.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
+use crate::cause::Cause;
 use crate::limits::{Resource, Series};
 use crate::malformed::Malformed;
 use crate::spec::EngineId;
@@ -74,6 +75,10 @@ pub struct FlowLedger {
     pub latency: Histogram<u32>,
     /// What they are latencies of.
     pub latency_of: LatencyOf,
+    /// Time of its packets by [`Cause`], in picoseconds: packets that exist together count together.
+    pub time: [u64; Cause::COUNT],
+    /// Time its packets existed, in picoseconds: the sum of [`FlowLedger::time`].
+    pub lifetime: u64,
     /// The last engine that worked for it.
     pub engine: Option<EngineId>,
     /// Route of its last request.
@@ -99,6 +104,8 @@ impl FlowLedger {
             last: 0,
             latency: Histogram::new_with_max(LATENCY_MAX, 3).expect("the bounds of the histogram are fixed"),
             latency_of,
+            time: [0; Cause::COUNT],
+            lifetime: 0,
             engine: None,
             route: None,
             watched: 0,

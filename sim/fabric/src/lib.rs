@@ -11,8 +11,9 @@
 //! Modules in reading order: `link_layer` (what a TLP costs), `spec` (nodes and links of a machine), `cursor`
 //! (an address on its way), `decode` (who claims it), `iommu` (translation at the root), `path` (a decoded route),
 //! `tlp`, `store` (queues without allocation), `state`, `transmit` (the three things that happen to a TLP),
-//! `requester`, `completer`, `malformed` (payloads too large), `limits` (what holds a flow back), `ledger`, `run`.
+//! `requester`, `completer`, `malformed` (payloads too large), `cause` (where time goes), `limits` (what holds a flow back), `ledger`, `run`.
 
+mod cause;
 mod completer;
 mod cursor;
 mod decode;
@@ -30,6 +31,7 @@ mod store;
 mod tlp;
 mod transmit;
 
+pub use cause::Cause;
 pub use decode::{Miss, MissKind};
 pub use ledger::{FlowLedger, LatencyOf, Ledger, LinkLedger, Refusal};
 pub use limits::{Resource, Series};
@@ -38,3 +40,4 @@ pub use malformed::Malformed;
 pub use requester::{Descriptor, Direction};
 pub use run::{Fabric, Upcall};
 pub use spec::{EngineId, FlowId, LinkId, NodeId, NodeKind, Options, Scaling, Spec, supports};
+pub use tlp::Attributes;

@@ -7,7 +7,8 @@
 //! pieces anyway, and at the port they leave by they are put together up to its MPS.
 
 use crate::run::Fabric;
-use crate::spec::LinkId;
+use crate::spec::{EngineId, LinkId};
+use crate::store::Queued;
 use crate::tlp::{Class, Status, Tlp};
 
 /// Packets that one receiver dropped as malformed.
@@ -31,8 +32,9 @@ impl Fabric {
         dropped.bytes += payload;
         dropped.first.get_or_insert((now, tlp.flow, payload, completion));
         self.return_credits(link, tlp, now);
+        self.died(tlp.flow, now);
         if completion {
-            let engine = self.flow_engine(tlp.flow);
+            let engine = EngineId::from_index(usize::from(tlp.engine));
             self.complete(engine, &Tlp { status: Status::Failed, ..*tlp });
         } else {
             self.account(tlp.tag, tlp.flow, payload, false, now);
@@ -41,21 +43,20 @@ impl Fabric {
 
     /// Queues `tlp` in front of the root port that `next` leaves by, in pieces of at most `limit` bytes. All but the
     /// last keep the buffer they came in.
-    pub(crate) fn queue_pieces(&mut self, queue: u32, tlp: Tlp, limit: u64) {
-        let mut piece = tlp;
-        let mut left = tlp.length;
+    pub(crate) fn queue_pieces(&mut self, queue: u32, packet: Queued, limit: u64) {
+        let mut piece = packet;
+        let mut left = packet.tlp.length;
         let limit = u16::try_from(limit).unwrap_or(u16::MAX);
         while left > 0 {
-            piece.length = left.min(limit);
-            left -= piece.length;
-            piece.status = if left > 0 { Status::Piece } else { Status::Good };
+            piece.tlp.length = left.min(limit);
+            left -= piece.tlp.length;
+            piece.tlp.status = if left > 0 { Status::Piece } else { Status::Good };
             self.enqueue(queue, piece);
-            piece.addr = piece.addr.wrapping_add(u64::from(piece.length));
+            if left > 0 {
+                // One packet more from here on.
+                self.born(packet.tlp.flow, packet.ready);
+            }
+            piece.tlp.addr = piece.tlp.addr.wrapping_add(u64::from(piece.tlp.length));
         }
-    }
-
-    pub(crate) fn enqueue(&mut self, queue: u32, tlp: Tlp) {
-        let lists = &mut self.state.queues[queue as usize];
-        self.state.arena.push(&mut lists[tlp.class.at()], tlp);
     }
 }

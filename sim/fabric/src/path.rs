@@ -10,6 +10,7 @@ use peerbus_machine::model::{FunctionIndex, Machine};
 
 use crate::cursor::Cursor;
 use crate::decode::{Decode, Miss, MissKind, Next};
+use crate::requester::Direction;
 use crate::spec::{EngineId, LinkId, NodeId, NodeKind, Spec};
 
 /// One hop of a route.
@@ -61,7 +62,7 @@ pub struct Routes {
     pub routes: Vec<Route>,
     /// What was missed, for routes that end nowhere.
     pub misses: Vec<Miss>,
-    known: BTreeMap<(Vec<LinkId>, Terminal), u32>,
+    known: BTreeMap<(Vec<LinkId>, Terminal, Option<u32>), u32>,
 }
 
 /// A decoded request: its route and the addresses that share it.
@@ -110,7 +111,11 @@ impl Routes {
             }
         };
         let (first, last) = cursor.valid();
-        let completion = self.completion(machine, spec, decode, max_payload, engine, node);
+        // Nobody answers a write.
+        let completion = match requester.direction {
+            Direction::Read => self.completion(machine, spec, decode, max_payload, engine, node),
+            Direction::Write => None,
+        };
         let route = self.intern(spec, links, terminal, completion, 0);
         Decoded { route, first, last }
     }
@@ -139,8 +144,7 @@ impl Routes {
             came_by = Some(link);
         }
         let limit = max_payload(completer, &links);
-        // Only readers wait for completions; a device's writer shares its routes.
-        Some(self.intern(spec, links, Terminal::Requester(spec.reader(device)), None, limit))
+        Some(self.intern(spec, links, Terminal::Requester(engine), None, limit))
     }
 
     fn refused(&mut self, miss: Miss) -> Terminal {
@@ -162,7 +166,7 @@ impl Routes {
         completion: Option<u32>,
         max_payload: u64,
     ) -> u32 {
-        let key = (links, terminal);
+        let key = (links, terminal, completion);
         if let Some(known) = self.known.get(&key) {
             return *known;
         }

@@ -6,12 +6,12 @@
 
 use std::collections::VecDeque;
 
-use peerbus_units::{Bytes, DmaAddr};
+use peerbus_units::{Bytes, DmaAddr, Picos};
 
 use crate::path::Decoded;
 use crate::run::Fabric;
 use crate::spec::{EngineId, EngineSpec, FlowId};
-use crate::tlp::{Class, Status, Tlp};
+use crate::tlp::{Attributes, Class, Status, Tlp};
 
 /// Which way a descriptor moves data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,13 +22,21 @@ pub enum Direction {
     Read,
 }
 
+impl Direction {
+    /// Kind of its requests.
+    pub(crate) fn class(self) -> Class {
+        match self {
+            Direction::Write => Class::Posted,
+            Direction::Read => Class::NonPosted,
+        }
+    }
+}
+
 /// A contiguous DMA transfer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Descriptor {
-    /// The engine that does it; its role must fit `direction`.
+    /// The engine that does it.
     pub engine: EngineId,
-    /// Which way.
-    pub direction: Direction,
     /// First address, as software gave it.
     pub addr: DmaAddr,
     /// Length; more than 0.
@@ -37,6 +45,18 @@ pub struct Descriptor {
     pub flow: FlowId,
     /// Comes back in the upcall.
     pub token: u64,
+    /// Attributes of its requests, which their completions repeat.
+    pub attributes: Attributes,
+    /// Time that software takes before the engine knows of it.
+    pub software: Picos,
+}
+
+impl Descriptor {
+    /// A descriptor without attributes, which its engine knows of at once.
+    pub fn new(engine: EngineId, addr: DmaAddr, bytes: Bytes, flow: FlowId, token: u64) -> Descriptor {
+        let (attributes, software) = (Attributes::NONE, Picos::ZERO);
+        Descriptor { engine, addr, bytes, flow, token, attributes, software }
+    }
 }
 
 /// A descriptor under way: what is still to be issued.
@@ -47,8 +67,15 @@ pub(crate) struct Active {
     pub flow: u16,
     pub addr: u64,
     pub left: u64,
+    /// The engine knows of it then.
+    pub known: u64,
     /// The first request may be issued then.
     pub ready: u64,
+    /// Its next request has been possible since then, as far as other requests of its flow are concerned.
+    pub since: u64,
+    /// As in [`crate::store::Queued`], noted at `since`.
+    pub starved: u64,
+    pub attributes: Attributes,
     pub decoded: Option<Decoded>,
 }
 
@@ -71,6 +98,8 @@ pub(crate) struct EngineState {
     turn: usize,
     pub tags: Vec<Outstanding>,
     free_tags: Vec<u16>,
+    /// When a tag last became free after there had been none.
+    pub tags_back: u64,
 }
 
 /// What an engine would send next.
@@ -94,6 +123,7 @@ impl EngineState {
             tags: vec![Outstanding::default(); usize::from(spec.tags)],
             // Popped from the end: tag 0 is used first.
             free_tags: (0..spec.tags).rev().collect(),
+            tags_back: 0,
         }
     }
 
@@ -119,12 +149,13 @@ impl EngineState {
         }
     }
 
-    /// The descriptor at `turn` has issued its last request: the flow's next one takes its place.
-    fn retire(&mut self, turn: usize) {
+    /// The descriptor at `turn` has issued its last request now: the flow's next one takes its place.
+    fn retire(&mut self, turn: usize, now: u64, starved: u64) {
         let flow = self.active[turn].flow;
         match self.waiting.iter().position(|waiting| waiting.flow == flow) {
             Some(next) => {
-                self.active[turn] = self.waiting.remove(next).expect("position was found");
+                let next = self.waiting.remove(next).expect("position was found");
+                self.active[turn] = Active { since: now, starved, ..next };
                 self.turn = turn + 1;
             }
             None => {
@@ -147,21 +178,27 @@ impl Fabric {
         flow.engine = Some(descriptor.engine);
         flow.first.get_or_insert(self.state.now);
         let spec = &self.spec.engines[descriptor.engine.at()];
-        let Some(link) = self.spec.nodes[spec.node.at()].upstream else {
+        let Some(link) = spec.link else {
             self.account(number, descriptor.flow.0, descriptor.bytes.0, false, self.state.now);
             return;
         };
-        let ready = self.state.now + spec.request_latency.0;
+        let (class, source) = (spec.direction.class(), spec.source);
+        let known = self.state.now + descriptor.software.0;
+        let ready = known + spec.request_latency.0;
+        let starved = self.starved(link, class);
         self.state.engines[descriptor.engine.at()].add(Active {
             descriptor: number,
             flow: descriptor.flow.0,
             addr: descriptor.addr.0,
             left: descriptor.bytes.0,
+            known,
             ready,
+            since: self.state.now,
+            starved,
+            attributes: descriptor.attributes,
             decoded: None,
         });
-        let (class, bit) = self.engine_bit(descriptor.engine);
-        self.state.links[link.at()].waiting[class.at()] |= 1 << bit;
+        self.state.links[link.at()].waiting[class.at()] |= 1 << source;
         self.wake(link, ready);
     }
 
@@ -222,22 +259,27 @@ impl Fabric {
         let length = self.request_length(engine);
         let now = self.state.now;
         let writer = self.is_writer(engine);
-        let rate = self.spec.engines[engine.at()].rate;
+        let EngineSpec { rate, link, direction, .. } = self.spec.engines[engine.at()];
+        let starved = link.map_or(0, |link| self.starved(link, direction.class()));
         let state = &mut self.state.engines[engine.at()];
-        let turn = state.turn;
+        let (turn, pace) = (state.turn, state.next_issue);
+        let issued = state.active[turn];
         let active = &mut state.active[turn];
         let decoded = active.decoded.expect("request_length has decoded the address");
         let mut tlp = Tlp {
             addr: active.addr,
             issued: now,
             hop: self.routes.routes[decoded.route as usize].first,
-            order: 0,
             tag: active.descriptor,
             flow: active.flow,
             length: u16::try_from(length).expect("a request has at most 4096 bytes"),
-            class: if writer { Class::Posted } else { Class::NonPosted },
+            engine: u16::try_from(engine.0).expect("an engine with a flow is one of 65,536"),
+            class: direction.class(),
             status: Status::Good,
+            attributes: active.attributes,
         };
+        active.since = now;
+        active.starved = starved;
         active.addr = active.addr.wrapping_add(length);
         active.left -= length;
         if !writer {
@@ -247,7 +289,7 @@ impl Fabric {
             tlp.tag = tag;
         }
         if active.left == 0 {
-            state.retire(turn);
+            state.retire(turn, now, starved);
         } else {
             state.turn = turn + 1;
         }
@@ -260,6 +302,7 @@ impl Fabric {
         state.next_issue = due + time;
         self.ledger.engines[engine.at()].busy += time;
         self.ledger.engines[engine.at()].requests += 1;
+        self.charge_issue(engine, &issued, pace, &tlp);
         tlp
     }
 
@@ -274,12 +317,16 @@ impl Fabric {
         outstanding.left -= length;
         let (left, descriptor) = (outstanding.left, outstanding.descriptor);
         if left == 0 {
+            if state.free_tags.is_empty() {
+                state.tags_back = now;
+            }
             state.free_tags.push(tlp.tag);
             if !failed {
                 self.record_request(tlp.flow, now - tlp.issued);
             }
-            let link = self.spec.engines[engine.at()].link;
-            if !self.state.engines[engine.at()].active.is_empty() {
+            if let Some(link) = self.spec.engines[engine.at()].link
+                && !self.state.engines[engine.at()].active.is_empty()
+            {
                 self.wake(link, now);
             }
         }
@@ -287,6 +334,6 @@ impl Fabric {
     }
 
     pub(crate) fn is_writer(&self, engine: EngineId) -> bool {
-        engine.0.is_multiple_of(2)
+        self.spec.engines[engine.at()].direction == Direction::Write
     }
 }

@@ -15,8 +15,8 @@ use crate::malformed::Malformed;
 use crate::path::{Decoded, Routes};
 use crate::requester::{Descriptor, EngineState};
 use crate::spec::{EngineId, FlowId, LinkId, NodeId, NodeKind, Options, Spec};
-use crate::state::{READER, State, WRITER};
-use crate::tlp::{Class, Tlp};
+use crate::state::State;
+use crate::tlp::Tlp;
 
 /// Something the fabric's user waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -195,6 +195,7 @@ impl Fabric {
         assert!(leftovers.is_empty(), "the fabric lost something: {leftovers:?}");
         for flow in &self.ledger.flows {
             assert_eq!(flow.asked, flow.delivered + flow.refused, "bytes of a flow were lost");
+            assert_eq!(flow.time.iter().sum::<u64>(), flow.lifetime, "time of a flow was lost");
         }
     }
 
@@ -283,18 +284,6 @@ impl Fabric {
 
     pub(crate) fn flow_engine(&self, flow: u16) -> EngineId {
         self.ledger.flows[usize::from(flow)].engine.expect("a TLP of a flow was issued by an engine")
-    }
-
-    /// Class of an engine's requests and its bit among the inputs of its device's link.
-    pub(crate) fn engine_bit(&self, engine: EngineId) -> (Class, u32) {
-        if self.is_writer(engine) { (Class::Posted, WRITER) } else { (Class::NonPosted, READER) }
-    }
-
-    pub(crate) fn engine_at(&self, link: LinkId, input: u32) -> EngineId {
-        let NodeKind::Device(device) = self.spec.nodes[self.spec.links[link.at()].from.at()].kind else {
-            unreachable!("only devices have engines");
-        };
-        if input == WRITER { self.spec.writer(device) } else { self.spec.reader(device) }
     }
 
     pub(crate) fn arrival_slot(link: LinkId) -> Slot {

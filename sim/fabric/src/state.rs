@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::requester::EngineState;
 use crate::spec::Spec;
 use crate::store::{Arena, List};
-use crate::tlp::{Class, Tlp};
+use crate::tlp::{Attributes, Class, Tlp};
 
 /// A TLP on a link and when its head, or all of it, is ready behind the link.
 #[derive(Clone, Copy, Debug)]
@@ -36,9 +36,13 @@ pub(crate) struct Job {
     pub left: u32,
     /// Number of the completion route.
     pub route: u32,
-    /// Tag and flow of the request.
+    /// Tag, flow and engine of the request.
     pub tag: u16,
     pub flow: u16,
+    pub engine: u16,
+    pub attributes: Attributes,
+    /// As in [`crate::store::Queued`].
+    pub starved: u64,
     /// Answers with an error status and no data.
     pub failed: bool,
 }
@@ -72,11 +76,6 @@ pub(crate) struct LinkState {
 
 /// A credit count that never runs out.
 pub(crate) const INFINITE: u32 = u32::MAX / 2;
-
-/// Bits of [`LinkState::waiting`] above the links: completions that start here, the writer, the reader.
-pub(crate) const JOBS: u32 = 120;
-pub(crate) const WRITER: u32 = 121;
-pub(crate) const READER: u32 = 122;
 
 impl LinkState {
     /// True when any input has anything for this output.

@@ -22,10 +22,31 @@ impl List {
     }
 }
 
+/// A TLP in a queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Queued {
+    /// The packet.
+    pub tlp: Tlp,
+    /// It may leave from then on.
+    pub ready: u64,
+    /// How long its class had been starved of credits on the next link when it was queued, all times together.
+    pub starved: u64,
+    /// Arrival number at the link it came in by: the order that ordering rules compare.
+    pub order: u32,
+    next: u32,
+}
+
+impl Queued {
+    /// A packet to be queued.
+    pub fn new(tlp: Tlp, ready: u64, starved: u64, order: u32) -> Queued {
+        Queued { tlp, ready, starved, order, next: NONE }
+    }
+}
+
 /// Storage of all queued TLPs. Grows to the largest number ever queued and then stays.
 #[derive(Clone, Debug)]
 pub struct Arena {
-    cells: Vec<(Tlp, u32)>,
+    cells: Vec<Queued>,
     free: u32,
     used: u32,
 }
@@ -43,50 +64,55 @@ impl Arena {
 
     /// Appends to `list`.
     #[inline]
-    pub fn push(&mut self, list: &mut List, tlp: Tlp) {
+    pub fn push(&mut self, list: &mut List, queued: Queued) {
         let cell = if self.free == NONE {
-            self.cells.push((tlp, NONE));
+            self.cells.push(queued);
             u32::try_from(self.cells.len() - 1).expect("fewer than 2^32 TLPs are queued")
         } else {
             let cell = self.free;
-            self.free = self.cells[cell as usize].1;
-            self.cells[cell as usize] = (tlp, NONE);
+            self.free = self.cells[cell as usize].next;
+            self.cells[cell as usize] = queued;
             cell
         };
         self.used += 1;
         if list.head == NONE {
             list.head = cell;
         } else {
-            self.cells[list.tail as usize].1 = cell;
+            self.cells[list.tail as usize].next = cell;
         }
         list.tail = cell;
     }
 
     /// The oldest of `list`.
     #[inline]
-    pub fn front(&self, list: List) -> Option<&Tlp> {
-        (list.head != NONE).then(|| &self.cells[list.head as usize].0)
+    pub fn front(&self, list: List) -> Option<&Queued> {
+        (list.head != NONE).then(|| &self.cells[list.head as usize])
     }
 
     /// Removes the oldest of `list`, which must not be empty.
     #[inline]
-    pub fn pop(&mut self, list: &mut List) -> Tlp {
+    pub fn pop(&mut self, list: &mut List) -> Queued {
         let cell = list.head;
-        let (tlp, next) = self.cells[cell as usize];
-        list.head = next;
-        self.cells[cell as usize].1 = self.free;
+        let queued = self.cells[cell as usize];
+        list.head = queued.next;
+        self.cells[cell as usize].next = self.free;
         self.free = cell;
         self.used -= 1;
-        tlp
+        queued
+    }
+
+    /// All of `list`, oldest first.
+    pub fn iter(&self, list: List) -> impl Iterator<Item = &Queued> {
+        let mut cell = list.head;
+        std::iter::from_fn(move || {
+            let queued = (cell != NONE).then(|| &self.cells[cell as usize])?;
+            cell = queued.next;
+            Some(queued)
+        })
     }
 
     /// Counts the TLPs of `list`; for reports only.
     pub fn count(&self, list: List) -> u32 {
-        let (mut cell, mut count) = (list.head, 0);
-        while cell != NONE {
-            cell = self.cells[cell as usize].1;
-            count += 1;
-        }
-        count
+        u32::try_from(self.iter(list).count()).unwrap_or(u32::MAX)
     }
 }

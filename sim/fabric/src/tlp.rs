@@ -31,18 +31,50 @@ pub struct Tlp {
     pub issued: u64,
     /// Number of its current hop in the table of hops.
     pub hop: u32,
-    /// Arrival number at the link it came in by: the order that ordering rules compare.
-    pub order: u32,
     /// For a request: the requester's tag. For a completion: the tag it answers.
     pub tag: u16,
     /// Flow it belongs to.
     pub flow: u16,
     /// Payload bytes; for a read request the bytes asked for. At most 4096.
     pub length: u16,
+    /// The engine that issued the request.
+    pub engine: u16,
     /// Kind.
     pub class: Class,
     /// How it fares.
     pub status: Status,
+    /// Attribute and header bits that matter on the way: see [`Attributes`].
+    pub attributes: Attributes,
+}
+
+/// Bits of a TLP's header that change what may be done with it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Attributes(u8);
+
+impl Attributes {
+    /// Nothing special.
+    pub const NONE: Attributes = Attributes(0);
+    /// Relaxed Ordering: it may pass posted requests.
+    pub const RELAXED: Attributes = Attributes(1);
+    /// ID-based Ordering: it may pass posted requests of other requesters.
+    pub const ID_BASED: Attributes = Attributes(2);
+    /// No Snoop: caches need not be asked.
+    pub const NO_SNOOP: Attributes = Attributes(4);
+    /// Its data is known to be bad (EP).
+    pub const POISONED: Attributes = Attributes(8);
+    /// Its address has been translated by the device (AT).
+    pub const TRANSLATED: Attributes = Attributes(16);
+
+    /// Both sets of bits.
+    pub const fn with(self, other: Attributes) -> Attributes {
+        Attributes(self.0 | other.0)
+    }
+
+    /// True when all bits of `other` are set.
+    #[inline]
+    pub const fn has(self, other: Attributes) -> bool {
+        self.0 & other.0 == other.0
+    }
 }
 
 /// What is special about a packet.

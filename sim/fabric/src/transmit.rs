@@ -5,15 +5,23 @@
 //! (Base Specification, Transaction Ordering): a posted request may pass anything, nothing passes an older posted
 //! request of the same input.
 
+use crate::cause::Cause;
 use crate::path::Hop;
 use crate::requester::Offer;
 use crate::run::Fabric;
-use crate::spec::LinkId;
-use crate::state::{CreditReturn, Flight, JOBS, LinkState, READER, WRITER};
-use crate::tlp::{Class, Status, Tlp};
+use crate::spec::{FIRST_SOURCE, JOBS, LinkId, NodeId};
+use crate::state::{CreditReturn, Flight, LinkState};
+use crate::store::{List, Queued};
+use crate::tlp::{Attributes, Class, Status, Tlp};
 
 /// Multiplier of the digest's fold: the 64-bit golden ratio, odd, so that no step loses information.
 const FOLD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Whether arrival number `a` is before `b`: they are compared as distances, since they wrap after 2^32 arrivals.
+#[inline]
+fn older(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b) > u32::MAX / 2
+}
 
 /// What became of looking at one input.
 enum Look {
@@ -78,6 +86,7 @@ impl Fabric {
             None => self.queue.clear(Fabric::arrival_slot(link)),
         }
         let mut tlp = flight.tlp;
+        let now = self.state.now;
         if tlp.payload() > self.spec.links[link.at()].receiver_limit {
             self.drop_malformed(link, &tlp);
             return;
@@ -87,15 +96,16 @@ impl Fabric {
             return;
         }
         state.arrivals = state.arrivals.wrapping_add(1);
-        tlp.order = state.arrivals;
+        let order = state.arrivals;
         tlp.hop += 1;
         let Hop { link: next, queue, .. } = self.routes.hops[tlp.hop as usize];
         self.check_route(link, next, &tlp);
+        let packet = Queued::new(tlp, now, self.starved(next, tlp.class), order);
         let limit = self.spec.links[next.at()].sender_limit;
         if tlp.payload() > limit {
-            self.queue_pieces(queue, tlp, limit);
+            self.queue_pieces(queue, packet, limit);
         } else {
-            self.enqueue(queue, tlp);
+            self.enqueue(queue, packet);
         }
         self.state.links[next.at()].waiting[tlp.class.at()] |= 1 << self.spec.links[link.at()].input;
         if self.state.links[next.at()].free_at <= self.state.now {
@@ -103,6 +113,13 @@ impl Fabric {
         } else {
             self.wake(next, self.state.now);
         }
+    }
+
+    /// Queues `packet` in front of `next`.
+    #[inline]
+    pub(crate) fn enqueue(&mut self, queue: u32, packet: Queued) {
+        let lists = &mut self.state.queues[queue as usize];
+        self.state.arena.push(&mut lists[packet.tlp.class.at()], packet);
     }
 
     /// `link` may send one TLP now.
@@ -159,7 +176,7 @@ impl Fabric {
     fn look_at(&mut self, link: LinkId, input: u32) -> Look {
         match input {
             JOBS => self.look_at_jobs(link),
-            WRITER | READER => self.look_at_engine(link, input),
+            FIRST_SOURCE.. => self.look_at_engine(link, input),
             _ => self.look_at_queue(link, input),
         }
     }
@@ -170,30 +187,37 @@ impl Fabric {
         let queue = (base + input * stride) as usize;
         let lists = &self.state.queues[queue];
         let state = &self.state.links[link.at()];
-        // Orders are compared as distances: they wrap after 2^32 arrivals.
-        let older = |a: u32, b: u32| a.wrapping_sub(b) > u32::MAX / 2;
-        let posted = self.state.arena.front(lists[Class::Posted.at()]).map(|tlp| tlp.order);
         let mut best: Option<(Class, u32)> = None;
         let mut starved = None;
+        let mut later = u64::MAX;
         for class in Class::ALL {
-            let Some(tlp) = self.state.arena.front(lists[class.at()]) else { continue };
-            if class != Class::Posted && posted.is_some_and(|posted| older(posted, tlp.order)) {
+            let Some(queued) = self.state.arena.front(lists[class.at()]) else { continue };
+            if class != Class::Posted && self.is_held_back(lists[Class::Posted.at()], queued) {
                 continue;
             }
-            if !state.has_credits(class, tlp.data_credits()) {
+            if queued.ready > self.state.now {
+                later = later.min(queued.ready);
+            } else if !state.has_credits(class, queued.tlp.data_credits()) {
                 starved = Some(class);
-            } else if best.is_none_or(|(_, order)| older(tlp.order, order)) {
-                best = Some((class, tlp.order));
+            } else if best.is_none_or(|(_, order)| older(queued.order, order)) {
+                best = Some((class, queued.order));
             }
         }
-        let Some((class, _)) = best else { return starved.map_or(Look::Nothing, Look::Starved) };
+        let Some((class, _)) = best else {
+            return match starved {
+                Some(class) => Look::Starved(class),
+                None if later != u64::MAX => Look::At(later),
+                None => Look::Nothing,
+            };
+        };
         let list = &mut self.state.queues[queue][class.at()];
-        let tlp = self.state.arena.pop(list);
+        let Queued { tlp, ready, starved, .. } = self.state.arena.pop(list);
         if list.is_empty() {
             self.state.links[link.at()].waiting[class.at()] &= !(1 << input);
         }
         let node = self.spec.links[link.at()].from;
         let from = self.spec.nodes[node.at()].inputs[input as usize];
+        self.charge_wait(link, &tlp, ready, starved);
         self.send(link, Tlp { status: tlp.status.on_the_wire(), ..tlp });
         // The buffer is free when the last byte has left.
         let left_at = self.state.links[link.at()].free_at;
@@ -201,21 +225,51 @@ impl Fabric {
         Look::Sent
     }
 
+    /// True when an older posted request must go before `queued`, which is none.
+    #[inline]
+    fn is_held_back(&self, posted: List, queued: &Queued) -> bool {
+        let Some(oldest) = self.state.arena.front(posted) else { return false };
+        older(oldest.order, queued.order) && !self.may_pass(posted, queued)
+    }
+
+    /// Whether relaxed or ID-based ordering lets `queued` pass all older ones of `posted`.
+    fn may_pass(&self, posted: List, queued: &Queued) -> bool {
+        let attributes = queued.tlp.attributes;
+        if attributes.has(Attributes::RELAXED) && queued.tlp.class == Class::Completion {
+            return true;
+        }
+        attributes.has(Attributes::ID_BASED) && {
+            let sender = self.sender(&queued.tlp);
+            let older = self.state.arena.iter(posted).take_while(|other| older(other.order, queued.order));
+            older.into_iter().all(|other| self.sender(&other.tlp) != sender)
+        }
+    }
+
+    /// Node whose ID a packet carries as its sender: the requester of a request, the completer of a completion.
+    fn sender(&self, tlp: &Tlp) -> NodeId {
+        match tlp.class {
+            Class::Completion => self.completer_of(tlp),
+            _ => self.spec.engines[usize::from(tlp.engine)].node,
+        }
+    }
+
     fn look_at_jobs(&mut self, link: LinkId) -> Look {
-        let Some((ready, tlp)) = self.next_completion(link) else { return Look::Nothing };
-        if ready > self.state.now {
-            return Look::At(ready);
+        let Some((job, tlp)) = self.next_completion(link) else { return Look::Nothing };
+        if job.ready > self.state.now {
+            return Look::At(job.ready);
         }
         if !self.state.links[link.at()].has_credits(Class::Completion, tlp.data_credits()) {
             return Look::Starved(Class::Completion);
         }
+        self.born(tlp.flow, job.ready);
+        self.charge_wait(link, &tlp, job.ready, job.starved);
         self.take_completion(link, &tlp);
         self.send(link, tlp);
         Look::Sent
     }
 
     fn look_at_engine(&mut self, link: LinkId, input: u32) -> Look {
-        let engine = self.engine_at(link, input);
+        let engine = self.spec.links[link.at()].sources[(input - FIRST_SOURCE) as usize];
         let (class, data) = match self.offer(engine) {
             Offer::At(time) => return Look::At(time),
             Offer::Nothing => return Look::Nothing,
@@ -279,7 +333,11 @@ impl Fabric {
 
         let hop = &self.routes.hops[tlp.hop as usize];
         let cut_through = hop.ends.is_none() && self.routes.hops[tlp.hop as usize + 1].cut_through;
-        let ready = spec.latency.0 + if cut_through { now } else { now + time };
+        let serialisation = if cut_through { 0 } else { time };
+        let ready = now + serialisation + spec.latency.0;
+        let causes = &mut self.ledger.flows[usize::from(tlp.flow)].time;
+        causes[Cause::Serialisation as usize] += serialisation;
+        causes[spec.pipeline as usize] += spec.latency.0;
         if state.flights.is_empty() {
             self.queue.set(Fabric::arrival_slot(link), ready);
         }

@@ -23,7 +23,7 @@ pub fn run(fabric: &mut Fabric, transfers: &[Transfer]) {
             Direction::Read => fabric.spec.reader(*device),
         };
         let (addr, bytes) = (DmaAddr(*addr), Bytes(*bytes));
-        fabric.submit(Descriptor { engine, direction: *direction, addr, bytes, flow, token: 0 });
+        fabric.submit(Descriptor::new(engine, addr, bytes, flow, 0));
     }
     fabric.watch();
     let mut done = 0;

@@ -301,7 +301,7 @@ impl Driver<'_> {
             Direction::Write => self.fabric.spec.writer(device),
             Direction::Read => self.fabric.spec.reader(device),
         };
-        self.fabric.submit(Descriptor { engine, direction, addr: DmaAddr(addr), bytes, flow, token });
+        self.fabric.submit(Descriptor::new(engine, DmaAddr(addr), bytes, flow, token));
     }
 
     fn done(&mut self, token: u64, bytes: u64) {

@@ -1,13 +1,4 @@
-//! [`Spec`]: the nodes and directed links of a machine, compiled once and never changed.
-//!
-//! ```text
-//! device ⇄ switch ⇄ … ⇄ root (one per host bridge) ⇄ cpu (its internal network and memory) ⇄ other cpus
-//! ```
-//!
-//! Every connection is two directed links, and everything that takes time to pass bytes is one: a PCIe link, the
-//! path between a host bridge and the CPU's internal network, a link between CPU packages. A node moves TLPs from
-//! its input links to its output links through queues per (input, output). Memory belongs to devices and CPUs.
-//! Latencies are charged on entry: a link's latency is the pipeline of the node it leads to.
+//! Compiling a machine into nodes, links and engines.
 
 use peerbus_machine::Registers;
 use std::collections::BTreeMap;
@@ -16,204 +7,13 @@ use peerbus_machine::model::{FunctionIndex, Machine, Role};
 use peerbus_machine::part::{Buffers, Credits};
 use peerbus_units::{Picos, Rate};
 
-use crate::limits::Resource;
+use super::{
+    EngineId, EngineSpec, FIRST_SOURCE, LinkId, LinkSpec, MAX_INPUTS, MAX_SOURCES, MemorySpec, NodeId,
+    NodeKind, NodeSpec, Options, PortSpec, Spec,
+};
+use crate::cause::{Cause, pipeline_between};
 use crate::link_layer::{Framing, LinkLayer, dllp_interval, tlp_rate};
-
-/// A node's number.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct NodeId(pub u32);
-
-/// A directed link's number.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct LinkId(pub u32);
-
-/// A DMA engine's number: two per device, the writer first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct EngineId(pub u32);
-
-/// A flow's number, as [`crate::Fabric::add_flow`] returned it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct FlowId(pub u16);
-
-macro_rules! index {
-    ($($name:ident),*) => {$(
-        impl $name {
-            #[inline]
-            pub(crate) fn at(self) -> usize {
-                self.0 as usize
-            }
-            pub(crate) fn from_index(index: usize) -> $name {
-                $name(u32::try_from(index).expect("numbers of nodes, links and engines fit in 32 bits"))
-            }
-        }
-    )*};
-}
-index!(NodeId, LinkId, EngineId);
-
-/// A capacity multiplied for a "what if" run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Scaling {
-    /// Which capacity.
-    pub resource: Resource,
-    /// Multiplied by this …
-    pub numerator: u64,
-    /// … and divided by this; counts (tags, credits) are rounded up.
-    pub denominator: u64,
-}
-
-/// How to compile a machine.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How DLLPs and skip ordered sets are charged.
-    pub link_layer: LinkLayer,
-    /// Capacities that differ from the parts'.
-    pub scaling: Vec<Scaling>,
-}
-
-/// What a node is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum NodeKind {
-    /// Device with that index in the machine.
-    Device(usize),
-    /// Switch with that index.
-    Switch(usize),
-    /// Root complex side of the host bridge with that index.
-    Root(usize),
-    /// CPU package with that index: internal network and memory.
-    Cpu(usize),
-}
-
-/// A node.
-#[derive(Clone, Debug)]
-pub struct NodeSpec {
-    /// Name for reports.
-    pub name: String,
-    /// What it is.
-    pub kind: NodeKind,
-    /// Links that lead to it, in order of input number.
-    pub inputs: Vec<LinkId>,
-    /// Links that leave it, in order of output number.
-    pub outputs: Vec<LinkId>,
-    /// Ports towards devices and switches (of a switch or a root).
-    pub ports: Vec<PortSpec>,
-    /// Link towards the root (of a device or a switch) or towards the CPU (of a root).
-    pub upstream: Option<LinkId>,
-    /// The upstream port's function, of a switch.
-    pub function: Option<FunctionIndex>,
-    /// Its memory.
-    pub memory: Option<MemorySpec>,
-    /// Number of its first queue.
-    pub first_queue: u32,
-}
-
-/// A port of a switch or a root.
-#[derive(Clone, Debug)]
-pub struct PortSpec {
-    /// Its function; `None` for a port that software cannot see or for a device on a root bus.
-    pub function: Option<FunctionIndex>,
-    /// The link that leaves through it.
-    pub down: LinkId,
-    /// The link that arrives through it.
-    pub up: LinkId,
-    /// The node behind it.
-    pub child: NodeId,
-    /// Functions at the lower end: of the device, or the upstream port of the switch.
-    pub behind: Vec<FunctionIndex>,
-    /// Functions that answer on this node's bus itself, when the port has no function of its own.
-    pub direct: Vec<FunctionIndex>,
-}
-
-/// Memory of a device or a CPU.
-#[derive(Clone, Copy, Debug)]
-pub struct MemorySpec {
-    /// Rate for reads and writes together.
-    pub rate: Rate,
-    /// From a read request's arrival to its first completion.
-    pub read_latency: Picos,
-    /// Completions are cut at multiples of this.
-    pub read_completion_boundary: u64,
-}
-
-/// A directed link.
-#[derive(Clone, Debug)]
-pub struct LinkSpec {
-    /// Path of its lower end and the direction: `host0/rp0/gpu0:up`.
-    pub name: String,
-    /// Where it starts.
-    pub from: NodeId,
-    /// Where it leads.
-    pub to: NodeId,
-    /// Its number among the inputs of `to`.
-    pub input: u32,
-    /// Its number among the outputs of `from`.
-    pub output: u32,
-    /// The link the other way.
-    pub reverse: LinkId,
-    /// Generation and lanes of a PCIe link; `None` inside or between CPUs.
-    pub pcie: Option<(u8, u8)>,
-    /// Rate for the bytes of TLPs.
-    pub rate: Rate,
-    /// Payload rate that the port at one end sustains, if lower matters.
-    pub port_rate: Option<Rate>,
-    /// Cost of a TLP.
-    pub framing: Framing,
-    /// From the head entering the link to the head ready to leave the node behind it.
-    pub latency: Picos,
-    /// The function of the port or device at its end, where software can see one.
-    pub receiver: Option<FunctionIndex>,
-    /// Largest payload that the receiver accepts; inside a CPU, and where no function says, there is no limit.
-    pub receiver_limit: u64,
-    /// Largest payload that leaves a root complex by this link; no limit for others, which send what they got.
-    pub sender_limit: u64,
-    /// Credits the receiver grants: posted, non-posted, completion.
-    pub credits: [Credits; 3],
-    /// From a buffer becoming free to the sender knowing it.
-    pub credit_latency: Picos,
-    /// Bytes received per DLLP of each kind sent back; 0 for none.
-    pub dllp_interval: u64,
-}
-
-/// A DMA engine of a device.
-#[derive(Clone, Debug)]
-pub struct EngineSpec {
-    /// Name for reports: `gpu0/writer`.
-    pub name: String,
-    /// Its device's node.
-    pub node: NodeId,
-    /// Its device in the machine.
-    pub device: usize,
-    /// The device's link towards the root.
-    pub link: LinkId,
-    /// Payload rate.
-    pub rate: Rate,
-    /// Read requests outstanding; unused by a writer.
-    pub tags: u16,
-    /// Largest payload of a write.
-    pub max_payload: u64,
-    /// Largest read request.
-    pub max_read_request: u64,
-    /// From being given a descriptor to the first request.
-    pub request_latency: Picos,
-}
-
-/// A compiled machine.
-#[derive(Clone, Debug)]
-pub struct Spec {
-    /// Nodes: devices, switches, roots, CPUs.
-    pub nodes: Vec<NodeSpec>,
-    /// Directed links.
-    pub links: Vec<LinkSpec>,
-    /// DMA engines: per device a writer and a reader.
-    pub engines: Vec<EngineSpec>,
-    /// Queues in all nodes.
-    pub queues: u32,
-    devices: usize,
-    switches: usize,
-    roots: usize,
-}
-
-/// Inputs of one output: links and local sources are bits of one mask.
-pub(crate) const MAX_INPUTS: usize = 120;
+use crate::requester::Direction;
 
 /// Time from a freed buffer to the sender's knowledge of it beyond the link's own pipeline: assembling, sending
 /// and checking an UpdateFC DLLP. Assumed; buffers of real parts are sized to cover it.
@@ -292,54 +92,6 @@ impl Spec {
         }
     }
 
-    /// Node of a device.
-    pub fn device(&self, index: usize) -> NodeId {
-        NodeId::from_index(index)
-    }
-
-    /// Node of a switch.
-    pub fn switch(&self, index: usize) -> NodeId {
-        NodeId::from_index(self.devices + index)
-    }
-
-    /// Node of a host bridge's root.
-    pub fn root(&self, index: usize) -> NodeId {
-        NodeId::from_index(self.devices + self.switches + index)
-    }
-
-    /// Node of a CPU.
-    pub fn cpu(&self, index: usize) -> NodeId {
-        NodeId::from_index(self.devices + self.switches + self.roots + index)
-    }
-
-    /// The engine of `device` that writes.
-    pub fn writer(&self, device: usize) -> EngineId {
-        EngineId::from_index(2 * device)
-    }
-
-    /// The engine of `device` that reads.
-    pub fn reader(&self, device: usize) -> EngineId {
-        EngineId::from_index(2 * device + 1)
-    }
-
-    /// The link from `from` to `to`, if there is one.
-    pub fn link_between(&self, from: NodeId, to: NodeId) -> Option<LinkId> {
-        self.nodes[from.at()].outputs.iter().copied().find(|link| self.links[link.at()].to == to)
-    }
-
-    /// Whether a device's node has a link to anything.
-    pub fn is_linked(&self, node: NodeId) -> bool {
-        self.nodes[node.at()].upstream.is_some()
-    }
-
-    /// Number of the queue of TLPs that came in by `input` and leave by `output`, two links of one node.
-    pub(crate) fn queue(&self, input: LinkId, output: LinkId) -> u32 {
-        let (input, output) = (&self.links[input.at()], &self.links[output.at()]);
-        let node = &self.nodes[output.from.at()];
-        let outputs = u32::try_from(node.outputs.len()).unwrap_or(u32::MAX);
-        node.first_queue + input.input * outputs + output.output
-    }
-
     fn add_nodes(&mut self, machine: &Machine) {
         let node = |name: &str, kind, memory| NodeSpec {
             name: name.to_owned(),
@@ -406,6 +158,7 @@ impl Spec {
                 port_rate: self.port_rate(machine, upper),
                 framing: Framing::new(link.generation, options.link_layer),
                 latency: self.entry_latency(machine, upper),
+                pipeline: Cause::Device,
                 receiver: upper_function,
                 receiver_limit: limit(upper_function),
                 sender_limit: u64::MAX,
@@ -415,6 +168,7 @@ impl Spec {
                     LinkLayer::ByRule if link.generation < 6 => dllp_interval(max_payload, link.lanes),
                     _ => 0,
                 },
+                sources: Vec::new(),
             };
             let down = LinkSpec {
                 name: format!("{}:down", link.name),
@@ -462,12 +216,14 @@ impl Spec {
                 port_rate: None,
                 framing: Framing::none(),
                 latency: part.network_latency,
+                pipeline: Cause::Device,
                 receiver: None,
                 receiver_limit: u64::MAX,
                 sender_limit: u64::MAX,
                 credits: [INTERNAL; 3],
                 credit_latency: Picos::ZERO,
                 dllp_interval: 0,
+                sources: Vec::new(),
             };
             let down = LinkSpec {
                 name: format!("{}:down", bridge.name),
@@ -492,12 +248,14 @@ impl Spec {
                 port_rate: None,
                 framing: Framing::none(),
                 latency: link.part.latency,
+                pipeline: Cause::Device,
                 receiver: None,
                 receiver_limit: u64::MAX,
                 sender_limit: u64::MAX,
                 credits: [INTERNAL; 3],
                 credit_latency: link.part.latency,
                 dllp_interval: 0,
+                sources: Vec::new(),
             };
             let back = LinkSpec {
                 name: format!("{}-{}", machine.cpus[link.to].name, machine.cpus[link.from].name),
@@ -510,6 +268,10 @@ impl Spec {
     }
 
     fn add_pair(&mut self, mut there: LinkSpec, mut back: LinkSpec) -> (LinkId, LinkId) {
+        for link in [&mut there, &mut back] {
+            let [from, to] = [link.from, link.to].map(|node| self.nodes[node.at()].kind);
+            link.pipeline = pipeline_between(from, to);
+        }
         let (first, second) =
             (LinkId::from_index(self.links.len()), LinkId::from_index(self.links.len() + 1));
         there.reverse = second;
@@ -538,31 +300,36 @@ impl Spec {
     fn add_engines(&mut self, machine: &Machine, registers: &Registers) {
         for (index, device) in machine.devices.iter().enumerate() {
             let node = self.device(index);
-            let link = self.nodes[node.at()].upstream;
-            for (role, rate) in [("writer", device.part.write_rate), ("reader", device.part.read_rate)] {
-                self.engines.push(EngineSpec {
-                    name: format!("{}/{role}", device.name),
+            let part = &device.part;
+            for (name, direction, rate) in
+                [("writer", Direction::Write, part.write_rate), ("reader", Direction::Read, part.read_rate)]
+            {
+                self.add_engine(EngineSpec {
+                    name: format!("{}/{name}", device.name),
+                    direction,
                     node,
                     device: index,
-                    // A device without a link has no engine that could ever be used; link 0 is never read.
-                    link: link.unwrap_or(LinkId(0)),
+                    link: self.nodes[node.at()].upstream,
+                    source: 0,
                     rate,
-                    tags: device.part.tags.max(1),
+                    tags: part.tags.max(1),
                     max_payload: registers.max_payload(device.functions[0]).0,
                     max_read_request: registers.max_read_request(device.functions[0]).0,
-                    request_latency: device.part.request_latency,
+                    request_latency: part.request_latency,
                 });
             }
         }
     }
 
-    /// The node that a function belongs to.
-    pub(crate) fn node_of(&self, machine: &Machine, function: FunctionIndex) -> NodeId {
-        match machine.functions[function].role {
-            Role::Endpoint(device) => self.device(device),
-            Role::SwitchUpstream(switch) | Role::SwitchDownstream(switch) => self.switch(switch),
-            Role::RootPort | Role::RootBusHead => self.root(machine.functions[function].host_bridge),
+    fn add_engine(&mut self, mut engine: EngineSpec) {
+        let id = EngineId::from_index(self.engines.len());
+        if let Some(link) = engine.link {
+            let sources = &mut self.links[link.at()].sources;
+            assert!(sources.len() < MAX_SOURCES, "{} has too many engines", engine.name);
+            engine.source = FIRST_SOURCE + u32::try_from(sources.len()).unwrap_or(0);
+            sources.push(id);
         }
+        self.engines.push(engine);
     }
 
     fn entry_latency(&self, machine: &Machine, node: NodeId) -> Picos {
@@ -588,40 +355,5 @@ impl Spec {
             NodeKind::Cpu(cpu) => machine.cpus[cpu].part.buffers,
         };
         [buffers.posted, buffers.non_posted, buffers.completion]
-    }
-
-    fn scale(&mut self, scaling: &Scaling) {
-        let (numerator, denominator) = (scaling.numerator, scaling.denominator.max(1));
-        let faster = |rate: Rate| rate.scaled(numerator, denominator).unwrap_or(rate);
-        let more = |count: u16| {
-            let scaled = (u64::from(count) * numerator).div_ceil(denominator);
-            u16::try_from(scaled).unwrap_or(u16::MAX)
-        };
-        match scaling.resource {
-            Resource::Link(link) => self.links[link.at()].rate = faster(self.links[link.at()].rate),
-            Resource::Port(link) => {
-                let link = &mut self.links[link.at()];
-                link.port_rate = link.port_rate.map(faster);
-            }
-            Resource::Engine(engine) => {
-                self.engines[engine.at()].rate = faster(self.engines[engine.at()].rate)
-            }
-            Resource::Tags(engine) => self.engines[engine.at()].tags = more(self.engines[engine.at()].tags),
-            Resource::Memory(node) => {
-                if let Some(memory) = &mut self.nodes[node.at()].memory {
-                    memory.rate = faster(memory.rate);
-                }
-            }
-            Resource::Credits(link) => {
-                // A larger buffer holds at least one more TLP: data credits grow in step with headers.
-                for credits in &mut self.links[link.at()].credits {
-                    let header = more(credits.header);
-                    let data = u64::from(credits.data) * u64::from(header) / u64::from(credits.header.max(1));
-                    *credits = Credits { header, data: u16::try_from(data).unwrap_or(u16::MAX) };
-                }
-            }
-            // The window of a workload is not a part of the machine.
-            Resource::Window(_) => {}
-        }
     }
 }

@@ -1,0 +1,168 @@
+//! Where time goes: every picosecond that a packet exists is charged to one [`Cause`], so that the causes of a flow add
+//! up to the time its packets existed.
+//!
+//! A request exists from the moment its descriptor could have issued it (the descriptor before it in the same flow
+//! had issued its last, or it was given) until it is delivered, refused, or handed to a memory that answers it. A
+//! completion exists from the moment its data is ready until its requester has it. At any time a packet is in one place:
+//!
+//! ```text
+//! in its engine    Software, Engine, Tags, Credits, Arbitration     see Fabric::charge_issue
+//! in a queue       Credits while its class had none on the next link, else Arbitration (ordering included)
+//! on a link        Serialisation, unless the node behind it cuts through: then only the pipeline it enters
+//! in a pipeline    Switch, RootComplex, SocketLink or Device, by what the link leads to
+//! in a memory      Memory: waiting for it and being served
+//! ```
+//!
+//! With cut-through a packet is in several places at once. It is counted where its head is, and by serialisation where
+//! it has to arrive whole.
+
+use crate::requester::Active;
+use crate::run::Fabric;
+use crate::spec::{EngineId, LinkId, NodeKind};
+use crate::tlp::{Class, Tlp};
+
+/// What a packet waits for or is subjected to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Cause {
+    /// Software, before the engine knew of the descriptor.
+    Software,
+    /// The engine: its start-up and its own rate.
+    Engine,
+    /// No tag was free.
+    Tags,
+    /// The receiver had no buffer free.
+    Credits,
+    /// Others went first, or ordering rules held it back.
+    Arbitration,
+    /// Its own bytes on a link.
+    Serialisation,
+    /// Pipeline of a switch.
+    Switch,
+    /// Pipelines inside a CPU package, its internal network included.
+    RootComplex,
+    /// Links between CPU packages.
+    SocketLink,
+    /// Pipeline of a device's port.
+    Device,
+    /// Looking up an I/O virtual address, page walks included.
+    Translation,
+    /// A memory: waiting for it and being served.
+    Memory,
+    /// A link that sent it again, was training, or was down.
+    LinkErrors,
+}
+
+impl Cause {
+    /// Number of causes.
+    pub const COUNT: usize = 13;
+
+    /// All causes, in the order of a packet's life.
+    pub const ALL: [Cause; Cause::COUNT] = [
+        Cause::Software,
+        Cause::Engine,
+        Cause::Tags,
+        Cause::Credits,
+        Cause::Arbitration,
+        Cause::Serialisation,
+        Cause::Switch,
+        Cause::RootComplex,
+        Cause::SocketLink,
+        Cause::Device,
+        Cause::Translation,
+        Cause::Memory,
+        Cause::LinkErrors,
+    ];
+
+    /// Name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cause::Software => "software",
+            Cause::Engine => "engine",
+            Cause::Tags => "tags",
+            Cause::Credits => "credits",
+            Cause::Arbitration => "arbitration",
+            Cause::Serialisation => "serialisation",
+            Cause::Switch => "switch",
+            Cause::RootComplex => "root complex",
+            Cause::SocketLink => "socket link",
+            Cause::Device => "device",
+            Cause::Translation => "translation",
+            Cause::Memory => "memory",
+            Cause::LinkErrors => "link errors",
+        }
+    }
+}
+
+/// Where a packet is while it passes the pipeline behind a link between two nodes.
+pub(crate) fn pipeline_between(from: NodeKind, to: NodeKind) -> Cause {
+    match (from, to) {
+        (NodeKind::Cpu(_), NodeKind::Cpu(_)) => Cause::SocketLink,
+        (_, NodeKind::Switch(_)) => Cause::Switch,
+        (_, NodeKind::Root(_) | NodeKind::Cpu(_)) => Cause::RootComplex,
+        (_, NodeKind::Device(_)) => Cause::Device,
+    }
+}
+
+impl Fabric {
+    /// Charges `picos` of one packet of `flow`.
+    #[inline]
+    pub(crate) fn charge(&mut self, flow: u16, cause: Cause, picos: u64) {
+        self.ledger.flows[usize::from(flow)].time[cause as usize] += picos;
+    }
+
+    /// A packet of `flow` came to be at `time`.
+    #[inline]
+    pub(crate) fn born(&mut self, flow: u16, time: u64) {
+        let flow = &mut self.ledger.flows[usize::from(flow)];
+        flow.lifetime = flow.lifetime.wrapping_sub(time);
+    }
+
+    /// A packet of `flow` is gone from `time` on.
+    #[inline]
+    pub(crate) fn died(&mut self, flow: u16, time: u64) {
+        let flow = &mut self.ledger.flows[usize::from(flow)];
+        flow.lifetime = flow.lifetime.wrapping_add(time);
+    }
+
+    /// How long `class` has been starved of credits on `link`, all times until now together.
+    #[inline]
+    pub(crate) fn starved(&self, link: LinkId, class: Class) -> u64 {
+        let running = self.state.links[link.at()].starved_since[class.at()];
+        self.ledger.links[link.at()].starved[class.at()] + running.map_or(0, |since| self.state.now - since)
+    }
+
+    /// Charges a wait in front of `link` from `since` until now: to credits as long as there were none since
+    /// `starved` was noted, to arbitration otherwise.
+    #[inline]
+    pub(crate) fn charge_wait(&mut self, link: LinkId, tlp: &Tlp, since: u64, starved: u64) {
+        let wait = self.state.now.saturating_sub(since);
+        if wait > 0 {
+            let credits = (self.starved(link, tlp.class) - starved).min(wait);
+            self.charge(tlp.flow, Cause::Credits, credits);
+            self.charge(tlp.flow, Cause::Arbitration, wait - credits);
+        }
+    }
+
+    /// Charges the time before a request of `active` was issued by `engine` now. In this order: software, start-up, the
+    /// engine's own pace, tags, and in front of the link as in a queue.
+    pub(crate) fn charge_issue(&mut self, engine: EngineId, active: &Active, pace: u64, tlp: &Tlp) {
+        let now = self.state.now;
+        let tags = self.state.engines[engine.at()].tags_back;
+        let mut since = active.since;
+        self.born(tlp.flow, since);
+        for (until, cause) in [
+            (active.known, Cause::Software),
+            (active.ready, Cause::Engine),
+            (pace, Cause::Engine),
+            (tags, Cause::Tags),
+        ] {
+            let until = until.clamp(since, now);
+            self.charge(tlp.flow, cause, until - since);
+            since = until;
+        }
+        if let Some(link) = self.spec.engines[engine.at()].link {
+            self.charge_wait(link, tlp, since, active.starved);
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! [`Spec`]: the nodes and directed links of a machine, compiled once and never changed.
+//!
+//! ```text
+//! device ⇄ switch ⇄ … ⇄ root (one per host bridge) ⇄ cpu (its internal network and memory) ⇄ other cpus
+//! ```
+//!
+//! Every connection is two directed links, and everything that takes time to pass bytes is one: a PCIe link, the
+//! path between a host bridge and the CPU's internal network, a link between CPU packages. A node moves TLPs from
+//! its input links to its output links through queues per (input, output). Memory belongs to devices and CPUs.
+//! Latencies are charged on entry: a link's latency is the pipeline of the node it leads to.
+
+use peerbus_machine::model::{FunctionIndex, Machine, Role};
+use peerbus_machine::part::Credits;
+use peerbus_units::{Picos, Rate};
+
+use crate::cause::Cause;
+use crate::limits::Resource;
+use crate::link_layer::{Framing, LinkLayer};
+use crate::requester::Direction;
+
+mod build;
+mod scale;
+
+pub use build::supports;
+
+/// A node's number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct NodeId(pub u32);
+
+/// A directed link's number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LinkId(pub u32);
+
+/// An engine's number. The first are two per device, its writer and its reader.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct EngineId(pub u32);
+
+/// A flow's number, as [`crate::Fabric::add_flow`] returned it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FlowId(pub u16);
+
+macro_rules! index {
+    ($($name:ident),*) => {$(
+        impl $name {
+            #[inline]
+            pub(crate) fn at(self) -> usize {
+                self.0 as usize
+            }
+            pub(crate) fn from_index(index: usize) -> $name {
+                $name(u32::try_from(index).expect("numbers of nodes, links and engines fit in 32 bits"))
+            }
+        }
+    )*};
+}
+index!(NodeId, LinkId, EngineId);
+
+/// A capacity multiplied for a "what if" run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Scaling {
+    /// Which capacity.
+    pub resource: Resource,
+    /// Multiplied by this …
+    pub numerator: u64,
+    /// … and divided by this; counts (tags, credits) are rounded up.
+    pub denominator: u64,
+}
+
+/// How to compile a machine.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How DLLPs and skip ordered sets are charged.
+    pub link_layer: LinkLayer,
+    /// Capacities that differ from the parts'.
+    pub scaling: Vec<Scaling>,
+}
+
+/// What a node is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NodeKind {
+    /// Device with that index in the machine.
+    Device(usize),
+    /// Switch with that index.
+    Switch(usize),
+    /// Root complex side of the host bridge with that index.
+    Root(usize),
+    /// CPU package with that index: internal network and memory.
+    Cpu(usize),
+}
+
+/// A node.
+#[derive(Clone, Debug)]
+pub struct NodeSpec {
+    /// Name for reports.
+    pub name: String,
+    /// What it is.
+    pub kind: NodeKind,
+    /// Links that lead to it, in order of input number.
+    pub inputs: Vec<LinkId>,
+    /// Links that leave it, in order of output number.
+    pub outputs: Vec<LinkId>,
+    /// Ports towards devices and switches (of a switch or a root).
+    pub ports: Vec<PortSpec>,
+    /// Link towards the root (of a device or a switch) or towards the CPU (of a root).
+    pub upstream: Option<LinkId>,
+    /// The upstream port's function, of a switch.
+    pub function: Option<FunctionIndex>,
+    /// Its memory.
+    pub memory: Option<MemorySpec>,
+    /// Number of its first queue.
+    pub first_queue: u32,
+}
+
+/// A port of a switch or a root.
+#[derive(Clone, Debug)]
+pub struct PortSpec {
+    /// Its function; `None` for a port that software cannot see or for a device on a root bus.
+    pub function: Option<FunctionIndex>,
+    /// The link that leaves through it.
+    pub down: LinkId,
+    /// The link that arrives through it.
+    pub up: LinkId,
+    /// The node behind it.
+    pub child: NodeId,
+    /// Functions at the lower end: of the device, or the upstream port of the switch.
+    pub behind: Vec<FunctionIndex>,
+    /// Functions that answer on this node's bus itself, when the port has no function of its own.
+    pub direct: Vec<FunctionIndex>,
+}
+
+/// Memory of a device or a CPU.
+#[derive(Clone, Copy, Debug)]
+pub struct MemorySpec {
+    /// Rate for reads and writes together.
+    pub rate: Rate,
+    /// From a read request's arrival to its first completion.
+    pub read_latency: Picos,
+    /// Completions are cut at multiples of this.
+    pub read_completion_boundary: u64,
+}
+
+/// A directed link.
+#[derive(Clone, Debug)]
+pub struct LinkSpec {
+    /// Path of its lower end and the direction: `host0/rp0/gpu0:up`.
+    pub name: String,
+    /// Where it starts.
+    pub from: NodeId,
+    /// Where it leads.
+    pub to: NodeId,
+    /// Its number among the inputs of `to`.
+    pub input: u32,
+    /// Its number among the outputs of `from`.
+    pub output: u32,
+    /// The link the other way.
+    pub reverse: LinkId,
+    /// Generation and lanes of a PCIe link; `None` inside or between CPUs.
+    pub pcie: Option<(u8, u8)>,
+    /// Rate for the bytes of TLPs.
+    pub rate: Rate,
+    /// Payload rate that the port at one end sustains, if lower matters.
+    pub port_rate: Option<Rate>,
+    /// Cost of a TLP.
+    pub framing: Framing,
+    /// From the head entering the link to the head ready to leave the node behind it.
+    pub latency: Picos,
+    /// What that latency is.
+    pub pipeline: Cause,
+    /// The function of the port or device at its end, where software can see one.
+    pub receiver: Option<FunctionIndex>,
+    /// Largest payload that the receiver accepts; inside a CPU, and where no function says, there is no limit.
+    pub receiver_limit: u64,
+    /// Largest payload that leaves a root complex by this link; no limit for others, which send what they got.
+    pub sender_limit: u64,
+    /// Credits the receiver grants: posted, non-posted, completion.
+    pub credits: [Credits; 3],
+    /// From a buffer becoming free to the sender knowing it.
+    pub credit_latency: Picos,
+    /// Bytes received per DLLP of each kind sent back; 0 for none.
+    pub dllp_interval: u64,
+    /// Engines that send on it; they take part in its arbitration like inputs.
+    pub sources: Vec<EngineId>,
+}
+
+/// Something that issues requests: a DMA engine of a device.
+#[derive(Clone, Debug)]
+pub struct EngineSpec {
+    /// Name for reports: `gpu0/writer`.
+    pub name: String,
+    /// What it issues.
+    pub direction: Direction,
+    /// Its device's node.
+    pub node: NodeId,
+    /// Its device in the machine.
+    pub device: usize,
+    /// The link it sends on; `None` for a device without a link, whose engines refuse everything.
+    pub link: Option<LinkId>,
+    /// Its bit among the inputs of that link.
+    pub source: u32,
+    /// Payload rate.
+    pub rate: Rate,
+    /// Read requests outstanding; unused by a writer.
+    pub tags: u16,
+    /// Largest payload of a write.
+    pub max_payload: u64,
+    /// Largest read request.
+    pub max_read_request: u64,
+    /// From being given a descriptor to the first request.
+    pub request_latency: Picos,
+}
+
+/// A compiled machine.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Nodes: devices, switches, roots, CPUs.
+    pub nodes: Vec<NodeSpec>,
+    /// Directed links.
+    pub links: Vec<LinkSpec>,
+    /// DMA engines: per device a writer and a reader.
+    pub engines: Vec<EngineSpec>,
+    /// Queues in all nodes.
+    pub queues: u32,
+    devices: usize,
+    switches: usize,
+    roots: usize,
+}
+
+/// Inputs of one output: links and local sources are bits of one mask of 128.
+pub(crate) const MAX_INPUTS: usize = 120;
+
+/// Bit of completions that start at this output's node.
+pub(crate) const JOBS: u32 = 120;
+
+/// Bit of the first engine that sends on a link; the others follow.
+pub(crate) const FIRST_SOURCE: u32 = 121;
+
+/// Engines that one link can have.
+pub(crate) const MAX_SOURCES: usize = 7;
+
+impl Spec {
+    /// Node of a device.
+    pub fn device(&self, index: usize) -> NodeId {
+        NodeId::from_index(index)
+    }
+
+    /// Node of a switch.
+    pub fn switch(&self, index: usize) -> NodeId {
+        NodeId::from_index(self.devices + index)
+    }
+
+    /// Node of a host bridge's root.
+    pub fn root(&self, index: usize) -> NodeId {
+        NodeId::from_index(self.devices + self.switches + index)
+    }
+
+    /// Node of a CPU.
+    pub fn cpu(&self, index: usize) -> NodeId {
+        NodeId::from_index(self.devices + self.switches + self.roots + index)
+    }
+
+    /// The engine of `device` that writes.
+    pub fn writer(&self, device: usize) -> EngineId {
+        EngineId::from_index(2 * device)
+    }
+
+    /// The engine of `device` that reads.
+    pub fn reader(&self, device: usize) -> EngineId {
+        EngineId::from_index(2 * device + 1)
+    }
+
+    /// The link from `from` to `to`, if there is one.
+    pub fn link_between(&self, from: NodeId, to: NodeId) -> Option<LinkId> {
+        self.nodes[from.at()].outputs.iter().copied().find(|link| self.links[link.at()].to == to)
+    }
+
+    /// Whether a device's node has a link to anything.
+    pub fn is_linked(&self, node: NodeId) -> bool {
+        self.nodes[node.at()].upstream.is_some()
+    }
+
+    /// Number of the queue of TLPs that came in by `input` and leave by `output`, two links of one node.
+    pub(crate) fn queue(&self, input: LinkId, output: LinkId) -> u32 {
+        let (input, output) = (&self.links[input.at()], &self.links[output.at()]);
+        let node = &self.nodes[output.from.at()];
+        let outputs = u32::try_from(node.outputs.len()).unwrap_or(u32::MAX);
+        node.first_queue + input.input * outputs + output.output
+    }
+
+    /// The node that a function belongs to.
+    pub(crate) fn node_of(&self, machine: &Machine, function: FunctionIndex) -> NodeId {
+        match machine.functions[function].role {
+            Role::Endpoint(device) => self.device(device),
+            Role::SwitchUpstream(switch) | Role::SwitchDownstream(switch) => self.switch(switch),
+            Role::RootPort | Role::RootBusHead => self.root(machine.functions[function].host_bridge),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Capacities multiplied for a "what if" run.
+
+use peerbus_machine::part::Credits;
+use peerbus_units::Rate;
+
+use super::{Scaling, Spec};
+use crate::limits::Resource;
+
+impl Spec {
+    pub(super) fn scale(&mut self, scaling: &Scaling) {
+        let (numerator, denominator) = (scaling.numerator, scaling.denominator.max(1));
+        let faster = |rate: Rate| rate.scaled(numerator, denominator).unwrap_or(rate);
+        let more = |count: u16| {
+            let scaled = (u64::from(count) * numerator).div_ceil(denominator);
+            u16::try_from(scaled).unwrap_or(u16::MAX)
+        };
+        match scaling.resource {
+            Resource::Link(link) => self.links[link.at()].rate = faster(self.links[link.at()].rate),
+            Resource::Port(link) => {
+                let link = &mut self.links[link.at()];
+                link.port_rate = link.port_rate.map(faster);
+            }
+            Resource::Engine(engine) => {
+                self.engines[engine.at()].rate = faster(self.engines[engine.at()].rate)
+            }
+            Resource::Tags(engine) => self.engines[engine.at()].tags = more(self.engines[engine.at()].tags),
+            Resource::Memory(node) => {
+                if let Some(memory) = &mut self.nodes[node.at()].memory {
+                    memory.rate = faster(memory.rate);
+                }
+            }
+            Resource::Credits(link) => {
+                // A larger buffer holds at least one more TLP: data credits grow in step with headers.
+                for credits in &mut self.links[link.at()].credits {
+                    let header = more(credits.header);
+                    let data = u64::from(credits.data) * u64::from(header) / u64::from(credits.header.max(1));
+                    *credits = Credits { header, data: u16::try_from(data).unwrap_or(u16::MAX) };
+                }
+            }
+            // The window of a workload is not a part of the machine.
+            Resource::Window(_) => {}
+        }
+    }
+}
