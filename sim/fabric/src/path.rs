@@ -20,8 +20,7 @@ pub struct Hop {
     pub link: LinkId,
     /// The queue a TLP waits in before it: from the previous hop's link to this one. Unused for the first hop.
     pub queue: u32,
-    /// The node before this link may start sending a TLP before it has all of it: this link is not faster than the
-    /// one before.
+    /// The node behind this link may send a TLP on before it has all of it: the next link is not faster.
     pub cut_through: bool,
     /// For the last hop: number of the route it ends.
     pub ends: Option<u32>,
@@ -178,8 +177,9 @@ impl Routes {
             self.hops.push(Hop {
                 link: *link,
                 queue: before.map_or(0, |before| spec.queue(before, *link)),
-                cut_through: before
-                    .is_some_and(|before| spec.links[link.at()].rate <= spec.links[before.at()].rate),
+                cut_through: links
+                    .get(position + 1)
+                    .is_some_and(|next| spec.links[next.at()].rate <= spec.links[link.at()].rate),
                 ends: (position + 1 == links.len()).then_some(route),
             });
         }

@@ -54,6 +54,10 @@ pub(crate) struct LinkState {
     pub free_at: u64,
     /// Remainder of the byte time, in units of 1 / rate.bytes ps.
     pub remainder: u64,
+    /// Bytes on the wire and payload of the last TLP, its whole picoseconds with their remainder, and the port's time.
+    pub last_size: (u64, u64),
+    pub last_time: (u64, u64),
+    pub port_time: u64,
     /// Credits left, per class; `INFINITE` never runs out.
     pub header: [u32; 3],
     pub data: [u32; 3],
@@ -104,6 +108,9 @@ impl State {
         let links = spec.links.iter().map(|link| LinkState {
             free_at: 0,
             remainder: 0,
+            last_size: (0, 0),
+            last_time: (0, 0),
+            port_time: 0,
             header: link.credits.map(|credits| count(credits.header)),
             data: link.credits.map(|credits| count(credits.data)),
             waiting: [0; 3],

@@ -9,7 +9,7 @@ use crate::cause::Cause;
 use crate::path::Hop;
 use crate::requester::Offer;
 use crate::run::Fabric;
-use crate::spec::{FIRST_SOURCE, JOBS, LinkId, NodeId};
+use crate::spec::{FIRST_SOURCE, JOBS, LinkId, LinkSpec, NodeId};
 use crate::state::{CreditReturn, Flight, LinkState};
 use crate::store::{List, Queued};
 use crate::tlp::{Attributes, Class, Status, Tlp};
@@ -34,6 +34,25 @@ enum Look {
 }
 
 impl LinkState {
+    /// Time for `wire` bytes; keeps the remainder, so that rates are exact in the long run. Sets `port_time` to what the
+    /// port takes for the payload. Packets of a flow tend to be of one size: the last one's time is remembered.
+    #[inline]
+    fn sending_time(&mut self, spec: &LinkSpec, wire: u64, payload: u64) -> u64 {
+        let (picos, bytes) = (spec.rate.picos(), spec.rate.bytes());
+        if self.last_size != (wire, payload) {
+            self.last_size = (wire, payload);
+            self.last_time = (wire * picos / bytes, wire * picos % bytes);
+            self.port_time = spec.port_rate.map_or(0, |port| (payload * port.picos()).div_ceil(port.bytes()));
+        }
+        let (mut time, remainder) = self.last_time;
+        self.remainder += remainder;
+        if self.remainder >= bytes {
+            self.remainder -= bytes;
+            time += 1;
+        }
+        time
+    }
+
     /// Takes back the credits whose return has become known.
     #[inline]
     fn absorb_returns(&mut self, now: u64) {
@@ -299,15 +318,10 @@ impl Fabric {
             None => payload.max(16),
         };
         let debt = if state.debt == 0 { 0 } else { pay_in_idle_time(state, spec.rate, now) };
-        let picos = (wire + debt) * spec.rate.picos() + state.remainder;
-        state.remainder = picos % spec.rate.bytes();
-        let mut time = picos / spec.rate.bytes();
-        if let Some(port) = spec.port_rate {
-            let port_time = (payload * port.picos()).div_ceil(port.bytes());
-            if port_time > time {
-                ledger.port_busy += port_time;
-                time = port_time;
-            }
+        let sending = state.sending_time(spec, wire + debt, payload);
+        let time = sending.max(state.port_time);
+        if time > sending {
+            ledger.port_busy += time;
         }
         let class = tlp.class.at();
         debug_assert!(state.free_at <= now && state.has_credits(tlp.class, tlp.data_credits()));
@@ -332,8 +346,7 @@ impl Fabric {
         ledger.digest = ledger.digest.wrapping_mul(FOLD).wrapping_add(seen);
 
         let hop = &self.routes.hops[tlp.hop as usize];
-        let cut_through = hop.ends.is_none() && self.routes.hops[tlp.hop as usize + 1].cut_through;
-        let serialisation = if cut_through { 0 } else { time };
+        let serialisation = if hop.cut_through { 0 } else { time };
         let ready = now + serialisation + spec.latency.0;
         let causes = &mut self.ledger.flows[usize::from(tlp.flow)].time;
         causes[Cause::Serialisation as usize] += serialisation;
@@ -385,6 +398,9 @@ impl Fabric {
 /// DLLPs went out while the link was idle; what is left must be sent before the next TLP.
 fn pay_in_idle_time(state: &mut LinkState, rate: peerbus_units::Rate, now: u64) -> u64 {
     let idle = now - state.free_at;
+    if idle == 0 {
+        return std::mem::take(&mut state.debt);
+    }
     // A microsecond carries more DLLP bytes on any link than can be owed.
     let paid = if idle > 1_000_000 { state.debt } else { idle * rate.bytes() / rate.picos() };
     let left = state.debt.saturating_sub(paid);

@@ -51,6 +51,10 @@ impl Rate {
 
     /// Time to send `bytes`, rounded up to a picosecond.
     pub fn time_for(self, bytes: u64) -> Picos {
+        // A division of 64 bits is several times faster than one of 128, and nearly always enough.
+        if let Some(exact) = bytes.checked_mul(self.picos) {
+            return Picos(exact.div_ceil(self.bytes));
+        }
         let exact = (u128::from(bytes) * u128::from(self.picos)).div_ceil(u128::from(self.bytes));
         Picos(u64::try_from(exact).unwrap_or(u64::MAX))
     }
