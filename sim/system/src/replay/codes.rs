@@ -71,4 +71,9 @@ entries! {
          function), or by their path, as ports are. `peerbus plan` shows all of them."
         wrong r##"(calls: [Machine(file: "m.ron"), Register(function: "nic7")])"##
         right r##"(calls: [Machine(file: "m.ron"), Register(function: "nic0")])"##;
+    UNKNOWN_WINDOW "R0113" "No host bridge has such a window"
+        "Windows are named by the CPU address of their first byte, as the machine's file gives them or its firmware \
+         chose them; `peerbus plan` shows them."
+        wrong r##"(calls: [Machine(file: "m.ron"), SetWindow(cpu: 0x1, bus: 0x1)])"##
+        right r##"(calls: [Machine(file: "m.ron"), SetWindow(cpu: 0x8000_0000, bus: 0x0)])"##;
 }
