@@ -201,14 +201,15 @@ impl Questions<'_> {
         true
     }
 
-    fn take(&mut self, table: &'static str, tag: &str) -> Vec<Vec<String>> {
-        self.writer.note(tag);
-        self.rows.remove(&(table, tag.to_owned())).unwrap_or_default()
+    fn take(&mut self, table: &'static str, tag: &str, what: &str) -> Vec<Vec<String>> {
+        let rows = self.rows.remove(&(table, tag.to_owned())).unwrap_or_default();
+        self.writer.note(&format!("{tag}: {what}"));
+        rows
     }
 
     /// Type and distance, and the sum of distances to the one client.
     fn pairs(&mut self, tag: &str) {
-        for row in self.take("distance.tsv", tag) {
+        for row in self.take("distance.tsv", tag, "every pair") {
             let [provider, client, map_type, distance, sum] = &row[1..6] else { panic!("{row:?}") };
             assert!(TYPES.contains(&map_type.as_str()), "{row:?}");
             let call = format!("Resolve(provider: {provider:?}, client: {client:?})");
@@ -220,7 +221,7 @@ impl Questions<'_> {
 
     /// A page each. An address that is neither a bus address nor the CPU's is an IOVA.
     fn mappings(&mut self, tag: &str) {
-        for row in self.take("dmamap.tsv", tag) {
+        for row in self.take("dmamap.tsv", tag, "a page for every pair") {
             let [provider, client, code, cpu, dma, bus] = &row[1..7] else { panic!("{row:?}") };
             let (bar, start) = self.bar(provider, number(cpu));
             let offset = match number(cpu) - start {
@@ -240,7 +241,7 @@ impl Questions<'_> {
 
     /// Those picked in 64 tries. Of many, one may have been missed.
     fn searches(&mut self, tag: &str) {
-        let rows = self.take("find.tsv", tag);
+        let rows = self.take("find.tsv", tag, "searches");
         let picks =
             |row: &Vec<String>| -> BTreeSet<String> { row[2].split(',').map(str::to_owned).collect() };
         let all: Vec<BTreeSet<String>> = rows.iter().map(picks).collect();
