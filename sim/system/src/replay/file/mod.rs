@@ -51,7 +51,7 @@ pub enum Call {
     /// Removes what `Request` entered.
     Release(Release),
     /// Boots on a machine; no memory is registered.
-    Machine(Machine),
+    Machine(Box<Machine>),
     /// Makes a part of a BAR peer memory.
     Register(Register),
     /// Lets `Find` find a function's memory.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use peerbus_machine::file::Leaf;
 use peerbus_machine::import::to_ron;
-use peerbus_machine::{Catalogue, Machine, load_machine};
+use peerbus_machine::{Catalogue, load_machine};
 use peerbus_system::boot::{BootOptions, Booted, boot as system_boot};
 use peerbus_system::kernel::KernelSettings;
 
@@ -21,10 +21,9 @@ pub struct Machines {
     pub files: Vec<Converted>,
 }
 
-/// A machine, its path as replays name it, and the operating system as it came up there.
+/// The path of a machine as replays name it, and the operating system as it came up there.
 pub struct Booting {
     pub path: String,
-    pub machine: Machine,
     pub booted: Booted,
 }
 
@@ -54,7 +53,7 @@ impl Machines {
         let (machine, found) = load_machine(&text(&name), path, &Catalogue::embedded());
         let machine = machine.unwrap_or_else(|| panic!("{}: {found:#?}", boot.name));
         let booted = captured.booted(&machine, false);
-        Some(Booting { path: path.clone(), machine, booted })
+        Some(Booting { path: path.clone(), booted })
     }
 }
 
@@ -69,5 +68,5 @@ fn written(boot: &Boot) -> Option<Booting> {
     let (machine, found) = load_machine(&text, &path, &Catalogue::embedded());
     let machine = machine.unwrap_or_else(|| panic!("{path}: {found:#?}"));
     let booted = system_boot(&machine, &KernelSettings::default(), &BootOptions::default());
-    Some(Booting { path, machine, booted })
+    Some(Booting { path, booted })
 }
