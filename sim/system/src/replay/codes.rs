@@ -1,21 +1,8 @@
-//! Codes of what can be wrong with a replay: R01xx. The tests' machine, `m.ron`, has two adapters below one switch. Texts that cannot be read at all have the codes of
-//! [`peerbus_machine::codes`], whose rules hold here too: codes are stable, and the tests load every example.
+//! Codes of what can be wrong with a replay: R01xx. Texts that cannot be read at all have the codes of
+//! [`peerbus_machine::codes`], whose rules hold here too: codes are stable, and the tests load every example. The
+//! machine of the examples, `m.ron`, has two adapters below one switch.
 
-use peerbus_machine::codes::Entry;
-use peerbus_machine::diagnostic::Code;
-
-macro_rules! entries {
-    ($($name:ident $code:literal $title:literal $explanation:literal wrong $wrong:literal right $right:literal;)*) => {
-        $(#[doc = $title] pub const $name: Code = Code($code);)*
-
-        /// All entries, in order of their codes.
-        pub const ENTRIES: &[Entry] = &[
-            $(Entry { code: $name, title: $title, explanation: $explanation, wrong: $wrong, right: $right },)*
-        ];
-    };
-}
-
-entries! {
+peerbus_machine::code_entries! {
     MISSING_FIELD "R0101" "A required field is missing"
         "A replay has calls, and most calls need a size, an address or an id. What has a default is described by \
          `peerbus schema replay`."
