@@ -223,14 +223,14 @@ fn placed(machine: &Machine) -> Vec<usize> {
     bridges.filter(|(_, bridge)| bridge.placed).map(|(index, _)| index).collect()
 }
 
-/// On a PC, windows that start at 0 are used from the end of low memory on.
+/// RAM is taken; on a PC, windows that start at 0 are used from the end of low memory on.
 fn platform(machine: &Machine) -> Platform {
+    let ram: Vec<Range<CpuAddr>> = machine.memory_ranges().into_iter().map(|(_, range)| range).collect();
     if !is_pc(machine) {
-        return Platform::generic();
+        return Platform::generic().with_taken(ram);
     }
-    let low =
-        machine.memory_ranges().into_iter().map(|(_, range)| range.last().0).filter(|last| *last < 1 << 32);
-    Platform::x86(low.max().map_or(0, |last| last + 1))
+    let low = ram.iter().map(|range| range.last().0).filter(|last| *last < 1 << 32);
+    Platform::x86(low.max().map_or(0, |last| last + 1)).with_taken(ram)
 }
 
 /// What the kernel knows of physical memory when it gives pages to device memory: where RAM is, and what its linear
