@@ -95,6 +95,7 @@ impl<C: ConfigSpace> Setup<'_, C> {
             let resource = self.resource(*at);
             let counts = is_window(at.number) || !self.is_optional(*at);
             !resource.flags.is_empty()
+                && !resource.flags.is_fixed()
                 && !resource.is_assigned()
                 && counts
                 && self.window_for(above, resource.flags) == number
