@@ -145,8 +145,9 @@ pub(crate) fn read_bases(cs: &mut impl ConfigSpace, tree: &mut Tree, function: F
 
 /// A channel of an IDE controller: the bit of the programming interface that lets it move, the number of its first BAR,
 /// and where it answers without: eight ports, and one of a second block.
-const IDE_CHANNELS: [(u32, usize, [(u64, u64); 2]); 2] =
+const IDE_CHANNELS: [IdeChannel; 2] =
     [(0x1, 0, [(0x1f0, 8), (0x3f6, 1)]), (0x4, 2, [(0x170, 8), (0x376, 1)])];
+type IdeChannel = (u32, usize, [(u64, u64); 2]);
 const CLASS_IDE: u32 = 0x0101;
 
 /// Channels of an IDE controller in compatibility mode answer at the ports of a PC/AT, whatever their BARs hold (PCI IDE

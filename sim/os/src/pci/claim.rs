@@ -125,11 +125,12 @@ impl<C: ConfigSpace> Setup<'_, C> {
     fn claim_bar(&mut self, at: ResourceRef) {
         let resource = *self.resource(at);
         let wish = resource.firmware.and_then(|first| Range::sized(first, resource.size));
-        if let Some(range) = wish.filter(|_| !resource.flags.is_empty() && !resource.is_assigned()) {
-            if !self.claim(at, range) && resource.flags.is_fixed() {
-                let Resource { flags, size, align, .. } = resource;
-                self.fail(Wanted { at, flags, size, align }, Cause::Immovable);
-            }
+        let Some(range) = wish.filter(|_| !resource.flags.is_empty() && !resource.is_assigned()) else {
+            return;
+        };
+        if !self.claim(at, range) && resource.flags.is_fixed() {
+            let Resource { flags, size, align, .. } = resource;
+            self.fail(Wanted { at, flags, size, align }, Cause::Immovable);
         }
     }
 
