@@ -105,6 +105,11 @@ peerbus_machine::code_entries! {
          which one at least has a weight above 0; the exponent of `Zipf` is 1 to 4."
         wrong r##"(machine: "m.ron", workloads: [PeerMemory(name: "a", providers: [(device: "gpu1")], clients: ["gpu0"], sizes: Uniform("64KiB", "4KiB"), lifetimes: Fixed("1us"), intervals: Fixed("1us"))])"##
         right r##"(machine: "m.ron", workloads: [PeerMemory(name: "a", providers: [(device: "gpu1")], clients: ["gpu0"], sizes: Uniform("4KiB", "64KiB"), lifetimes: Fixed("1us"), intervals: Fixed("1us"))])"##;
+    NOT_SIMULATED "S0119" "What the kernel would do is not simulated"
+        "`pci=nocrs` makes a PC's kernel forget the windows of its host bridges and use all ports and addresses. Here they \
+         are always those of the machine file; such a machine is described by writing the wide windows there."
+        wrong r##"(machine: "m.ron", kernel: (cmdline: "pci=nocrs"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", kernel: (cmdline: "pci=use_crs"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
     MACHINE_MISSING "S0201" "The machine file cannot be read"
         "A machine is named by the path of its file, seen from where the program runs or from the scenario file, or \
          is a synthetic form such as `2rc:2sw:4gpu@gen5x16`."

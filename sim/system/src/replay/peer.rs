@@ -29,7 +29,7 @@ impl PeerState {
     pub fn new(setup: &Arc<PeerSetup>) -> PeerState {
         let booted = setup.booted.clone();
         let p2pdma = P2pdma::new(&booted.rules, &booted.cpu);
-        let (ram, mappable) = kernel_memory(&setup.machine);
+        let (ram, mappable) = kernel_memory(&setup.machine, &booted);
         PeerState { booted, p2pdma, ram, mappable }
     }
 
