@@ -85,7 +85,9 @@ fn folders(path: &Path) -> anyhow::Result<Vec<Folder>> {
             let text = files::read_some(&folder.join(name)).and_then(|bytes| String::from_utf8(bytes).ok());
             found.files.extend(text.map(|text| (name.to_owned(), text)));
         }
-        let there = live::LINKS.into_iter().filter(|name| folder.join(name).exists());
+        // Where a link leads to is not copied along with it.
+        let there =
+            live::LINKS.into_iter().filter(|name| std::fs::symlink_metadata(folder.join(name)).is_ok());
         found.files.extend(there.map(|name| (name.to_owned(), String::new())));
         folders.push(found);
     }

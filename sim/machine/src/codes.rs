@@ -7,6 +7,22 @@
 
 use crate::diagnostic::Code;
 
+/// Declares a catalogue: a constant for each code, and all entries as `ENTRIES`, in the order given, which is that of
+/// the codes. An entry is `NAME "CODE" "title" "explanation" wrong "input" right "input";`.
+#[macro_export]
+macro_rules! code_entries {
+    ($($name:ident $code:literal $title:literal $explanation:literal wrong $wrong:literal right $right:literal;)*) => {
+        $(#[doc = $title] pub const $name: $crate::Code = $crate::Code($code);)*
+
+        /// All entries, in order of their codes.
+        pub const ENTRIES: &[$crate::codes::Entry] = &[
+            $($crate::codes::Entry {
+                code: $name, title: $title, explanation: $explanation, wrong: $wrong, right: $right,
+            },)*
+        ];
+    };
+}
+
 mod entries;
 
 pub use entries::*;

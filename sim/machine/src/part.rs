@@ -190,6 +190,16 @@ pub enum DeviceKind {
 }
 
 impl DeviceKind {
+    /// What a device of that class code (24 bits) is for.
+    pub fn of_class(class: u32) -> DeviceKind {
+        match class >> 16 {
+            0x03 | 0x12 => DeviceKind::Gpu,
+            0x02 => DeviceKind::Nic,
+            _ if class >> 8 == 0x0108 => DeviceKind::Ssd,
+            _ => DeviceKind::Other,
+        }
+    }
+
     /// The stem of generated names: `gpu`, `nic`, `ssd`, `dev`.
     pub fn stem(self) -> &'static str {
         match self {

@@ -1,13 +1,12 @@
-//! Broken machine files, and exactly what is said about each.
-//!
-//! `broken.txt` holds the cases: `=== ` and the intent, the text, `---`, then per diagnostic a line `severity code
-//! line:column message` and a line `  help: …`. With PEERBUS_UPDATE set the expectations are written anew; read
-//! the difference before committing it.
+//! Broken machine files, and exactly what is said about each: per diagnostic of `broken.txt` a line `severity code
+//! line:column message` and a line `  help: …`.
 
 use peerbus_machine::{Catalogue, Diagnostic, Severity, load_machine};
+use peerbus_testing::BrokenTexts;
 
-fn path() -> std::path::PathBuf {
-    std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/broken.txt")
+/// The cases.
+pub fn texts() -> BrokenTexts {
+    BrokenTexts::new(env!("CARGO_MANIFEST_DIR"), "tests/broken.txt")
 }
 
 fn line(found: &Diagnostic) -> String {
@@ -18,43 +17,20 @@ fn line(found: &Diagnostic) -> String {
     format!("{severity} {} {row}:{column} {}\n  help: {help}\n", found.code, found.message)
 }
 
-/// Intent, text and expectation of every case.
-pub fn cases() -> Vec<(String, String, String)> {
-    let text = std::fs::read_to_string(path()).expect("broken.txt is beside this file");
-    let cases = text.split("=== ").skip(1).map(|case| {
-        let (intent, rest) = case.split_once('\n').expect("a line with the intent");
-        let (input, expected) = rest.split_once("\n---\n").expect("a line of dashes");
-        (intent.to_owned(), input.to_owned(), expected.trim_end().to_owned())
-    });
-    cases.collect()
-}
-
 #[test]
 fn every_problem_is_named_with_its_place_and_remedy() {
     let catalogue = Catalogue::embedded();
-    let cases = cases();
-    assert!(cases.len() >= 45, "{} cases", cases.len());
-    let (mut written, mut wrong) = (String::new(), Vec::new());
-    for (intent, input, expected) in cases {
-        let (machine, found) = load_machine(&input, "machine", &catalogue);
-        assert_eq!(machine.is_none(), found.iter().any(Diagnostic::is_error), "{intent}");
-        let said: String = found.iter().map(line).collect();
-        written.push_str(&format!("=== {intent}\n{input}\n---\n{said}\n"));
-        if said.trim_end() != expected {
-            wrong.push(format!("=== {intent}\n{input}\n--- expected\n{expected}\n--- found\n{said}"));
-        }
-    }
-    if std::env::var_os("PEERBUS_UPDATE").is_some() {
-        std::fs::write(path(), written).expect("broken.txt can be written");
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    texts().check(45, |case| {
+        let (machine, found) = load_machine(&case.input, "machine", &catalogue);
+        assert_eq!(machine.is_none(), found.iter().any(Diagnostic::is_error), "{}", case.intent);
+        found.iter().map(line).collect()
+    });
 }
 
 /// The number of diagnostics of a case is the number of mistakes its intent counts.
 #[test]
 fn five_problems_are_five_diagnostics() {
-    let (_, _, expected) =
-        cases().into_iter().find(|(intent, ..)| intent.starts_with("five")).expect("such a case");
+    let expected = texts().case("five").expected;
     assert_eq!(expected.lines().filter(|line| line.starts_with("error")).count(), 5);
 }
 

@@ -31,7 +31,7 @@ fn texts() -> Vec<String> {
         .filter_map(|text| serde_json::to_string(&load::read::<file::Machine>(text, "x.ron").value?).ok())
         .collect();
     texts.extend(forms);
-    texts.extend(super::broken::cases().into_iter().map(|(_, input, _)| input));
+    texts.extend(super::broken::texts().cases().into_iter().map(|case| case.input));
     texts
 }
 

@@ -28,7 +28,7 @@ fn why<'a>(tree: &'a Tree, function: &str, number: usize) -> &'a WhyNot {
 fn tried(why: &WhyNot) -> &[ConsideredWindow] {
     match &why.cause {
         Cause::NoSpace(windows) => windows,
-        cause @ Cause::AlignmentTooLarge => panic!("{cause:?}"),
+        cause @ (Cause::AlignmentTooLarge | Cause::Immovable) => panic!("{cause:?}"),
     }
 }
 

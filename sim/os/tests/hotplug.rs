@@ -1,10 +1,10 @@
-//! Spare space below windows that firmware placed: who gets how much.
+//! Spare space below windows that firmware placed: who gets how much. Devices that are plugged in later.
 
-use peerbus_os::pci::PcieType;
+use peerbus_os::pci::{PcieType, hot_add};
 use peerbus_os::{BootOptions, Profile, RulesOptions, Tree, boot};
 use peerbus_units::FunctionId;
 
-use crate::fake::{Above, Fake, booted};
+use crate::fake::{Above, Fake, booted, range, window};
 
 const ROOT: Above = Above::Host(0);
 const MIB: u64 = 1 << 20;
@@ -68,5 +68,90 @@ fn without_firmwares_window_nothing_is_shared() {
         let options = BootOptions { reassign: true, ..BootOptions::default() };
         let tree = boot(&mut fake, &hosts, &profile.rules(RulesOptions::default()), &options);
         assert_eq!(windows(&tree, 2), [32, 16, 16], "{profile}");
+    }
+}
+
+/// Two root ports with slots; the host bridge has `size` MiB.
+fn slots(size: u64) -> (Fake, [usize; 2]) {
+    let mut fake = Fake::default();
+    let io = window(0, 0xffff, peerbus_os::ResourceKind::Io);
+    let low = window(0x1000_0000, 0x3efe_ffff, peerbus_os::ResourceKind::Mem);
+    let high = peerbus_os::Window { cpu: range(FIRST, FIRST + size * MIB - 1), ..low };
+    let high = peerbus_os::Window { bus: peerbus_units::BusAddr(FIRST), ..high };
+    fake.host(0, 0, 0xff, vec![io, low, high]);
+    let ports = [1, 2].map(|device| fake.port(ROOT, device, 0, PcieType::RootPort, true));
+    (fake, ports)
+}
+
+/// Boots, plugs a card with BARs of these MiB into the first slot; where they got and what failed.
+fn plugged(profile: Profile, size: u64, bars: &[u64]) -> (Tree, Tree, Vec<bool>) {
+    let (mut fake, ports) = slots(size);
+    let hosts = fake.hosts.clone();
+    let (rules, options) = (profile.rules(RulesOptions::default()), BootOptions::default());
+    let mut tree = boot(&mut fake, &hosts, &rules, &options);
+    let before = tree.clone();
+    let card = fake.function(Above::Bridge(ports[0]), 0, 0, (0x10de, 0x20b0), 0x03_0200);
+    for (bar, size) in (0..).step_by(2).zip(bars) {
+        fake.bar(card, bar, size * MIB, PREFETCH_64);
+    }
+    let port = tree.find(FunctionId::new(0, 0, 1, 0)).unwrap();
+    hot_add(&mut fake, &mut tree, &rules, &options, port);
+    let card = &tree[tree.find(FunctionId::new(0, 1, 0, 0)).expect("it is found")];
+    let placed = (0..bars.len()).map(|number| card.resources[2 * number].is_assigned()).collect();
+    (before, tree, placed)
+}
+
+fn bus_of_second_port(tree: &Tree) -> Vec<Option<u64>> {
+    let port = &tree[tree.find(FunctionId::new(0, 0, 2, 0)).unwrap()];
+    port.resources.iter().map(|resource| resource.range().map(|range| range.first().0)).collect()
+}
+
+/// What fits the 2 MiB of the port goes there; what does not makes the port's window grow in the second try.
+#[test]
+fn a_plugged_card_makes_its_port_grow() {
+    for profile in Profile::ALL {
+        for (bars, expect) in [(&[1][..], true), (&[64], true), (&[64, 64, 32], true)] {
+            let (before, tree, placed) = plugged(profile, 1024, bars);
+            assert!(placed.iter().all(|placed| *placed == expect), "{profile} {bars:?}: {:?}", tree.failures);
+            assert!(tree.failures.is_empty(), "{profile} {bars:?}: {:?}", tree.failures);
+            assert_eq!(bus_of_second_port(&before), bus_of_second_port(&tree), "{profile} {bars:?}");
+        }
+    }
+}
+
+/// After two tries what does not fit has no address, and its neighbours and the other slot are as they were.
+#[test]
+fn a_card_too_large_for_its_slot_fails_after_two_tries() {
+    for profile in Profile::ALL {
+        let (before, tree, placed) = plugged(profile, 64, &[1024]);
+        assert_eq!(placed, [false], "{profile}");
+        let card = tree.find(FunctionId::new(0, 1, 0, 0)).unwrap();
+        let why = tree.failures.iter().find(|why| why.resource.function == card).expect("a cause is told");
+        assert_eq!(why.size.0, 1024 * MIB, "{profile}");
+        assert_eq!(bus_of_second_port(&before), bus_of_second_port(&tree), "{profile}");
+    }
+}
+
+/// A switch that is plugged in gets the rest of a window that firmware made large, and its slots share that.
+#[test]
+fn slots_of_a_plugged_switch_share_the_ports_window() {
+    for profile in Profile::ALL {
+        let mut fake = Fake::arm64();
+        let port = fake.port(ROOT, 1, 0, PcieType::RootPort, true);
+        fake.bus_numbers(port, 0, 1, 9);
+        fake.window(port, 0x24, FIRST, FIRST + 256 * MIB - 1);
+        let hosts = fake.hosts.clone();
+        let (rules, options) = (profile.rules(RulesOptions::default()), BootOptions::default());
+        let mut tree = boot(&mut fake, &hosts, &rules, &options);
+        let up = fake.port(Above::Bridge(port), 0, 0, PcieType::Upstream, false);
+        for device in 0..2 {
+            fake.port(Above::Bridge(up), device, 0, PcieType::Downstream, true);
+        }
+        let port = tree.find(FunctionId::new(0, 0, 1, 0)).unwrap();
+        hot_add(&mut fake, &mut tree, &rules, &options, port);
+        assert_eq!(windows(&tree, 2), [256, 128, 128], "{profile}");
+        let functions = tree.functions.len();
+        hot_add(&mut fake, &mut tree, &rules, &options, port);
+        assert_eq!((tree.functions.len(), windows(&tree, 2)), (functions, vec![256, 128, 128]), "{profile}");
     }
 }

@@ -1,6 +1,6 @@
 //! Placement by worked examples: what survives exhaustion, which windows are used, offsets, firmware.
 
-use peerbus_os::pci::{Cause, PcieType, Realloc, Rejection, ResourceFlags, ResourceRef};
+use peerbus_os::pci::{Cause, PcieType, Platform, Realloc, Rejection, ResourceFlags, ResourceRef};
 use peerbus_os::{BootOptions, Profile, ResourceKind, Tree, Width, Window};
 use peerbus_units::{BusAddr, Bytes, CpuAddr, FunctionId};
 
@@ -165,36 +165,40 @@ fn firmware(bar: u64, window: (u64, u64)) -> (Fake, usize) {
 
 #[test]
 fn firmwares_addresses_are_kept_where_they_fit() {
-    for (case, bar, window, kept) in [
-        ("inside", 0x90_0000_0000, (0x90_0000_0000, 0x90_7fff_ffff), true),
-        ("window clipped to the host's", 0xff_c000_0000, (0xff_c000_0000, 0x100_3fff_ffff), true),
-        ("BAR beyond its window", 0x91_0000_0000, (0x90_0000_0000, 0x90_7fff_ffff), false),
-        ("window outside the host's", 0x200_0000_0000, (0x200_0000_0000, 0x200_7fff_ffff), false),
-    ] {
-        let (mut fake, _) = firmware(bar, window);
-        let tree = booted_with(&mut fake, Profile::Linux_6_12, &BootOptions::default());
-        let at = first(&tree, "01:00.0", 0);
-        assert!(at.is_some(), "{case}: {:?}", tree.failures);
-        assert_eq!(at == Some(bar), kept, "{case}: {at:x?}");
-        let (mut fake, _) = firmware(bar, window);
-        let tree = booted_with(&mut fake, Profile::Linux_6_12, &options());
-        assert_eq!(first(&tree, "01:00.0", 0), Some(0x80_0000_0000), "{case}, reassigned");
+    for profile in Profile::ALL {
+        for (case, bar, window, kept) in [
+            ("inside", 0x90_0000_0000, (0x90_0000_0000, 0x90_7fff_ffff), true),
+            ("window clipped to the host's", 0xff_c000_0000, (0xff_c000_0000, 0x100_3fff_ffff), true),
+            ("BAR beyond its window", 0x91_0000_0000, (0x90_0000_0000, 0x90_7fff_ffff), false),
+            ("window outside the host's", 0x200_0000_0000, (0x200_0000_0000, 0x200_7fff_ffff), false),
+        ] {
+            let (mut fake, _) = firmware(bar, window);
+            let tree = booted_with(&mut fake, profile, &BootOptions::default());
+            let at = first(&tree, "01:00.0", 0);
+            assert!(at.is_some(), "{profile} {case}: {:?}", tree.failures);
+            assert_eq!(at == Some(bar), kept, "{profile} {case}: {at:x?}");
+            let (mut fake, _) = firmware(bar, window);
+            let tree = booted_with(&mut fake, profile, &options());
+            assert_eq!(first(&tree, "01:00.0", 0), Some(0x80_0000_0000), "{profile} {case}, reassigned");
+        }
     }
 }
 
 /// Property B10.
 #[test]
 fn of_two_claims_on_one_address_the_decoding_one_wins() {
-    let mut fake = Fake::arm64();
-    for (device, command) in [(1, 0), (2, 2)] {
-        let function = fake.function(ROOT, device, 0, GPU, 0x03_0200);
-        fake.bar(function, 0, MIB, MEM);
-        fake.preset(function, 0x10, Width::Dword, 0x2000_0000);
-        fake.preset(function, 0x04, Width::Word, command);
+    for profile in Profile::ALL {
+        let mut fake = Fake::arm64();
+        for (device, command) in [(1, 0), (2, 2)] {
+            let function = fake.function(ROOT, device, 0, GPU, 0x03_0200);
+            fake.bar(function, 0, MIB, MEM);
+            fake.preset(function, 0x10, Width::Dword, 0x2000_0000);
+            fake.preset(function, 0x04, Width::Word, command);
+        }
+        let tree = booted_with(&mut fake, profile, &BootOptions::default());
+        assert_eq!(first(&tree, "00:02.0", 0), Some(0x2000_0000));
+        assert_eq!(first(&tree, "00:01.0", 0), Some(0x1000_0000));
     }
-    let tree = booted_with(&mut fake, Profile::Linux_6_12, &BootOptions::default());
-    assert_eq!(first(&tree, "00:02.0", 0), Some(0x2000_0000));
-    assert_eq!(first(&tree, "00:01.0", 0), Some(0x1000_0000));
 }
 
 /// A port that got only a small window from firmware, its device asking for more later.
@@ -222,4 +226,55 @@ fn claims_lie_inside_their_parents() {
     let claims = tree.space.claims(place.parent);
     assert_eq!(claims.iter().map(|claim| claim.owner).collect::<Vec<_>>(), [at]);
     assert_eq!(claims[0].range.first(), CpuAddr(0x80_0000_0000));
+}
+
+/// A function on the root bus whose BAR fits nowhere falls back to firmware's address outside of all windows, unless RAM or
+/// another host bridge's window lies there.
+#[test]
+fn firmwares_address_on_a_root_bus_is_the_last_resort() {
+    let outside = (0x5000_0000, range(0x5000_0000, 0x5fff_ffff));
+    for profile in Profile::ALL {
+        for (taken, expect) in [
+            (None, Some(outside.0)),
+            (Some(range(0x4000_0000, 0x4fff_ffff)), Some(outside.0)),
+            (Some(range(0x5fff_f000, 0x6fff_ffff)), None),
+        ] {
+            let mut fake = Fake::default();
+            fake.host(0, 0, 0xff, vec![window(0x1000_0000, 0x10ff_ffff, ResourceKind::Mem)]);
+            let function = fake.function(ROOT, 1, 0, GPU, 0x03_0200);
+            fake.bar(function, 0, outside.1.size().0, MEM);
+            fake.preset(function, 0x10, Width::Dword, 0x5000_0000);
+            fake.preset(function, 0x04, Width::Word, 2);
+            let platform = Platform::generic().with_taken(taken);
+            let options = BootOptions { platform, ..BootOptions::default() };
+            let tree = booted_with(&mut fake, profile, &options);
+            assert_eq!(first(&tree, "00:01.0", 0), expect, "{profile} {taken:?}");
+            assert_eq!(tree.failures.is_empty(), expect.is_some(), "{profile} {taken:?}");
+        }
+    }
+}
+
+/// An IDE controller in compatibility mode answers at the ports of a PC/AT: they are claimed where a window has them, and
+/// never moved; a channel in native mode has BARs like others.
+#[test]
+fn legacy_ports_do_not_move() {
+    for profile in Profile::ALL {
+        for (interface, first_port, expect) in [
+            (0x80, 0, [Some(0x1f0), Some(0x3f6), Some(0x170), Some(0x376)]),
+            (0x85, 0, [Some(0x1000), Some(0x1008), Some(0x1010), Some(0x1018)]),
+            (0x8a, 0x1000, [None; 4]),
+        ] {
+            let mut fake = Fake::default();
+            fake.host(0, 0, 0xff, vec![window(first_port, 0xffff, ResourceKind::Io)]);
+            let ide = fake.function(ROOT, 1, 0, (0x8086, 0x7010), 0x01_0100 | interface);
+            for bar in 0..4 {
+                fake.bar(ide, bar, 8, 1);
+            }
+            let tree = booted_with(&mut fake, profile, &BootOptions::default());
+            let found = [0, 1, 2, 3].map(|number| first(&tree, "00:01.0", number));
+            assert_eq!(found, expect, "{profile} {interface:#x}");
+            let immovable = tree.failures.iter().filter(|why| why.cause == Cause::Immovable).count();
+            assert_eq!(immovable, expect.iter().filter(|at| at.is_none()).count(), "{profile}");
+        }
+    }
 }

@@ -6,8 +6,7 @@
 //!
 //! Modules in reading order: [`number`] (integers to decimals), [`document`] (`peerbus.run/1`), [`json`] (its
 //! text, whole or as a baseline), [`describe`] and [`summary`] (what text and HTML both say: of one thing, of
-//! many),
-//! [`text`], [`chart`] and [`html`], [`compare`].
+//! many), `rows` (of tables that both show), [`text`], [`chart`] and [`html`], [`compare`].
 
 pub mod chart;
 pub mod compare;
@@ -17,6 +16,7 @@ pub mod html;
 pub mod json;
 pub mod limits;
 pub mod number;
+mod rows;
 pub mod summary;
 pub mod text;
 

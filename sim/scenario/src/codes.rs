@@ -1,10 +1,10 @@
 //! Codes of what can be wrong with a scenario: S01xx workloads and names; S02xx machines; S03xx expectations.
 //!
 //! Texts that cannot be read at all have the codes of [`peerbus_machine::codes`], as machine files do. The rules
-//! of that catalogue hold: codes are stable, and the tests load every example.
+//! of that catalogue hold: codes are stable, and the tests load every example. The machine of the examples, `m.ron`,
+//! has two GPUs and an SSD below one switch, and a device on the root bus.
 
 use peerbus_machine::codes::Entry;
-use peerbus_machine::diagnostic::Code;
 
 /// The entry of `code`, in upper or lower case: one of this crate or of [`peerbus_machine::codes`].
 pub fn explain(code: &str) -> Option<&'static Entry> {
@@ -12,19 +12,7 @@ pub fn explain(code: &str) -> Option<&'static Entry> {
     own.or_else(|| peerbus_machine::codes::explain(code))
 }
 
-macro_rules! entries {
-    ($($name:ident $code:literal $title:literal $explanation:literal wrong $wrong:literal right $right:literal;)*) => {
-        $(#[doc = $title] pub const $name: Code = Code($code);)*
-
-        /// All entries, in order of their codes. The examples' machine has two GPUs and an SSD below one switch,
-        /// and a device on the root bus.
-        pub const ENTRIES: &[Entry] = &[
-            $(Entry { code: $name, title: $title, explanation: $explanation, wrong: $wrong, right: $right },)*
-        ];
-    };
-}
-
-entries! {
+peerbus_machine::code_entries! {
     MISSING_FIELD "S0101" "A required field is missing"
         "A scenario needs a machine; a workload needs a name, the devices it runs between and how much it moves. \
          Everything else has a default, which the schema describes."
@@ -117,6 +105,11 @@ entries! {
          which one at least has a weight above 0; the exponent of `Zipf` is 1 to 4."
         wrong r##"(machine: "m.ron", workloads: [PeerMemory(name: "a", providers: [(device: "gpu1")], clients: ["gpu0"], sizes: Uniform("64KiB", "4KiB"), lifetimes: Fixed("1us"), intervals: Fixed("1us"))])"##
         right r##"(machine: "m.ron", workloads: [PeerMemory(name: "a", providers: [(device: "gpu1")], clients: ["gpu0"], sizes: Uniform("4KiB", "64KiB"), lifetimes: Fixed("1us"), intervals: Fixed("1us"))])"##;
+    NOT_SIMULATED "S0119" "What the kernel would do is not simulated"
+        "`pci=nocrs` makes a PC's kernel forget the windows of its host bridges and use all ports and addresses. Here they \
+         are always those of the machine file; such a machine is described by writing the wide windows there."
+        wrong r##"(machine: "m.ron", kernel: (cmdline: "pci=nocrs"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", kernel: (cmdline: "pci=use_crs"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
     MACHINE_MISSING "S0201" "The machine file cannot be read"
         "A machine is named by the path of its file, seen from where the program runs or from the scenario file, or \
          is a synthetic form such as `2rc:2sw:4gpu@gen5x16`."

@@ -11,6 +11,7 @@ use peerbus_machine::model::{Fact, FunctionIndex, Machine, Role};
 use peerbus_machine::part::ResourceKind;
 use peerbus_machine::{Registers, model};
 use peerbus_os::dma::Dma;
+use peerbus_os::iomem::PhysicalSpace;
 use peerbus_os::p2pdma;
 use peerbus_os::pci::{AcsParameters, MpsPolicy, Platform};
 use peerbus_os::{
@@ -223,22 +224,29 @@ fn placed(machine: &Machine) -> Vec<usize> {
     bridges.filter(|(_, bridge)| bridge.placed).map(|(index, _)| index).collect()
 }
 
-/// On a PC, windows that start at 0 are used from the end of low memory on.
+/// RAM is taken; on a PC, windows that start at 0 are used from the end of low memory on.
 fn platform(machine: &Machine) -> Platform {
+    let ram: Vec<Range<CpuAddr>> = machine.memory_ranges().into_iter().map(|(_, range)| range).collect();
     if !is_pc(machine) {
-        return Platform::generic();
+        return Platform::generic().with_taken(ram);
     }
-    let low =
-        machine.memory_ranges().into_iter().map(|(_, range)| range.last().0).filter(|last| *last < 1 << 32);
-    Platform::x86(low.max().map_or(0, |last| last + 1))
+    let low = ram.iter().map(|range| range.last().0).filter(|last| *last < 1 << 32);
+    Platform::x86(low.max().map_or(0, |last| last + 1)).with_taken(ram)
 }
 
 /// What the kernel knows of physical memory when it gives pages to device memory: where RAM is, and what its linear
-/// mapping can reach, which is all that the CPU addresses.
-pub fn kernel_memory(machine: &Machine) -> (Vec<Range<CpuAddr>>, Range<CpuAddr>) {
-    let ram = machine.memory_ranges().into_iter().map(|(_, range)| range).collect();
+/// mapping can reach. That is all that the CPU addresses; on a PC no more than the direct map holds, which `nokaslr` and
+/// `no5lvl` on the command line may change. A CPU with more than 46 bits of address is taken to have five levels of page
+/// tables, for which alone they are of use.
+pub fn kernel_memory(machine: &Machine, booted: &Booted) -> (Vec<Range<CpuAddr>>, Range<CpuAddr>) {
+    let ram: Vec<Range<CpuAddr>> = machine.memory_ranges().into_iter().map(|(_, range)| range).collect();
     let bits = machine.cpus.first().map_or(64, |cpu| u32::from(cpu.part.physical_bits));
-    let last = CpuAddr(1u64.checked_shl(bits).map_or(u64::MAX, |end| end - 1));
+    let mut last = CpuAddr(1u64.checked_shl(bits).map_or(u64::MAX, |end| end - 1));
+    if is_pc(machine) {
+        let end = ram.iter().map(|range| range.last().0.saturating_add(1)).max().unwrap_or(0);
+        let space = PhysicalSpace::pc(&booted.settings.parameters(), bits, bits > 46, CpuAddr(end));
+        last = last.min(space.limit(&booted.rules));
+    }
     let Some(mappable) = Range::new(CpuAddr(0), last) else { unreachable!("0 <= {last}") };
     (ram, mappable)
 }

@@ -1,20 +1,6 @@
 //! The entries, in order of their codes.
 
-use super::Entry;
-use crate::diagnostic::Code;
-
-macro_rules! entries {
-    ($($name:ident $code:literal $title:literal $explanation:literal wrong $wrong:literal right $right:literal;)*) => {
-        $(#[doc = $title] pub const $name: Code = Code($code);)*
-
-        /// All entries.
-        pub const ENTRIES: &[Entry] = &[
-            $(Entry { code: $name, title: $title, explanation: $explanation, wrong: $wrong, right: $right },)*
-        ];
-    };
-}
-
-entries! {
+code_entries! {
     SYNTAX "M0001" "The text is not readable"
         "A file is one value in RON: structures in `( )` with `name: value` fields, lists in `[ ]`, maps \
          in `{ }`, separated by commas; `//` and `/* */` begin comments. The same model is read as JSON. \

@@ -6,10 +6,11 @@
 //! field optional and take scalars as [`Leaf`](crate::file::Leaf). A text whose brackets, strings or commas are
 //! wrong is reported once, since everything behind such a place would be guessed.
 //!
-//! Machines and scenarios are both read by [`read`]; what their values mean is checked by whoever lowers them,
-//! with [`Source`] to say where things stand.
+//! Machines, scenarios and replays are all read by [`read`]; what their values mean is checked by whoever lowers
+//! them, with a [`FieldReader`] to take fields and [`Source`] to say where things stand.
 
 mod describe;
+mod fields;
 mod json;
 mod outline;
 mod recover;
@@ -24,6 +25,7 @@ use serde::de::DeserializeOwned;
 
 use crate::diagnostic::Diagnostic;
 
+pub use fields::{FieldReader, Place, Wording};
 pub use outline::{Path, Step};
 pub use source::Source;
 pub use suggest::{list_words, nearest};

@@ -1,47 +1,15 @@
 //! [`Context`]: what every step of lowering needs — the text, the parts, and where problems go.
 
-use serde::de::DeserializeOwned;
+use std::ops::{Deref, DerefMut};
 
 use crate::catalogue::{Catalogue, kind_word};
 use crate::codes;
-use crate::diagnostic::{Code, Diagnostic};
 use crate::file::Leaf;
-use crate::load::{Path, Source, Step, list_words, nearest};
+use crate::load::{FieldReader, Source, Wording, list_words, nearest};
 use crate::model::{Fact, Facts};
 use crate::part::{CpuLinkPart, CpuPart, DevicePart, InterconnectPart, Part, SwitchPart};
 
-/// Where something stands in the file: fields and indices from the top.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Place(Vec<Step>);
-
-impl Place {
-    /// The field `name` of this.
-    pub fn field(&self, name: &'static str) -> Place {
-        self.then(Step::Field(name))
-    }
-
-    /// The element `index` of this list.
-    pub fn index(&self, index: usize) -> Place {
-        self.then(Step::Index(index))
-    }
-
-    /// The element `index` of the list `name`.
-    pub fn element(&self, name: &'static str, index: usize) -> Place {
-        self.field(name).index(index)
-    }
-
-    fn then(&self, step: Step) -> Place {
-        let mut steps = self.0.clone();
-        steps.push(step);
-        Place(steps)
-    }
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        Path(&self.0).fmt(f)
-    }
-}
+pub(super) use crate::load::Place;
 
 /// A kind of part that lowering looks up by id.
 pub(super) trait Lookup: Sized {
@@ -70,101 +38,38 @@ lookup! {
     InterconnectPart Interconnect "interconnect"
 }
 
-/// State of one lowering.
+/// State of one lowering: a reader of fields that also knows the parts.
 pub(super) struct Context<'a> {
-    pub source: &'a Source<'a>,
+    pub reader: FieldReader<'a>,
     pub catalogue: Catalogue,
-    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl<'a> Context<'a> {
+    /// A lowering of what was read from `source`.
+    pub fn new(source: &'a Source<'a>, catalogue: Catalogue) -> Context<'a> {
+        // Values of machines are numbers and short words: what the field expects says more than what its first
+        // character might have been. Only a list of choices is better.
+        let advise_whole = |code| code != codes::UNKNOWN_VARIANT;
+        let wording = Wording { missing_field: codes::MISSING_FIELD, advise_whole };
+        Context { reader: FieldReader { source, diagnostics: Vec::new(), wording }, catalogue }
+    }
+}
+
+impl<'a> Deref for Context<'a> {
+    type Target = FieldReader<'a>;
+
+    fn deref(&self) -> &FieldReader<'a> {
+        &self.reader
+    }
+}
+
+impl<'a> DerefMut for Context<'a> {
+    fn deref_mut(&mut self) -> &mut FieldReader<'a> {
+        &mut self.reader
+    }
 }
 
 impl Context<'_> {
-    /// Adds an error about what stands at `place`.
-    pub fn error(&mut self, code: Code, place: &Place, message: String, help: impl Into<String>) {
-        let found = self.source.diagnostic_at(code, &place.0, message).help(help);
-        self.diagnostics.push(found);
-    }
-
-    /// Adds a warning about what stands at `place`.
-    pub fn warning(&mut self, code: Code, place: &Place, message: String, help: impl Into<String>) {
-        let found = self.source.diagnostic_at(code, &place.0, message).help(help).warning();
-        self.diagnostics.push(found);
-    }
-
-    /// True when something at or below `place` was left out while reading, so that its absence proves nothing.
-    pub fn incomplete(&self, place: &Place) -> bool {
-        self.source.incomplete(&place.0)
-    }
-
-    /// True when the field `name` of what stands at `place` was left out while reading.
-    pub fn left_out(&self, place: &Place, name: &str) -> bool {
-        self.source.left_out(&place.0, name)
-    }
-
-    /// The value of a leaf at `place`. Reports a value that was not understood; `expected` says what is.
-    pub fn read<T: DeserializeOwned + Clone>(
-        &mut self,
-        leaf: &Leaf<T>,
-        place: &Place,
-        expected: &str,
-    ) -> Option<T> {
-        if let Ok(value) = &leaf.value {
-            return Some(value.clone());
-        }
-        let (value, mut problems) = self.source.explain(leaf, &place.0);
-        for problem in problems.iter_mut().filter(|problem| problem.code != codes::UNKNOWN_VARIANT) {
-            if !expected.is_empty() {
-                problem.help = Some(format!("write {expected}"));
-            }
-        }
-        self.diagnostics.extend(problems);
-        // What remains of a structure after leaving out its wrong fields is not what was meant.
-        drop(value);
-        None
-    }
-
-    /// The value of the optional field `name` of what stands at `place`.
-    pub fn take<T: DeserializeOwned + Clone>(
-        &mut self,
-        leaf: &Option<Leaf<T>>,
-        place: &Place,
-        name: &'static str,
-        expected: &str,
-    ) -> Option<T> {
-        let leaf = leaf.as_ref()?;
-        self.read(leaf, &place.field(name), expected)
-    }
-
-    /// The required field `name` of what stands at `place`; reports its absence.
-    pub fn require_leaf<'f, T>(
-        &mut self,
-        leaf: &'f Option<Leaf<T>>,
-        place: &Place,
-        name: &'static str,
-        expected: &str,
-    ) -> Option<&'f Leaf<T>> {
-        if leaf.is_none() && !self.left_out(place, name) {
-            let message = format!("field `{name}` is missing");
-            let found = self.source.diagnostic_at(codes::MISSING_FIELD, &place.0, message);
-            let found = found
-                .label(format!("`{name}` is missing here"))
-                .help(format!("add `{name}:` with {expected}"));
-            self.diagnostics.push(found);
-        }
-        leaf.as_ref()
-    }
-
-    /// The value of the required field `name` of what stands at `place`.
-    pub fn require<T: DeserializeOwned + Clone>(
-        &mut self,
-        leaf: &Option<Leaf<T>>,
-        place: &Place,
-        name: &'static str,
-        expected: &str,
-    ) -> Option<T> {
-        self.require_leaf(leaf, place, name, expected)?;
-        self.take(leaf, place, name, expected)
-    }
-
     /// The facts listed in `assumed` of what stands at `place`.
     pub fn facts(&mut self, leaves: &[Leaf<Fact>], place: &Place) -> Facts {
         let read = |(index, leaf)| self.read(leaf, &place.element("assumed", index), "");

@@ -69,10 +69,10 @@ fn lower_source(
     source: &Source,
     catalogue: &Catalogue,
 ) -> (Option<Machine>, Vec<Diagnostic>) {
-    let mut ctx = Context { source, catalogue: catalogue.clone(), diagnostics: Vec::new() };
+    let mut ctx = Context::new(source, catalogue.clone());
     let machine = steps(&mut ctx, file);
     let machine = machine.filter(|_| !any_error(&ctx.diagnostics));
-    (machine, ctx.diagnostics)
+    (machine, ctx.reader.diagnostics)
 }
 
 fn steps(ctx: &mut Context, file: &file::Machine) -> Option<Machine> {

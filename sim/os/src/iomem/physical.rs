@@ -17,6 +17,7 @@ use peerbus_units::{Bytes, CpuAddr};
 
 use super::arm64::{Arm64, PageSize};
 use super::rules::DirectMapTrim;
+use crate::parameters::Parameters;
 use crate::profile::Rules;
 
 /// Levels of page tables of an x86-64 kernel.
@@ -104,6 +105,19 @@ pub enum PhysicalSpace {
 const TIB: u64 = 1 << 40;
 
 impl PhysicalSpace {
+    /// That of a distribution's kernel on a PC. `physical_bits` is what the CPU says; with `la57` it can do five levels
+    /// of page tables, which the kernel uses unless `no5lvl` is on the command line. `nokaslr` leaves the direct map at
+    /// its full length. RAM ends below `ram_end`.
+    pub fn pc(parameters: &Parameters, physical_bits: u32, la57: bool, ram_end: CpuAddr) -> PhysicalSpace {
+        let five = la57 && !parameters.four_level_paging;
+        let randomised = !parameters.no_kaslr;
+        PhysicalSpace::X86 {
+            paging: if five { Paging::FiveLevel } else { Paging::FourLevel },
+            physical_bits,
+            direct_map: DirectMap { randomised, ..DirectMap::distribution(ram_end) },
+        }
+    }
+
     /// Last address of the tree: of the CPU's physical width on x86, of 64 bits elsewhere.
     pub fn end(&self) -> CpuAddr {
         match self {
@@ -144,4 +158,32 @@ impl PhysicalSpace {
 /// The last address of `bits` bits; of 64 for more.
 pub(super) fn ones(bits: u32) -> CpuAddr {
     CpuAddr(u64::MAX.checked_shl(bits).map_or(u64::MAX, |above| !above))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Profile, RulesOptions};
+
+    #[test]
+    fn the_command_line_moves_the_limit() {
+        let options =
+            RulesOptions { direct_map_trim: Some(DirectMapTrim::Always), ..RulesOptions::default() };
+        let check = |line: &str, la57, options, expect: u64| {
+            for profile in Profile::ALL {
+                let space = PhysicalSpace::pc(&Parameters::parse(line), 52, la57, CpuAddr(1 << 40));
+                assert_eq!(space.limit(&profile.rules(options)).0, expect, "{profile} {line} {la57}");
+                assert_eq!(space.end().0, (1 << 52) - 1);
+            }
+        };
+        let usual = RulesOptions::default();
+        check("", false, usual, (1 << 46) - 1);
+        check("", true, usual, (1 << 52) - 1);
+        check("no5lvl", true, usual, (1 << 46) - 1);
+        check("nokaslr", true, usual, (1 << 52) - 1);
+        // Kernels that shorten the direct map do not without randomisation.
+        check("", false, options, (11 << 40) - 1);
+        check("nokaslr", false, options, (1 << 46) - 1);
+        check("nokaslr no5lvl", true, options, (1 << 46) - 1);
+    }
 }

@@ -2,6 +2,11 @@
 //!
 //! Registering peer memory gives its pages structs (`memremap_pages`); the range is then *live* and counts
 //! references. A range that goes away is *dying* first: no new references, and it waits for the last old one.
+//!
+//! The kernel keeps an index from pages to ranges. A new range is refused when its *first* or its *last* page belongs to
+//! a live one. Its interior is not looked at: entering it overwrites what the index says there, and when it goes the pages
+//! in between belong to nobody, although the older range is still there. The ranges kept here do the same: each has
+//! the pages that it is in the index for.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -77,6 +82,8 @@ pub struct PageMap {
     pub id: PageMapId,
     /// Its pages.
     pub range: Range<CpuAddr>,
+    /// The part of them for which it is in the index, in order.
+    pub indexed: Vec<Range<CpuAddr>>,
     /// Whose BAR it lies in.
     pub function: FunctionId,
     /// Who is asked for map type and bus offset.
@@ -100,7 +107,16 @@ fn page(address: CpuAddr) -> u64 {
 
 impl PageMap {
     fn owns(&self, address: CpuAddr) -> bool {
-        (page(self.range.first())..=page(self.range.last())).contains(&page(address))
+        self.indexed.iter().any(|part| (page(part.first())..=page(part.last())).contains(&page(address)))
+    }
+
+    /// Another range is entered over this one.
+    fn overwrite(&mut self, by: Range<CpuAddr>) {
+        let rest = self.indexed.iter().flat_map(|part| {
+            let (below, above) = part.without(by);
+            below.into_iter().chain(above)
+        });
+        self.indexed = rest.collect();
     }
 }
 
@@ -128,13 +144,15 @@ impl PageMaps {
         }
         let id = PageMapId(self.next);
         self.next += 1;
-        self.maps.push(PageMap { id, range, function, provider, references: 0, dying: false });
+        self.maps.iter_mut().for_each(|map| map.overwrite(range));
+        let indexed = [range].into();
+        self.maps.push(PageMap { id, range, indexed, function, provider, references: 0, dying: false });
         Ok(id)
     }
 
-    /// The range that has the page at `address`; the latest, should several claim it.
+    /// The range that the page at `address` belongs to.
     pub fn owner(&self, address: CpuAddr) -> Option<&PageMap> {
-        self.maps.iter().rev().find(|map| map.owns(address))
+        self.maps.iter().find(|map| map.owns(address))
     }
 
     /// The range of that name, while it exists.
@@ -196,5 +214,25 @@ mod tests {
         assert_eq!(maps.add(&memory, sub(0, 5), id, provider), owned, "the last page is owned");
         assert_eq!(maps.add(&memory, sub(4, 2), id, provider), owned, "the first page is owned");
         assert!(maps.add(&memory, sub(0, 6), id, provider).is_ok(), "the interior is not compared");
+    }
+
+    #[test]
+    fn a_range_over_another_takes_its_pages_with_it() {
+        let sub = |first: u64, count: u64| {
+            Range::new(CpuAddr(first * SUB_SECTION), CpuAddr((first + count) * SUB_SECTION - 1)).unwrap()
+        };
+        let memory = PhysicalMemory { system_ram: &[], mappable: sub(0, 1 << 20) };
+        let (id, provider) = (FunctionId::new(0, 1, 0, 0), ProviderId(0));
+        let mut maps = PageMaps::default();
+        let owner = |maps: &PageMaps, at: u64| maps.owner(CpuAddr(at * SUB_SECTION)).map(|map| map.id);
+        let inner = maps.add(&memory, sub(2, 4), id, provider).unwrap();
+        // Both ends free: it is entered over the middle of the first.
+        let outer = maps.add(&memory, sub(1, 6), id, provider).unwrap();
+        let expect = [None, Some(outer), Some(outer), Some(outer), Some(outer)];
+        assert_eq!([0, 1, 2, 5, 6].map(|at| owner(&maps, at)), expect);
+        assert!(maps.kill(outer));
+        assert_eq!([1, 2, 5].map(|at| owner(&maps, at)), [None; 3], "nobody's now");
+        assert!(maps.get(inner).is_some(), "the older range is still registered");
+        assert!(maps.add(&memory, sub(2, 4), id, provider).is_ok(), "its pages can be taken");
     }
 }

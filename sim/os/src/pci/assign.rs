@@ -86,7 +86,8 @@ impl<C: ConfigSpace> Setup<'_, C> {
         let all = functions.flat_map(|f| (0..RESOURCES).map(|number| ResourceRef { function: *f, number }));
         let open = all.filter(|at| {
             let resource = self.resource(*at);
-            let open = !resource.flags.is_empty() && !resource.is_assigned() && resource.align != 0;
+            let wanted = !resource.flags.is_empty() && !resource.flags.is_fixed();
+            let open = wanted && !resource.is_assigned() && resource.align != 0;
             open && !self.is_switched_off(*at)
         });
         let mut demands: Vec<_> = open.map(|at| self.demand(at, wishes.get(at))).collect();

@@ -131,6 +131,7 @@ pub(crate) fn read_bases(cs: &mut impl ConfigSpace, tree: &mut Tree, function: F
         }
         number += found.registers;
     }
+    fix_compatible_channels(tree, function);
     if let Some(register) = rom {
         let found = read_rom(cs, id, register);
         if found.size != 0 {
@@ -139,6 +140,29 @@ pub(crate) fn read_bases(cs: &mut impl ConfigSpace, tree: &mut Tree, function: F
     }
     if command & regs::COMMAND_DECODE != 0 {
         cs.write_word(id, regs::COMMAND, command);
+    }
+}
+
+/// A channel of an IDE controller: the bit of the programming interface that lets it move, the number of its first BAR,
+/// and where it answers without: eight ports, and one of a second block.
+const IDE_CHANNELS: [IdeChannel; 2] =
+    [(0x1, 0, [(0x1f0, 8), (0x3f6, 1)]), (0x4, 2, [(0x170, 8), (0x376, 1)])];
+type IdeChannel = (u32, usize, [(u64, u64); 2]);
+const CLASS_IDE: u32 = 0x0101;
+
+/// Channels of an IDE controller in compatibility mode answer at the ports of a PC/AT, whatever their BARs hold (PCI IDE
+/// Controller Specification 1.0): immovable resources, the only ones there are here. Enhanced Allocation is not read.
+fn fix_compatible_channels(tree: &mut Tree, function: FunctionIndex) {
+    let class = tree[function].class;
+    if tree[function].class_code() != CLASS_IDE || tree[function].header != HeaderType::Normal {
+        return;
+    }
+    for (_, number, blocks) in IDE_CHANNELS.into_iter().filter(|channel| class & channel.0 == 0) {
+        for (number, (port, size)) in (number..).zip(blocks) {
+            let flags = ResourceFlags::IO | ResourceFlags::FIXED;
+            let found = Found { flags, address: port, size, registers: 1 };
+            tree[function].resources[number] = resource(tree, function, &found, 1);
+        }
     }
 }
 

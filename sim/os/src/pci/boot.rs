@@ -1,13 +1,14 @@
 //! [`boot`]: from host bridges to functions that decode their addresses.
 
-use super::acs::acs_program;
+use super::acs::{acs_ports_bound, acs_program};
+use super::bridge;
 use super::host::HostBridge;
 use super::mps;
 use super::options::BootOptions;
 use super::program;
 use super::scan::scan_host_bridge;
 use super::setup::Setup;
-use super::tree::{FunctionIndex, Tree};
+use super::tree::{BusIndex, FunctionIndex, Tree};
 use super::unplaced;
 use crate::{ConfigSpace, Rules};
 
@@ -49,13 +50,24 @@ pub fn boot(
             setup.assign_root_bus(bus);
         }
     }
-    finish(setup, 0);
+    finish(setup, 0, None);
     tree
 }
 
+/// Functions from `first` on appeared on a running machine: what their registers still hold from before is not taken
+/// over, but for windows of bridges where the platform reads them while it scans, which count as old sizes.
+pub(crate) fn forget_firmware(cs: &impl ConfigSpace, tree: &mut Tree, options: &BootOptions, first: usize) {
+    for index in (first..tree.functions.len()).map(FunctionIndex) {
+        if options.platform.reads_bridge_windows && tree[index].is_bridge() {
+            bridge::read_windows(cs, tree, index);
+        }
+        tree[index].resources.iter_mut().for_each(|resource| resource.firmware = None);
+    }
+}
+
 /// Writes what was decided: windows, command registers; lists what failed; and sets ACS and payload sizes of the
-/// functions from `first` on, which are those that were not there before.
-pub(crate) fn finish<C: ConfigSpace>(mut setup: Setup<'_, C>, first: usize) {
+/// functions from `first` on, which are those that were not there before; below `slot` alone if they were plugged in there.
+pub(crate) fn finish<C: ConfigSpace>(mut setup: Setup<'_, C>, first: usize, slot: Option<BusIndex>) {
     setup.program_bridges();
     let Setup { cs, tree, rules, options, why_not, .. } = setup;
     tree.failures = why_not.into_values().collect();
@@ -64,5 +76,9 @@ pub(crate) fn finish<C: ConfigSpace>(mut setup: Setup<'_, C>, first: usize) {
         program::enable(cs, tree, index);
     }
     acs_program(tree, cs, rules, &options.acs, first);
-    mps::configure(tree, cs, options.mps, first);
+    acs_ports_bound(tree, cs, rules, &options.acs, first);
+    match slot {
+        None => mps::configure(tree, cs, options.mps, first),
+        Some(slot) => mps::configure_slot(tree, cs, options.mps, first, slot),
+    }
 }

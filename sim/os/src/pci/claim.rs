@@ -10,9 +10,11 @@ use alloc::vec::Vec;
 use peerbus_units::{Bytes, CpuAddr, Range};
 
 use super::bridge;
+use super::failure::Cause;
+use super::place::Wanted;
 use super::program;
 use super::regs;
-use super::resource::{IO_WINDOW, Place, RESOURCES, ROM, ResourceFlags, ResourceRef};
+use super::resource::{IO_WINDOW, Place, RESOURCES, ROM, Resource, ResourceFlags, ResourceRef};
 use super::setup::Setup;
 use super::space::Claim;
 use super::tree::{BusIndex, FunctionIndex};
@@ -118,12 +120,17 @@ impl<C: ConfigSpace> Setup<'_, C> {
         }
     }
 
-    /// Claims one BAR, or leaves it to be assigned with firmware's address as the last resort.
+    /// Claims one BAR, or leaves it to be assigned with firmware's address as the last resort; an immovable one is left
+    /// as it is.
     fn claim_bar(&mut self, at: ResourceRef) {
         let resource = *self.resource(at);
         let wish = resource.firmware.and_then(|first| Range::sized(first, resource.size));
-        if let Some(range) = wish.filter(|_| !resource.flags.is_empty() && !resource.is_assigned()) {
-            self.claim(at, range);
+        let Some(range) = wish.filter(|_| !resource.flags.is_empty() && !resource.is_assigned()) else {
+            return;
+        };
+        if !self.claim(at, range) && resource.flags.is_fixed() {
+            let Resource { flags, size, align, .. } = resource;
+            self.fail(Wanted { at, flags, size, align }, Cause::Immovable);
         }
     }
 

@@ -16,6 +16,10 @@
 //! be placed themselves, nothing is known to be left. Where a kernel places everything (machines without
 //! firmware, ports found again) hot-plug ports therefore have their 2 MiB and no more, as recorded. Windows
 //! that firmware placed and the kernel claimed stay as they are; they are what is shared, never who receives.
+//!
+//! It is a step of boot and of a hot-plug ([`hot_add`](super::hot_add)), in every kernel. Looking again at all buses
+//! ([`rescan`](super::rescan)) shares nothing: what is known of that path names sizing and assignment only, and recordings
+//! of it, where windows are all new, cannot tell.
 
 use alloc::vec::Vec;
 
@@ -33,13 +37,17 @@ impl<C: ConfigSpace> Setup<'_, C> {
         for function in &self.tree[bus].devices {
             let Some(below) = self.tree[*function].subordinate else { continue };
             for number in IO_WINDOW..RESOURCES {
-                let window = ResourceRef { function: *function, number };
-                if let Some(range) = self.resource(window).range() {
-                    let (_, longest) = self.tree.space.free(Parent::Window(window), range);
-                    self.share(below, number, longest.0, wishes);
-                }
+                self.share_window(ResourceRef { function: *function, number }, below, wishes);
             }
             self.distribute(below, wishes);
+        }
+    }
+
+    /// Shares what `window`, if it has an address, has free among the bridges on `below`, the bus behind it.
+    pub fn share_window(&self, window: ResourceRef, below: BusIndex, wishes: &mut Wishes) {
+        if let Some(range) = self.resource(window).range() {
+            let (_, longest) = self.tree.space.free(Parent::Window(window), range);
+            self.share(below, window.number, longest.0, wishes);
         }
     }
 
@@ -87,6 +95,7 @@ impl<C: ConfigSpace> Setup<'_, C> {
             let resource = self.resource(*at);
             let counts = is_window(at.number) || !self.is_optional(*at);
             !resource.flags.is_empty()
+                && !resource.flags.is_fixed()
                 && !resource.is_assigned()
                 && counts
                 && self.window_for(above, resource.flags) == number

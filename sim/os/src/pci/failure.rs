@@ -42,6 +42,9 @@ pub enum Cause {
     NoSpace(Vec<ConsideredWindow>),
     /// Its alignment is larger than the kernel can size; the kernel disabled it.
     AlignmentTooLarge,
+    /// It cannot be given another address, and no window above contains it or something else lies there. The function
+    /// answers there all the same.
+    Immovable,
 }
 
 /// A resource that has no address.
@@ -89,6 +92,7 @@ impl fmt::Display for WhyNot {
             Cause::AlignmentTooLarge => {
                 write!(f, " cannot be sized: alignment {} is too large", Bytes(self.align))
             }
+            Cause::Immovable => write!(f, " cannot move, and its addresses cannot be claimed"),
             Cause::NoSpace(windows) if windows.is_empty() => write!(f, " has no window above it"),
             Cause::NoSpace(windows) => {
                 write!(f, " does not fit at alignment {}", Bytes(self.align))?;

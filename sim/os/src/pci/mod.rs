@@ -15,6 +15,7 @@ mod distribute;
 mod extent;
 mod failure;
 mod host;
+mod hotplug;
 mod mps;
 mod options;
 mod place;
@@ -41,6 +42,7 @@ pub use boot::{boot, enumerate};
 pub use capability::{find_capability, find_extended_capability};
 pub use failure::{Cause, ConsideredWindow, Rejection, WhyNot};
 pub use host::{HostBridge, Window};
+pub use hotplug::hot_add;
 pub use mps::{
     MpsPolicy, PayloadEvent, ReadRequestError, configure_bus, max_payload, max_payload_supported,
     max_read_request, set_read_request,

@@ -155,6 +155,20 @@ pub(super) fn configure(tree: &mut Tree, cs: &mut impl ConfigSpace, policy: MpsP
     }
 }
 
+/// The same after a hot-plug: of the functions from `first` on, and of the hierarchy behind the slot only.
+pub(super) fn configure_slot(
+    tree: &mut Tree,
+    cs: &mut impl ConfigSpace,
+    policy: MpsPolicy,
+    first: usize,
+    slot: BusIndex,
+) {
+    for function in (first..tree.functions.len()).map(FunctionIndex) {
+        found(tree, cs, policy, function);
+    }
+    configure_bus(tree, cs, policy, slot);
+}
+
 /// What happens to the size of a function when it is found, before anything below it is.
 fn found(tree: &mut Tree, cs: &mut impl ConfigSpace, policy: MpsPolicy, function: FunctionIndex) {
     let (Some(own), Some(supported)) =

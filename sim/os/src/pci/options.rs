@@ -37,6 +37,9 @@ pub struct Platform {
     pub reads_bridge_windows: bool,
     /// Ranges of memory cut out of every free run, keeping the larger side.
     pub reserved: Vec<Range<CpuAddr>>,
+    /// System RAM and whatever else of physical memory is taken before buses are looked at. A function on a root bus
+    /// that goes back to firmware's address outside of all windows must not meet it.
+    pub taken: Vec<Range<CpuAddr>>,
 }
 
 impl Platform {
@@ -49,6 +52,7 @@ impl Platform {
             skip_isa_aliases: false,
             reads_bridge_windows: false,
             reserved: Vec::new(),
+            taken: Vec::new(),
         }
     }
 
@@ -63,7 +67,14 @@ impl Platform {
             skip_isa_aliases: true,
             reads_bridge_windows: true,
             reserved: bios.into_iter().collect(),
+            taken: Vec::new(),
         }
+    }
+
+    /// The same, with physical memory that is taken.
+    pub fn with_taken(mut self, ranges: impl IntoIterator<Item = Range<CpuAddr>>) -> Platform {
+        self.taken.extend(ranges);
+        self
     }
 
     pub(crate) fn minimum(&self, flags: ResourceFlags) -> u64 {

@@ -91,6 +91,8 @@ impl ResourceFlags {
     pub const NONE: ResourceFlags = ResourceFlags(0);
     /// Expansion ROM: decoding enabled.
     pub const ROM_ENABLE: ResourceFlags = ResourceFlags(0x1);
+    /// Immovable: the function answers at these addresses and no others.
+    pub const FIXED: ResourceFlags = ResourceFlags(0x10);
     /// I/O ports.
     pub const IO: ResourceFlags = ResourceFlags(0x100);
     /// Memory.
@@ -131,6 +133,12 @@ impl ResourceFlags {
     /// True for memory of any kind.
     pub const fn is_mem(self) -> bool {
         self.has(ResourceFlags::MEM)
+    }
+
+    /// True for a resource that cannot be given another address. (The bit means this in BARs of I/O only: those of memory
+    /// use the four bits below it, windows none.)
+    pub const fn is_fixed(self) -> bool {
+        self.has(ResourceFlags(ResourceFlags::IO.0 | ResourceFlags::FIXED.0))
     }
 
     /// True when no flag is set.

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::options::Realloc;
 use super::resource::{IOV_FIRST, IOV_LAST, Parent, ResourceFlags, ResourceRef, is_window};
-use super::setup::Setup;
+use super::setup::{Saved, Setup};
 use super::tree::{BusIndex, FunctionIndex};
 use super::wishes::Wishes;
 use crate::ConfigSpace;
@@ -34,13 +34,23 @@ impl<C: ConfigSpace> Setup<'_, C> {
                 let kind = failure.flags & ResourceFlags::KIND;
                 self.release_below(self.tree[failure.at.function].bus, kind, round > 1);
             }
-            for failure in &failed {
-                self.restore(failure);
-                if is_window(failure.at.number) {
-                    self.tree.resource_mut(failure.at).flags = ResourceFlags::NONE;
-                }
+            self.restore_failed(&failed);
+        }
+    }
+
+    /// What failed as it was before, to be tried again; windows without a kind, which sizing gives them.
+    pub fn restore_failed(&mut self, failed: &[Saved]) {
+        for failure in failed {
+            self.restore(failure);
+            if is_window(failure.at.number) {
+                self.tree.resource_mut(failure.at).flags = ResourceFlags::NONE;
             }
         }
+    }
+
+    /// Releases windows of the kind of `flags`: of the bridge above `bus` and of all below, with what lies in them.
+    pub fn release_subtree(&mut self, bus: BusIndex, flags: ResourceFlags) {
+        self.release_below(bus, flags & ResourceFlags::KIND, true);
     }
 
     fn reallocates(&self, bus: BusIndex) -> bool {

@@ -174,14 +174,14 @@ impl<C: ConfigSpace> Setup<'_, C> {
     }
 
     /// The last resort: the address where firmware had it, if a window on its bus contains it. On a root bus
-    /// a range outside all windows is taken too.
+    /// a range outside all windows is taken too, if no RAM lies there.
     fn revert_to_firmware(&mut self, wanted: Wanted) -> bool {
         let Some(first) = self.resource(wanted.at).firmware else { return false };
         let Some(range) = Range::sized(first, wanted.size) else { return false };
         let parent = match self.containing_window(wanted.at, range) {
             Some(parent) => parent,
             None if self.tree.upstream(wanted.at.function).is_some() => return false,
-            None if self.overlaps_host_window(wanted.flags, range) => return false,
+            None if self.is_taken(wanted.flags, range) => return false,
             None => Parent::Outside { io: wanted.flags.is_io() },
         };
         let free = self.tree.space.claims(parent).iter().all(|claim| !claim.range.overlaps(range));
@@ -191,9 +191,13 @@ impl<C: ConfigSpace> Setup<'_, C> {
         free
     }
 
-    fn overlaps_host_window(&self, flags: ResourceFlags, range: Range<CpuAddr>) -> bool {
+    /// True when something at the top of the tree of ports or physical addresses has part of `range`: a window of a host
+    /// bridge, or RAM.
+    fn is_taken(&self, flags: ResourceFlags, range: Range<CpuAddr>) -> bool {
         let windows = self.tree.host_bridges.iter().flat_map(|host| &host.windows);
+        let memory = self.options.platform.taken.iter().any(|taken| taken.overlaps(range));
         windows.filter(|w| w.kind.flags().same_type(flags)).any(|w| w.cpu.overlaps(range))
+            || flags.is_mem() && memory
     }
 
     /// The window on the resource's bus that contains `range`; none when that window prefetches and the

@@ -53,6 +53,7 @@ impl<C: ConfigSpace> Setup<'_, C> {
         all.filter(|at| {
             let resource = self.resource(*at);
             !resource.flags.is_empty()
+                && !resource.flags.is_fixed()
                 && !resource.is_assigned()
                 && !self.is_switched_off(*at)
                 && self.window_for(window.function, resource.flags) == window.number

@@ -9,7 +9,7 @@
 
 use peerbus_units::{BusAddr, Bytes, Range};
 
-use super::failure::WhyNot;
+use super::failure::{Cause, WhyNot};
 use super::regs;
 use super::resource::{ROM, ResourceFlags};
 use super::tree::{FunctionIndex, Tree};
@@ -19,9 +19,12 @@ use crate::{ConfigAccess, ConfigSpace};
 const LAST_PORT: u64 = 0xffff;
 const LAST_32: u64 = 0xffff_ffff;
 
-/// BARs of `function` without an address.
+/// BARs of `function` without an address. What is immovable has no register that could be changed.
 fn unplaced(tree: &Tree, function: FunctionIndex) -> impl Iterator<Item = &WhyNot> {
-    let own = move |failure: &&WhyNot| failure.resource.function == function && failure.resource.number < ROM;
+    let own = move |failure: &&WhyNot| {
+        let moves = failure.cause != Cause::Immovable;
+        failure.resource.function == function && failure.resource.number < ROM && moves
+    };
     tree.failures.iter().filter(own)
 }
 

@@ -113,7 +113,8 @@ impl FreeRuns {
         self.up_to(granule).filter(|run| granule < run.end())
     }
 
-    /// Among runs of at least `count` granules, the shortest; the first of equals.
+    /// Among runs of at least `count` granules, the shortest; the first of equals. Looks at every run that is long enough,
+    /// unless one fits exactly: no pool of peer memory uses best fit, so no index by length is kept for it.
     pub fn shortest(&self, count: u64) -> Option<Run> {
         let mut best = None;
         self.shortest_in(self.root, count, &mut best);

@@ -4,8 +4,8 @@ mod isolation;
 mod recorded;
 
 use peerbus_os::pci::acs::{
-    AcsEvent, AcsList, AcsParameters, AcsSyntax, acs_at_driver_bind, acs_program, check_config_list,
-    check_device_list,
+    AcsEvent, AcsList, AcsParameters, AcsSyntax, acs_at_driver_bind, acs_ports_bound, acs_program,
+    check_config_list, check_device_list,
 };
 use peerbus_os::pci::{AcsWord, FunctionIndex, PcieType, acs_control, enumerate, set_acs_control};
 use peerbus_os::{ConfigAccess, Parameters, Profile, Rules, RulesOptions, Tree, Width};
@@ -222,6 +222,26 @@ fn new_kernels_set_words_again_when_a_driver_binds() {
         acs_at_driver_bind(&mut machine.tree, &mut machine.fake, &rules(profile), &parameters, port);
         assert_eq!(machine.words(), [0x1d, expect, 0x1d], "{profile}");
     }
+}
+
+/// With an IOMMU, newer kernels set the words of ports twice while they boot, and say so twice.
+#[test]
+fn lists_are_logged_once_per_time_they_are_applied() {
+    let times = |cmdline: &str, requested| {
+        Profile::ALL.map(|profile| {
+            let mut machine = switch([(0x5f, 0); 3]);
+            let parameters = parameters(cmdline, requested);
+            machine.program(profile, &parameters);
+            let words = machine.words();
+            acs_ports_bound(&mut machine.tree, &mut machine.fake, &rules(profile), &parameters, 0);
+            assert_eq!(machine.words(), words, "{profile} {cmdline}");
+            machine.tree.acs.log.iter().filter(|event| matches!(event, AcsEvent::Set { .. })).count()
+        })
+    };
+    assert_eq!(times("pci=disable_acs_redir=02:00.0", true), [1, 1, 2]);
+    assert_eq!(times("pci=disable_acs_redir=02:00.0", false), [1, 1, 1]);
+    assert_eq!(times("pci=config_acs=10x00xx@02:00.0;x@02:01.0", true), [0, 2, 4]);
+    assert_eq!(times("", true), [0; 3]);
 }
 
 /// Words that a kernel has set stay when it starts again from them, with any parameters that name the same functions.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use peerbus_os::parameters::IommuSwitch;
-use peerbus_os::pci::acs::{AcsParameters, acs_program};
+use peerbus_os::pci::acs::{AcsEvent, AcsParameters, acs_ports_bound, acs_program};
 use peerbus_os::pci::{PcieType, acs_control, enumerate};
 use peerbus_os::{Parameters, Profile, Tree};
 use peerbus_units::FunctionId;
@@ -87,7 +87,10 @@ fn boot_words(case: &Path) -> Option<(usize, usize)> {
     };
     let boot: Vec<_> = words.iter().filter(|row| row[0].starts_with("boot")).cloned().collect();
     let (mut fake, mut tree) = recorded_machine(&devices, &boot);
-    acs_program(&mut tree, &mut fake, &rules(kernel(text("kernel"))), &parameters, 0);
+    let rules = rules(kernel(text("kernel")));
+    acs_program(&mut tree, &mut fake, &rules, &parameters, 0);
+    acs_ports_bound(&mut tree, &mut fake, &rules, &parameters, 0);
+    assert_eq!(logged(&tree), recorded_lines(case), "{case:?}");
     let mut right = 0;
     for row in &boot {
         let function = tree.find(row[1].parse().unwrap()).unwrap_or_else(|| panic!("{} in {case:?}", row[1]));
@@ -103,6 +106,25 @@ fn boot_words(case: &Path) -> Option<(usize, usize)> {
         println!("{}: {later} rows left out, written by hand after the boot", case.display());
     }
     Some((right, boot.len()))
+}
+
+/// Functions and words of the lines that a list caused, in order.
+fn logged(tree: &Tree) -> Vec<(FunctionId, u16)> {
+    let set = |event: &AcsEvent| match event {
+        AcsEvent::Set { function, word, .. } => Some((tree[*function].id, word.0)),
+        _ => None,
+    };
+    tree.acs.log.iter().filter_map(set).collect()
+}
+
+fn recorded_lines(case: &Path) -> Vec<(FunctionId, u16)> {
+    let log = std::fs::read_to_string(case.join("dmesg.txt")).unwrap_or_default();
+    let said = |line: &str| {
+        let (whose, word) = line.split_once(": Configured ACS to ")?;
+        let id = whose.split(' ').next_back()?.parse().ok()?;
+        Some((id, u16::try_from(hex(word.trim())).ok()?))
+    };
+    log.lines().filter_map(said).collect()
 }
 
 fn kernel(version: &str) -> Profile {

@@ -48,8 +48,12 @@ fn booted_machines_are_grouped_as_recorded() {
 
 /// The numbers of all functions in enumeration order.
 fn numbers(machine: &Machine, quirks: &AliasQuirks) -> Vec<u32> {
-    let groups = grouped(machine, Profile::Linux_6_12, quirks);
-    machine.tree.iter().map(|(function, _)| groups.of(function).unwrap().0).collect()
+    let [oldest, rest @ ..] = Profile::ALL.map(|profile| {
+        let groups = grouped(machine, profile, quirks);
+        machine.tree.iter().map(|(function, _)| groups.of(function).unwrap().0).collect::<Vec<_>>()
+    });
+    assert!(rest.iter().all(|numbers| *numbers == oldest), "kernels differ");
+    oldest
 }
 
 /// A root port with ACS word `root`, below it a switch with two downstream ports at `slots`, and an endpoint below

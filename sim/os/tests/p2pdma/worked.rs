@@ -91,13 +91,22 @@ fn example() -> Example {
 
 impl Example {
     fn answer(&self, cpu: &CpuIdentity, pair: (FunctionIndex, FunctionIndex)) -> (MapType, u32) {
-        let resolution = self.machine.resolve(cpu, Profile::Linux_6_12, pair.0, pair.1);
-        (resolution.map_type, resolution.distance)
+        let answer = |profile| {
+            let resolution = self.machine.resolve(cpu, profile, pair.0, pair.1);
+            (resolution.map_type, resolution.distance)
+        };
+        let [oldest, rest @ ..] = Profile::ALL.map(answer);
+        assert_eq!(rest, [oldest; 2], "{pair:?}: kernels differ");
+        oldest
     }
 
     fn kinds(&self, pair: (FunctionIndex, FunctionIndex)) -> Vec<(&'static str, Vec<FunctionIndex>)> {
-        let resolution = self.machine.resolve(&INTEL, Profile::Linux_6_12, pair.0, pair.1);
-        resolution.reasons.iter().map(|reason| (reason.kind(), reason.functions().to_vec())).collect()
+        let [oldest, rest @ ..] = Profile::ALL.map(|profile| {
+            let resolution = self.machine.resolve(&INTEL, profile, pair.0, pair.1);
+            resolution.reasons.iter().map(|it| (it.kind(), it.functions().to_vec())).collect::<Vec<_>>()
+        });
+        assert!(rest.iter().all(|kinds| *kinds == oldest), "{pair:?}: kernels differ");
+        oldest
     }
 }
 
@@ -254,8 +263,14 @@ fn the_table_is_named_only_for_redirected_paths_and_whatever_verbose_says() {
     let (vendor, device) = (0x1b36, 5);
     let not_listed = Warning::NotListed { root_device: e.head, vendor, device };
     let check = |pair: (FunctionIndex, FunctionIndex), verbose, expect: &[Warning]| {
-        let resolution = e.machine.resolve(&INTEL, Profile::Linux_6_12, pair.0, pair.1);
-        assert_eq!(warnings(&e.machine.tree, &resolution, verbose), expect, "{pair:?} {verbose}");
+        for profile in Profile::ALL {
+            let resolution = e.machine.resolve(&INTEL, profile, pair.0, pair.1);
+            assert_eq!(
+                warnings(&e.machine.tree, &resolution, verbose),
+                expect,
+                "{profile} {pair:?} {verbose}"
+            );
+        }
     };
     check((e.near[0], e.near[1]), false, std::slice::from_ref(&not_listed));
     let advice = Warning::DisableAcsRedirect("0000:10:00.0".into());

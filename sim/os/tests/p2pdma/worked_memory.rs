@@ -243,48 +243,55 @@ fn a_bar_keeps_its_first_bus_offset_where_bars_are_providers() {
 /// Property A9.
 #[test]
 fn a_remembered_type_stays_until_it_is_asked_again() {
-    let mut example = example(Profile::Linux_7_3);
-    let (a, b) = (example.a, example.b);
-    example.registered(&[a]);
-    assert_eq!((example.cached(a, b), example.cached(b, a)), (None, None));
-    assert_eq!(example.map_type(a, Client::Function(b)), MapType::BusAddr);
-    example.machine.set_acs(example.ports[0], 0x1d);
-    assert_eq!(example.map_type(a, Client::Function(b)), MapType::BusAddr);
-    assert!(example.p2pdma.take_log().is_empty());
-    assert_eq!(example.distance(a, &[Client::Function(b)], false), None);
-    assert_eq!(example.map_type(a, Client::Function(b)), MapType::NotSupported);
-    // A provider without state remembers nothing.
-    assert_eq!(example.distance(b, &[Client::Function(a)], false), None);
-    assert_eq!(example.cached(b, a), None);
-    example.machine.set_acs(example.ports[0], 0);
-    example.machine.set_ids(FunctionIndex(0), 0x8086, 0x2030);
-    assert_eq!(example.map_type(a, Client::Function(b)), MapType::NotSupported);
-    assert_eq!(example.distance(a, &[Client::Function(b)], false), Some(4));
-    assert_eq!(example.map_type(a, Client::Function(b)), MapType::BusAddr);
+    for profile in Profile::ALL {
+        let mut example = example(profile);
+        let (a, b) = (example.a, example.b);
+        example.registered(&[a]);
+        assert_eq!((example.cached(a, b), example.cached(b, a)), (None, None));
+        assert_eq!(example.map_type(a, Client::Function(b)), MapType::BusAddr);
+        example.machine.set_acs(example.ports[0], 0x1d);
+        assert_eq!(example.map_type(a, Client::Function(b)), MapType::BusAddr);
+        assert!(example.p2pdma.take_log().is_empty());
+        assert_eq!(example.distance(a, &[Client::Function(b)], false), None);
+        assert_eq!(example.map_type(a, Client::Function(b)), MapType::NotSupported);
+        // A provider without state remembers nothing.
+        assert_eq!(example.distance(b, &[Client::Function(a)], false), None);
+        assert_eq!(example.cached(b, a), None);
+        example.machine.set_acs(example.ports[0], 0);
+        example.machine.set_ids(FunctionIndex(0), 0x8086, 0x2030);
+        assert_eq!(example.map_type(a, Client::Function(b)), MapType::NotSupported);
+        assert_eq!(example.distance(a, &[Client::Function(b)], false), Some(4));
+        assert_eq!(example.map_type(a, Client::Function(b)), MapType::BusAddr);
+    }
 }
 
 #[test]
 fn the_first_mapping_of_a_pair_warns() {
-    let mut example = example(Profile::Linux_6_12);
-    let (a, c) = (example.a, example.c);
-    example.registered(&[a]);
-    assert_eq!(example.map_type(a, Client::Function(c)), MapType::NotSupported);
-    let warned =
-        Message::Pair { provider: example.id(a), client: example.id(c), warning: Warning::NoSharedBridge };
-    assert_eq!(example.p2pdma.take_log(), [warned]);
-    assert_eq!(example.map_type(a, Client::Function(c)), MapType::NotSupported);
-    assert_eq!(example.p2pdma.take_log(), []);
-    // Distances are a parent's, types are not.
-    assert_eq!(example.map_type(a, Client::Below(example.b)), MapType::NotSupported);
-    assert_eq!(example.distance(a, &[Client::Below(example.b)], false), Some(4));
-    assert_eq!(example.map_type(a, Client::NotPci), MapType::NotSupported);
+    for profile in Profile::ALL {
+        let mut example = example(profile);
+        let (a, c) = (example.a, example.c);
+        example.registered(&[a]);
+        assert_eq!(example.map_type(a, Client::Function(c)), MapType::NotSupported);
+        let warned = Message::Pair {
+            provider: example.id(a),
+            client: example.id(c),
+            warning: Warning::NoSharedBridge,
+        };
+        assert_eq!(example.p2pdma.take_log(), [warned]);
+        assert_eq!(example.map_type(a, Client::Function(c)), MapType::NotSupported);
+        assert_eq!(example.p2pdma.take_log(), []);
+        // Distances are a parent's, types are not.
+        assert_eq!(example.map_type(a, Client::Below(example.b)), MapType::NotSupported);
+        assert_eq!(example.distance(a, &[Client::Below(example.b)], false), Some(4));
+        assert_eq!(example.map_type(a, Client::NotPci), MapType::NotSupported);
+    }
 }
 
 /// Property A10.
 #[test]
 fn silent_sums_stop_at_the_first_refusal() {
-    for verbose in [false, true] {
-        let mut example = example(Profile::Linux_6_12);
+    for (profile, verbose) in Profile::ALL.into_iter().flat_map(|p| [(p, false), (p, true)]) {
+        let mut example = example(profile);
         let (a, b, c) = (example.a, example.b, example.c);
         example.registered(&[a]);
         let clients = [Client::Function(c), Client::Function(b)];
@@ -303,25 +310,27 @@ fn silent_sums_stop_at_the_first_refusal() {
 /// Property A11.
 #[test]
 fn search_finds_the_nearest_published_providers() {
-    let mut example = example(Profile::Linux_6_12);
-    example.p2pdma = P2pdma::new(&rules(Profile::Linux_6_12), &ZEN);
-    let (a, b, c) = (example.a, example.b, example.c);
-    example.registered(&[a, b, c]);
-    assert_eq!(example.nearest(&[Client::Function(a)]), []);
-    assert_eq!(example.distance(a, &[Client::Function(a)], false), Some(0));
-    for function in [a, b, c] {
-        example.p2pdma.publish(example.id(function), true);
+    for profile in Profile::ALL {
+        let mut example = example(profile);
+        example.p2pdma = P2pdma::new(&rules(profile), &ZEN);
+        let (a, b, c) = (example.a, example.b, example.c);
+        example.registered(&[a, b, c]);
+        assert_eq!(example.nearest(&[Client::Function(a)]), []);
+        assert_eq!(example.distance(a, &[Client::Function(a)], false), Some(0));
+        for function in [a, b, c] {
+            example.p2pdma.publish(example.id(function), true);
+        }
+        assert_eq!(example.nearest(&[Client::Function(b)]), [b]);
+        assert_eq!(example.nearest(&[Client::Function(a), Client::Function(b)]), [a, b]);
+        assert_eq!(example.nearest(&[]), []);
+        assert_eq!(example.nearest(&[Client::NotPci]), []);
+        example.p2pdma.publish(example.id(a), false);
+        assert_eq!(example.nearest(&[Client::Function(a), Client::Function(b)]), [b]);
+        // Nothing was known of it: publishing does nothing.
+        let head = example.id(FunctionIndex(0));
+        example.p2pdma.publish(head, true);
+        assert!(!example.p2pdma.is_published(head) && !example.p2pdma.has_state(head));
     }
-    assert_eq!(example.nearest(&[Client::Function(b)]), [b]);
-    assert_eq!(example.nearest(&[Client::Function(a), Client::Function(b)]), [a, b]);
-    assert_eq!(example.nearest(&[]), []);
-    assert_eq!(example.nearest(&[Client::NotPci]), []);
-    example.p2pdma.publish(example.id(a), false);
-    assert_eq!(example.nearest(&[Client::Function(a), Client::Function(b)]), [b]);
-    // Nothing was known of it: publishing does nothing.
-    let head = example.id(FunctionIndex(0));
-    example.p2pdma.publish(head, true);
-    assert!(!example.p2pdma.is_published(head) && !example.p2pdma.has_state(head));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use peerbus_scenario::{Cell, ScenarioResult};
 use peerbus_system::outcome::FlowOutcome;
 
 use super::bars;
-use crate::{describe, number, summary};
+use crate::{describe, number, rows, summary};
 
 /// So many rows are shown without asking.
 const OPEN: usize = 40;
@@ -21,7 +21,7 @@ pub fn section(result: &ScenarioResult) -> Markup {
         .collect();
     let (flows, idle) = describe::busy_flows(flows);
     let bars = bars_of(result);
-    let rows: Vec<Vec<String>> = flows.iter().map(|(cell, flow)| row(cell, flow)).collect();
+    let rows: Vec<Vec<String>> = flows.iter().map(|(cell, flow)| rows::flow(cell, flow)).collect();
     let titles = ["flow", ">bytes", ">time", ">GB/s", ">p50", ">p99", "limited by", "map type"];
     html! {
         section {
@@ -49,20 +49,6 @@ fn bars_of(result: &ScenarioResult) -> Vec<(String, Option<u64>)> {
         (cell.qualified(&flow.name), number::throughput_millionths(flow))
     };
     result.cells.iter().flat_map(flows).map(bar).collect()
-}
-
-fn row(cell: &Cell, flow: &FlowOutcome) -> Vec<String> {
-    let (p50, p99) = describe::latencies(flow);
-    vec![
-        cell.qualified(&flow.name),
-        describe::amount(flow),
-        number::time_text(flow.duration()),
-        number::throughput_millionths(flow).map_or("-".to_owned(), number::gbytes_text),
-        p50,
-        p99,
-        describe::limit(flow),
-        describe::map_type(flow),
-    ]
 }
 
 fn details(flows: &[(&Cell, &FlowOutcome)]) -> Markup {

@@ -6,7 +6,7 @@ use peerbus_system::outcome::LinkOutcome;
 use peerbus_units::{Bytes, Picos};
 
 use crate::chart::{self, Line};
-use crate::{describe, number, summary};
+use crate::{describe, number, rows, summary};
 
 /// Chart with legend, its numbers, and the table of links.
 pub fn section(cell: &Cell) -> Markup {
@@ -88,19 +88,7 @@ fn table(cell: &Cell, links: &[&LinkOutcome]) -> Markup {
 
 /// Size, use and the largest hole of each window of a host bridge, and of each pool when it was fullest.
 pub fn spaces(result: &ScenarioResult) -> Markup {
-    let all = result.cells.iter().flat_map(|cell| cell.outcome.spaces.iter().map(move |space| (cell, space)));
-    let rows: Vec<Vec<String>> = all
-        .map(|(cell, space)| {
-            let share = number::share_millionths(space.used.0, space.size.0);
-            vec![
-                cell.qualified(&space.name),
-                number::bytes_text(space.size),
-                number::bytes_text(space.used),
-                share.map_or("-".to_owned(), number::percent_text),
-                number::bytes_text(space.largest_hole),
-            ]
-        })
-        .collect();
+    let rows = rows::spaces(result);
     html! {
         @if !rows.is_empty() {
             section {

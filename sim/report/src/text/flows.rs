@@ -5,7 +5,7 @@ use peerbus_system::outcome::FlowOutcome;
 
 use super::table::{Column, Fit, labelled, table};
 use super::{TextOptions, verbose_hint};
-use crate::{describe, number};
+use crate::{describe, rows};
 
 /// Lines of the table unless everything is asked for.
 const LISTED: usize = 40;
@@ -33,7 +33,7 @@ pub fn flows(result: &ScenarioResult, options: TextOptions) -> String {
         Column::Left("map type"),
     ];
     let shown = if options.verbose { flows.len() } else { flows.len().min(LISTED) };
-    let rows = flows.iter().take(shown).map(|(cell, flow)| row(cell, flow)).collect();
+    let rows = flows.iter().take(shown).map(|(cell, flow)| rows::flow(cell, flow)).collect();
     let mut lines = vec![format!(
         "{} (p50 and p99: latency of a request; * of a whole transfer)",
         options.heading("Flows")
@@ -49,20 +49,6 @@ pub fn flows(result: &ScenarioResult, options: TextOptions) -> String {
         lines.push(format!("  {}; see all: {}", describe::idle_flows(idle), verbose_hint(result)));
     }
     lines.join("\n")
-}
-
-fn row(cell: &Cell, flow: &FlowOutcome) -> Vec<String> {
-    let (p50, p99) = describe::latencies(flow);
-    vec![
-        cell.qualified(&flow.name),
-        describe::amount(flow),
-        number::time_text(flow.duration()),
-        number::throughput_millionths(flow).map_or("-".to_owned(), number::gbytes_text),
-        p50,
-        p99,
-        describe::limit(flow),
-        describe::map_type(flow),
-    ]
 }
 
 /// Those that moved something, and how many did not; all of them when everything is asked for.

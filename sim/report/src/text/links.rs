@@ -5,7 +5,7 @@ use peerbus_system::outcome::LinkOutcome;
 
 use super::table::{Column, Fit, table};
 use super::{TextOptions, of_variant};
-use crate::{describe, number, summary};
+use crate::{describe, number, rows, summary};
 
 /// Links that were sending for more than 1 % of the run, or all of them.
 pub fn links(cell: &Cell, options: TextOptions) -> String {
@@ -54,21 +54,7 @@ fn row(cell: &Cell, link: &LinkOutcome) -> Vec<String> {
 
 /// Size, use and the largest hole of each window of a host bridge, and of each pool when it was fullest.
 pub fn spaces(result: &ScenarioResult, options: TextOptions) -> String {
-    let rows: Vec<Vec<String>> = result
-        .cells
-        .iter()
-        .flat_map(|cell| cell.outcome.spaces.iter().map(move |space| (cell, space)))
-        .map(|(cell, space)| {
-            let share = number::share_millionths(space.used.0, space.size.0);
-            vec![
-                cell.qualified(&space.name),
-                number::bytes_text(space.size),
-                number::bytes_text(space.used),
-                share.map_or("-".to_owned(), number::percent_text),
-                number::bytes_text(space.largest_hole),
-            ]
-        })
-        .collect();
+    let rows = rows::spaces(result);
     if rows.is_empty() {
         return String::new();
     }

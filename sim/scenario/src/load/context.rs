@@ -1,122 +1,38 @@
-//! [`Context`]: what every step of loading needs: the text and where problems go.
+//! [`Context`]: what every step of loading needs: the fields of the text, and where problems go.
+
+use std::ops::{Deref, DerefMut};
 
 use peerbus_machine::codes::WRONG_VALUE;
-use peerbus_machine::diagnostic::{Code, Diagnostic};
-use peerbus_machine::file::Leaf;
-use peerbus_machine::load::{Source, Step};
-use serde::de::DeserializeOwned;
+use peerbus_machine::diagnostic::Diagnostic;
+use peerbus_machine::load::{FieldReader, Source, Wording};
 
 use crate::codes;
 
-/// Where something stands in the file: fields and indices from the top.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Place(Vec<Step>);
+pub(super) use peerbus_machine::load::Place;
 
-impl Place {
-    /// The field `name` of this.
-    pub fn field(&self, name: &'static str) -> Place {
-        Place(self.0.iter().copied().chain([Step::Field(name)]).collect())
-    }
+/// State of one loading: a reader of fields, to which every file of this folder adds what it lowers.
+pub(super) struct Context<'a>(pub FieldReader<'a>);
 
-    /// The element `index` of the list `name`.
-    pub fn element(&self, name: &'static str, index: usize) -> Place {
-        Place(self.0.iter().copied().chain([Step::Field(name), Step::Index(index)]).collect())
+impl<'a> Context<'a> {
+    /// A loading of what was read from `source`; reading it found `diagnostics`.
+    pub fn new(source: &'a Source<'a>, diagnostics: Vec<Diagnostic>) -> Context<'a> {
+        // Many values have fields of their own, whose problems explain themselves.
+        let advise_whole = |code| code == WRONG_VALUE;
+        let wording = Wording { missing_field: codes::MISSING_FIELD, advise_whole };
+        Context(FieldReader { source, diagnostics, wording })
     }
 }
 
-/// State of one loading.
-pub(super) struct Context<'a> {
-    pub source: &'a Source<'a>,
-    pub diagnostics: Vec<Diagnostic>,
+impl<'a> Deref for Context<'a> {
+    type Target = FieldReader<'a>;
+
+    fn deref(&self) -> &FieldReader<'a> {
+        &self.0
+    }
 }
 
-impl Context<'_> {
-    /// Adds an error about what stands at `place`.
-    pub fn error(&mut self, code: Code, place: &Place, message: String, help: impl Into<String>) {
-        self.diagnostics.push(self.source.diagnostic_at(code, &place.0, message).help(help));
-    }
-
-    /// Adds an error at bytes of the text that was parsed, or at `place` where they are not known.
-    pub fn error_in(
-        &mut self,
-        code: Code,
-        span: Option<std::ops::Range<usize>>,
-        place: &Place,
-        message: String,
-        help: String,
-    ) {
-        match span {
-            Some(span) => self.diagnostics.push(self.source.diagnostic(code, Some(span), message).help(help)),
-            None => self.error(code, place, message, help),
-        }
-    }
-
-    /// True when the field `name` of what stands at `place`, or something in it, was left out while reading, so
-    /// that its absence proves nothing.
-    pub fn left_out(&self, place: &Place, name: &'static str) -> bool {
-        self.source.left_out(&place.0, name) || self.source.incomplete(&place.field(name).0)
-    }
-
-    /// The value of a leaf at `place`. Reports a value that was not understood; `expected` says what is.
-    pub fn read<T: DeserializeOwned + Clone>(
-        &mut self,
-        leaf: &Leaf<T>,
-        place: &Place,
-        expected: &str,
-    ) -> Option<T> {
-        if let Ok(value) = &leaf.value {
-            return Some(value.clone());
-        }
-        // What remains of a value after leaving out its wrong fields is not what was meant.
-        let (_, mut problems) = self.source.explain(leaf, &place.0);
-        for problem in problems.iter_mut().filter(|problem| problem.code == WRONG_VALUE) {
-            problem.help = Some(format!("write {expected}"));
-        }
-        self.diagnostics.extend(problems);
-        None
-    }
-
-    /// The value of the optional field `name` of what stands at `place`.
-    pub fn take<T: DeserializeOwned + Clone>(
-        &mut self,
-        leaf: &Option<Leaf<T>>,
-        place: &Place,
-        name: &'static str,
-        expected: &str,
-    ) -> Option<T> {
-        self.read(leaf.as_ref()?, &place.field(name), expected)
-    }
-
-    /// The value of the required field `name` of what stands at `place`; reports its absence.
-    pub fn require<T: DeserializeOwned + Clone>(
-        &mut self,
-        leaf: &Option<Leaf<T>>,
-        place: &Place,
-        name: &'static str,
-        expected: &str,
-    ) -> Option<T> {
-        if leaf.is_none() {
-            self.missing(place, name, expected);
-        }
-        self.take(leaf, place, name, expected)
-    }
-
-    /// Reports that the field `name` of what stands at `place` is missing, unless it was left out.
-    pub fn missing(&mut self, place: &Place, name: &'static str, expected: &str) {
-        if self.left_out(place, name) {
-            return;
-        }
-        let found =
-            self.source.diagnostic_at(codes::MISSING_FIELD, &place.0, format!("field `{name}` is missing"));
-        let help = format!("add `{name}:` with {expected}");
-        self.diagnostics.push(found.label(format!("`{name}` is missing here")).help(help));
-    }
-
-    /// Reports that the list `name` of what stands at `place` is missing or empty, unless something was left out.
-    pub fn none_given(&mut self, place: &Place, name: &'static str, expected: &str) {
-        if !self.left_out(place, name) {
-            let message = format!("no `{name}` are given");
-            self.error(codes::MISSING_FIELD, place, message, format!("write `{name}:` with {expected}"));
-        }
+impl DerefMut for Context<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
     }
 }

@@ -41,6 +41,7 @@ impl Context<'_> {
             ProblemKind::Contradiction(field) => (codes::CONTRADICTION, field),
             ProblemKind::List => (codes::ACS_LIST, "cmdline"),
             ProblemKind::NoEffect => (codes::NO_EFFECT, "profile"),
+            ProblemKind::NotSimulated => (codes::NOT_SIMULATED, "cmdline"),
         };
         match &given.cmdline {
             Some(leaf) => {

@@ -57,10 +57,10 @@ pub fn load(
     catalogue: &Catalogue,
 ) -> (Option<Loaded>, Vec<Diagnostic>) {
     let reading = read::<file::Scenario>(text, file_name);
-    let mut context = Context { source: &reading.source, diagnostics: reading.diagnostics };
+    let mut context = Context::new(&reading.source, reading.diagnostics);
     let mut machines = Machines::new(provider, catalogue, file_name);
     let loaded = reading.value.map(|scenario| lower(&mut context, &scenario, &mut machines));
-    let mut diagnostics = context.diagnostics;
+    let mut diagnostics = context.0.diagnostics;
     sort(&mut diagnostics);
     let described = |loaded| Loaded { description: description(text), file: file_name.to_owned(), ..loaded };
     (loaded.filter(|_| !any_error(&diagnostics)).map(described), diagnostics)

@@ -3,9 +3,10 @@
 use peerbus_machine::Diagnostic;
 use peerbus_scenario::expect::parse;
 use peerbus_scenario::schema::TEMPLATE;
+use peerbus_testing::{Edit, cases, edited};
 use proptest::prelude::*;
 
-use crate::support::{load_text, number_of_cases};
+use crate::support::load_text;
 
 const CONDITIONS: &[&str] = &[
     "flow.peer.throughput >= 24GB/s",
@@ -16,37 +17,20 @@ const CONDITIONS: &[&str] = &[
     "*/errors == 0",
 ];
 
-/// Cuts, repeats or replaces pieces, at places that need not be character boundaries of anything meant.
-fn mutate(text: &str, edits: &[(usize, u8, usize)]) -> String {
-    const INSERTED: [&str; 14] =
-        ["(", ")", "[", "\"", ":", ",", "*", "/", "9", "-1", "µ", "\\", "18446744073709551616", "{"];
-    let mut chars: Vec<char> = text.chars().collect();
-    for (at, kind, length) in edits {
-        let at = at % (chars.len() + 1);
-        let end = (at + length % 9).min(chars.len());
-        match kind % 4 {
-            0 => drop(chars.drain(at..end)),
-            1 => {
-                let piece: Vec<char> = chars[at..end].to_vec();
-                chars.splice(at..at, piece);
-            }
-            2 => drop(chars.splice(at..at, INSERTED[length % INSERTED.len()].chars())),
-            _ => drop(chars.splice(at..end, INSERTED[length % INSERTED.len()].chars())),
-        }
-    }
-    chars.into_iter().collect()
-}
+/// What edits insert.
+const PIECES: [&str; 14] =
+    ["(", ")", "[", "\"", ":", ",", "*", "/", "9", "-1", "µ", "\\", "18446744073709551616", "{"];
 
-fn edits() -> impl Strategy<Value = Vec<(usize, u8, usize)>> {
+fn edits() -> impl Strategy<Value = Vec<Edit>> {
     proptest::collection::vec((0..5000usize, any::<u8>(), 0..1000usize), 1..5)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: number_of_cases(400), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(400), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn scenarios(edits in edits()) {
-        let text = mutate(&TEMPLATE.replace("\"machine.ron\"", "\"m.ron\""), &edits);
+        let text = edited(&TEMPLATE.replace("\"machine.ron\"", "\"m.ron\""), &edits, &PIECES);
         let (loaded, found) = load_text(&text, "s.ron");
         prop_assert_eq!(loaded.is_none(), found.iter().any(Diagnostic::is_error));
         for diagnostic in &found {
@@ -58,7 +42,7 @@ proptest! {
 
     #[test]
     fn conditions(which in 0..CONDITIONS.len(), edits in edits()) {
-        let text = mutate(CONDITIONS[which], &edits);
+        let text = edited(CONDITIONS[which], &edits, &PIECES);
         if let Err(problem) = parse(&text) {
             prop_assert!(problem.span.start <= problem.span.end && problem.span.end <= text.len(), "{:?}", problem);
             prop_assert!(text.get(problem.span.clone()).is_some(), "{:?} cuts a character", problem);

@@ -34,8 +34,3 @@ pub fn provide(path: &str) -> Result<String, String> {
 pub fn load_text(text: &str, file: &str) -> (Option<Loaded>, Vec<Diagnostic>) {
     load(text, file, &provide, &Catalogue::embedded())
 }
-
-/// A number of property cases; PEERBUS_CASES replaces it.
-pub fn number_of_cases(default: u32) -> u32 {
-    std::env::var("PEERBUS_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}

@@ -16,6 +16,8 @@ pub enum ProblemKind {
     List,
     /// This kernel does not know the option and ignores it.
     NoEffect,
+    /// The kernel would do what nothing here does.
+    NotSimulated,
 }
 
 /// Something about [`KernelSettings`] that cannot be meant, or in the case of [`ProblemKind::NoEffect`] should be known.
@@ -54,6 +56,17 @@ impl KernelSettings {
                 span: self.span(&["config_acs="]),
                 message: "Linux_6_1 has no `config_acs` and ignores it".to_owned(),
                 help: "use Linux_6_12 or later, or `disable_acs_redir`".to_owned(),
+            });
+        }
+        if said.host_bridge_windows == Some(false) {
+            problems.push(Problem {
+                kind: ProblemKind::NotSimulated,
+                span: self.span(&["nocrs"]),
+                message: "`pci=nocrs` is not simulated: windows of host bridges are those of the machine"
+                    .to_owned(),
+                help:
+                    "drop `nocrs`, and write the windows that such a kernel would use into the machine file"
+                        .to_owned(),
             });
         }
         problems
@@ -198,5 +211,7 @@ mod tests {
         check(line("pci=disable_acs_redir=02:00.0,config_acs=1@pci:8086:0"), &[]);
         let old = KernelSettings { profile: ProfileName::Linux_6_1, ..line("pci=config_acs=x@01:00.0 a") };
         check(old, &[(ProblemKind::NoEffect, "config_acs=x@01:00.0")]);
+        check(line("quiet pci=noats,nocrs a"), &[(ProblemKind::NotSimulated, "nocrs")]);
+        check(line("pci=nocrs,use_crs nokaslr no5lvl iommu.strict=1 iommu.forcedac=1"), &[]);
     }
 }

@@ -8,6 +8,7 @@ use peerbus_os::pci::resource::{RESOURCES, is_window};
 use peerbus_os::pci::{self, ResourceFlags, ResourceRef, WhyNot};
 use peerbus_units::{Address, Bytes, CpuAddr, Range};
 
+use super::log::boot_log;
 use super::why::explain;
 use super::{Plan, PlannedFunction, PlannedHostBridge, PlannedLink, PlannedResource, Space};
 use crate::boot::Booted;
@@ -32,6 +33,7 @@ pub fn plan(machine: &Machine, booted: &Booted) -> Plan {
         spaces: window_rows(machine, booted),
         host_bridges: machine.host_bridges.iter().map(|bridge| host_bridge(machine, bridge)).collect(),
         functions,
+        log: boot_log(&booted.tree),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod build;
 mod dump;
+mod log;
 mod text;
 mod why;
 
@@ -16,6 +17,7 @@ use crate::kernel::ProfileName;
 
 pub use build::{plan, spaces, unplaced};
 pub use dump::render_dump;
+pub use log::BootLine;
 pub use text::render_plan;
 
 /// Everything `peerbus plan` shows.
@@ -37,6 +39,8 @@ pub struct Plan {
     pub host_bridges: Vec<PlannedHostBridge>,
     /// All functions, depth first.
     pub functions: Vec<PlannedFunction>,
+    /// What the kernel logged about ACS and payload sizes.
+    pub log: Vec<BootLine>,
 }
 
 /// A BAR or a bridge window.

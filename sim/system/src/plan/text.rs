@@ -6,7 +6,7 @@ use peerbus_machine::model::Fact;
 use peerbus_units::{Bytes, FunctionId};
 
 use super::build::span;
-use super::{Plan, PlannedFunction, PlannedHostBridge, PlannedResource, Space};
+use super::{BootLine, Plan, PlannedFunction, PlannedHostBridge, PlannedResource, Space};
 use crate::resource::index_name;
 
 /// The plan as text, ending with a newline.
@@ -33,7 +33,21 @@ fn write_plan(out: &mut String, plan: &Plan) -> fmt::Result {
         }
     }
     write_spaces(out, &plan.spaces)?;
+    write_log(out, &plan.log)?;
     write_misfits(out, plan)
+}
+
+fn write_log(out: &mut String, log: &[BootLine]) -> fmt::Result {
+    if !log.is_empty() {
+        writeln!(out, "\nthe kernel logs")?;
+    }
+    for line in log {
+        match line.function {
+            Some(function) => writeln!(out, "  {function} {}", line.text)?,
+            None => writeln!(out, "  {}", line.text)?,
+        }
+    }
+    Ok(())
 }
 
 fn write_host_bridge(out: &mut String, bridge: &PlannedHostBridge) -> fmt::Result {

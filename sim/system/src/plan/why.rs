@@ -1,19 +1,17 @@
 //! The cause chain of a resource without an address, as a sentence.
 
 use peerbus_os::Tree;
-use peerbus_os::pci::{Cause, ConsideredWindow, FunctionIndex, Parent, Rejection, WhyNot, resource};
+use peerbus_os::pci::{Cause, ConsideredWindow, Parent, Rejection, WhyNot};
 use peerbus_units::Bytes;
 
 /// Why a resource has no address. Where the window above it has none either, that one's reason is the cause, and so
 /// on up to the host bridge: the windows that are missing are named from the bottom up, then what the topmost of them
 /// asked for and what was tried.
 pub(super) fn explain(tree: &Tree, why: &WhyNot) -> String {
-    let mut missing = Vec::new();
-    let mut cause = why;
-    while let Some(above) = missing_window(tree, cause) {
-        missing.push(format!("{} ({})", above.function, above.size));
-        cause = above;
-    }
+    let chain = tree.cause_chain(why);
+    let cause = chain.last().copied().unwrap_or(why);
+    let missing: Vec<String> =
+        chain.iter().skip(1).map(|above| format!("{} ({})", above.function, above.size)).collect();
     if missing.is_empty() {
         return reason(tree, cause);
     }
@@ -26,6 +24,7 @@ fn reason(tree: &Tree, why: &WhyNot) -> String {
         Cause::AlignmentTooLarge => {
             format!("alignment {} is more than the kernel can size", Bytes(why.align))
         }
+        Cause::Immovable => "it cannot move, and its addresses are taken or lie in no window".to_owned(),
         Cause::NoSpace(windows) if windows.is_empty() => {
             let above = tree.upstream(why.resource.function);
             let whose = above.map_or("the host bridge".to_string(), |bridge| tree[bridge].id.to_string());
@@ -55,16 +54,4 @@ fn tried(tree: &Tree, window: &ConsideredWindow) -> String {
             format!("{whose} {range} has {} free, largest hole {}", window.free, window.largest_hole)
         }
     }
-}
-
-/// Why a window of the bridge above has no address: the largest of those without, for it would have taken the
-/// resource. `None` when all windows above that were wanted are there.
-fn missing_window<'a>(tree: &'a Tree, why: &WhyNot) -> Option<&'a WhyNot> {
-    let bridge: FunctionIndex = tree.upstream(why.resource.function)?;
-    let of_bridge = |above: &&WhyNot| {
-        above.resource.function == bridge
-            && resource::is_window(above.resource.number)
-            && above.flags.is_io() == why.flags.is_io()
-    };
-    tree.failures.iter().filter(of_bridge).max_by_key(|above| above.size)
 }

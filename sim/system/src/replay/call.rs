@@ -7,7 +7,7 @@ use peerbus_machine::Machine;
 use peerbus_os::iomem::{FreeRegionStep, RegionSpace};
 use peerbus_os::pci::FunctionIndex;
 use peerbus_os::pool::Algorithm;
-use peerbus_units::{Address, Bytes, CpuAddr, Range};
+use peerbus_units::{Address, BusAddr, Bytes, CpuAddr, Range};
 
 use super::diff::Recording;
 use crate::boot::Booted;
@@ -176,6 +176,22 @@ pub enum PeerCall {
         /// The word.
         control: u16,
     },
+    /// Overwrites ids in the kernel's memory.
+    SetIds {
+        /// Whose.
+        function: FunctionIndex,
+        /// Vendor id.
+        vendor: u16,
+        /// Device id.
+        device: u16,
+    },
+    /// Overwrites the place of a window in the kernel's memory.
+    SetWindow {
+        /// First CPU address of the window.
+        cpu: CpuAddr,
+        /// First bus address it is to have.
+        bus: BusAddr,
+    },
 }
 
 /// What is freed.
@@ -234,6 +250,10 @@ impl PeerCall {
             PeerCall::SetAcs { function, control } => {
                 format!("SetAcs(function: {}, control: {control:#x})", id(function))
             }
+            PeerCall::SetIds { function, vendor, device } => {
+                format!("SetIds(function: {}, vendor: {vendor:#x}, device: {device:#x})", id(function))
+            }
+            PeerCall::SetWindow { cpu, bus } => format!("SetWindow(cpu: {cpu}, bus: {bus})"),
         }
     }
 }

@@ -1,21 +1,8 @@
-//! Codes of what can be wrong with a replay: R01xx. The tests' machine, `m.ron`, has two adapters below one switch. Texts that cannot be read at all have the codes of
-//! [`peerbus_machine::codes`], whose rules hold here too: codes are stable, and the tests load every example.
+//! Codes of what can be wrong with a replay: R01xx. Texts that cannot be read at all have the codes of
+//! [`peerbus_machine::codes`], whose rules hold here too: codes are stable, and the tests load every example. The
+//! machine of the examples, `m.ron`, has two adapters below one switch.
 
-use peerbus_machine::codes::Entry;
-use peerbus_machine::diagnostic::Code;
-
-macro_rules! entries {
-    ($($name:ident $code:literal $title:literal $explanation:literal wrong $wrong:literal right $right:literal;)*) => {
-        $(#[doc = $title] pub const $name: Code = Code($code);)*
-
-        /// All entries, in order of their codes.
-        pub const ENTRIES: &[Entry] = &[
-            $(Entry { code: $name, title: $title, explanation: $explanation, wrong: $wrong, right: $right },)*
-        ];
-    };
-}
-
-entries! {
+peerbus_machine::code_entries! {
     MISSING_FIELD "R0101" "A required field is missing"
         "A replay has calls, and most calls need a size, an address or an id. What has a default is described by \
          `peerbus schema replay`."
@@ -71,4 +58,9 @@ entries! {
          function), or by their path, as ports are. `peerbus plan` shows all of them."
         wrong r##"(calls: [Machine(file: "m.ron"), Register(function: "nic7")])"##
         right r##"(calls: [Machine(file: "m.ron"), Register(function: "nic0")])"##;
+    UNKNOWN_WINDOW "R0113" "No host bridge has such a window"
+        "Windows are named by the CPU address of their first byte, as the machine's file gives them or its firmware \
+         chose them; `peerbus plan` shows them."
+        wrong r##"(calls: [Machine(file: "m.ron"), SetWindow(cpu: 0x1, bus: 0x1)])"##
+        right r##"(calls: [Machine(file: "m.ron"), SetWindow(cpu: 0x8000_0000, bus: 0x0)])"##;
 }

@@ -174,6 +174,8 @@ pub struct Change {
     pub words: Vec<WordChange>,
     /// Devices below ports that isolated them all the way to the root, and no longer do; empty without an IOMMU.
     pub isolation_lost: Vec<String>,
+    /// Devices that were in different IOMMU groups and share one with the change, group by group.
+    pub groups_merged: Vec<Vec<String>>,
     /// What it does to other pairs; `None` where there are too many to count.
     pub others: Option<Others>,
     /// What else is to be known.

@@ -67,6 +67,7 @@ fn verified(question: &Question<'_>, candidate: Candidate) -> Option<Change> {
         distance: outcome.distance,
         words: cost::words(machine, &question.now.booted, &outcome.booted),
         isolation_lost: isolation_lost(question, &outcome),
+        groups_merged: cost::groups_merged(machine, &question.now.booted, &outcome.booted),
         others: cost::others(machine, &question.now.booted, &outcome.booted, question.pair),
         notes: wording.notes,
         alternatives: candidate.alternatives,

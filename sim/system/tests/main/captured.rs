@@ -43,6 +43,11 @@ impl Boot {
         with.into_iter().map(Boot::read).collect()
     }
 
+    /// The boot recorded in a folder; `None` when there is no listing.
+    pub fn at(folder: &Path) -> Option<Boot> {
+        folder.join("lspci-vvv.txt").exists().then(|| Boot::read(folder.to_owned()))
+    }
+
     fn read(folder: PathBuf) -> Boot {
         let text = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
         Boot {
@@ -109,11 +114,15 @@ impl Boot {
         }
     }
 
+    /// The machine as a file says it.
+    pub fn imported(&self) -> peerbus_machine::file::Machine {
+        let import = lspci(&self.capture(), &Catalogue::embedded());
+        import.unwrap_or_else(|found| panic!("{}: {found:#?}", self.name)).machine
+    }
+
     /// The machine, by way of the text of its file.
     pub fn machine(&self) -> Machine {
-        let import = lspci(&self.capture(), &Catalogue::embedded())
-            .unwrap_or_else(|found| panic!("{}: {found:#?}", self.name));
-        let text = peerbus_machine::import::to_ron(&import.machine, &self.name);
+        let text = peerbus_machine::import::to_ron(&self.imported(), &self.name);
         let (machine, found) = load_machine(&text, &self.name, &Catalogue::embedded());
         machine.unwrap_or_else(|| panic!("{}: {found:#?}", self.name))
     }

@@ -1,8 +1,8 @@
 //! Address plans of whole machines.
 
-use peerbus_system::boot::{BootOptions, boot};
+use peerbus_system::boot::{BootOptions, boot, kernel_memory};
 use peerbus_system::kernel::{KernelSettings, ProfileName};
-use peerbus_system::plan::{Plan, plan, render_plan, spaces, unplaced};
+use peerbus_system::plan::{BootLine, Plan, plan, render_plan, spaces, unplaced};
 use peerbus_units::Bytes;
 
 use crate::build::*;
@@ -101,5 +101,46 @@ fn same_machine_same_bytes() {
             (render_plan(&plan), serde_json::to_string(&plan).unwrap())
         };
         assert_eq!(document(), document());
+    }
+}
+
+/// What a list on the command line did to control words is in the plan: once at boot, and in newer kernels again for ports
+/// where an IOMMU's driver looked first.
+#[test]
+fn the_plan_shows_what_the_kernel_logs() {
+    let build = two_hosts(MILAN, HostSpec::default());
+    for (profile, iommu, times) in [
+        (ProfileName::Linux_6_12, "", 1),
+        (ProfileName::Linux_6_12, "intel_iommu=on ", 1),
+        (ProfileName::Linux_7_3, "", 1),
+        (ProfileName::Linux_7_3, "intel_iommu=on ", 2),
+    ] {
+        let cmdline = format!("{iommu}pci=disable_acs_redir=0000:02:00.0;nonsense");
+        let settings = KernelSettings { profile, cmdline, ..KernelSettings::default() };
+        let plan = plan(&build.machine, &boot(&build.machine, &settings, &BootOptions::default()));
+        let about = |line: &&BootLine| line.function == "0000:02:00.0".parse().ok();
+        let lines: Vec<_> = plan.log.iter().filter(about).map(|line| line.text.as_str()).collect();
+        assert_eq!(lines, vec!["ACS control word 0x0000 by disable_acs_redir"; times], "{profile:?} {iommu}");
+        let mistakes = plan.log.iter().filter(|line| line.function.is_none()).count();
+        assert_eq!(mistakes, 1, "the second name is a mistake, told once");
+        let text = render_plan(&plan);
+        assert!(text.contains("\nthe kernel logs\n"), "{text}");
+        assert_eq!(text.matches("0000:02:00.0 ACS control word 0x0000").count(), times, "{text}");
+    }
+    assert!(place(&build, ProfileName::Linux_7_3).log.is_empty(), "nothing was said");
+    assert!(!render_plan(&place(&build, ProfileName::Linux_7_3)).contains("the kernel logs"));
+}
+
+/// `no5lvl` shortens the direct map to 64 TiB, and with it what memory of devices may get pages.
+#[test]
+fn the_command_line_limits_the_linear_mapping() {
+    let mut build = two_hosts(MILAN, HostSpec::default());
+    for (bits, cmdline, expect) in [(48, "", 48), (48, "no5lvl", 46), (52, "nokaslr", 52), (44, "no5lvl", 44)]
+    {
+        build.machine.cpus[0].part.physical_bits = bits;
+        let settings = KernelSettings { cmdline: cmdline.to_owned(), ..KernelSettings::default() };
+        let booted = boot(&build.machine, &settings, &BootOptions::default());
+        let (_, mappable) = kernel_memory(&build.machine, &booted);
+        assert_eq!(mappable.last().0, (1 << expect) - 1, "{bits} {cmdline}");
     }
 }

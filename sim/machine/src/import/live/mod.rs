@@ -53,7 +53,7 @@ pub const FILES: [&str; 14] = [
 ];
 
 /// Links of [`Folder`] whose being there says something.
-pub const LINKS: [&str; 2] = ["of_node", "physfn"];
+pub const LINKS: [&str; 4] = ["iommu_group", "of_node", "physfn", "subsystem"];
 
 /// Imports a machine from its folders. Of `capture`, `listing` only gives the machine's name, and what is not told is
 /// looked for in the folders.
@@ -160,7 +160,7 @@ fn link(folder: &Folder) -> Option<Express> {
     })
 }
 
-/// How the kernel uses an IOMMU, by the types of its groups.
+/// How the kernel uses an IOMMU, by the types of its groups; `None` when they are not shown.
 fn iommu(folders: &[Folder]) -> Option<IommuMode> {
     let types: Vec<&str> = folders
         .iter()
@@ -168,7 +168,10 @@ fn iommu(folders: &[Folder]) -> Option<IommuMode> {
         .map(|text| text.trim())
         .collect();
     if types.is_empty() {
-        return Some(IommuMode::None);
+        // Every function of Linux has `subsystem`: where it is missing, links were not copied and their absence says
+        // nothing. A group whose type was not copied says nothing of its kind either.
+        let has = |link: &str| folders.iter().any(|folder| folder.files.contains_key(link));
+        return (has("subsystem") && !has("iommu_group")).then_some(IommuMode::None);
     }
     let translates = types.iter().any(|group| group.starts_with("DMA"));
     Some(if translates { IommuMode::Translate } else { IommuMode::Passthrough })

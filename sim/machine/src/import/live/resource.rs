@@ -11,6 +11,8 @@ const IO: u64 = 0x100;
 const MEMORY: u64 = 0x200;
 const PREFETCH: u64 = 0x2000;
 const MEMORY_64: u64 = 0x10_0000;
+/// `IORESOURCE_UNSET`: no address was found; the first is 0 and the last tells the size.
+const UNSET: u64 = 0x2000_0000;
 /// Number of the expansion ROM, and of the first register of virtual functions.
 const ROM: usize = 6;
 const VIRTUAL: usize = 7;
@@ -25,16 +27,18 @@ pub fn read<'a>(text: &'a str, facts: &mut Facts) -> Result<(), &'a str> {
         let (first, last, flags) = fields(line).ok_or(line)?;
         let Some(kind) = kind(flags).filter(|_| last >= first && last != 0) else { continue };
         let size = (last - first).checked_add(1).map(Bytes);
+        let unplaced = flags & UNSET != 0;
+        let cpu = Some(first).filter(|_| !unplaced);
         match number {
             0..=5 => {
                 let index = u8::try_from(number).unwrap_or(0);
-                facts.bars.push(Bar { index, kind, size, cpu: Some(first), bus: None, unplaced: false });
+                facts.bars.push(Bar { index, kind, size, cpu, bus: None, unplaced });
             }
-            ROM => facts.rom = Some(Rom { size, cpu: Some(first), bus: None }),
+            ROM => facts.rom = Some(Rom { size, cpu, bus: None }),
             // Windows of bridges stand behind, and are read from registers.
             VIRTUAL..=12 if !facts.is_bridge() => {
                 let index = u8::try_from(number - VIRTUAL).unwrap_or(0);
-                let bar = Bar { index, kind, size, cpu: Some(first), bus: None, unplaced: false };
+                let bar = Bar { index, kind, size, cpu, bus: None, unplaced };
                 facts.sriov.get_or_insert_with(Sriov::default).bars.push(bar);
             }
             _ => {}
@@ -84,5 +88,14 @@ mod tests {
         let expected = vec![(0, ResourceKind::Mem32, 4096), (2, ResourceKind::Mem64Prefetch, 32 << 30)];
         assert_eq!(check(text), Ok(expected));
         assert_eq!(check("0x0 0x0"), Err("0x0 0x0"));
+    }
+
+    #[test]
+    fn a_register_without_an_address_has_a_size() {
+        let mut facts = Facts::new(FunctionId::new(0, 1, 0, 0), (String::new(), 0..0));
+        let text = "0x0000000000000000 0x00000003ffffffff 0x000000002014220c\n";
+        assert_eq!(read(text, &mut facts), Ok(()));
+        let bar = facts.bars[0];
+        assert_eq!((bar.size, bar.cpu, bar.unplaced), (Some(Bytes::gib(16)), None, true));
     }
 }

@@ -43,7 +43,7 @@ impl<'c> Parts<'c> {
             return Choice { part, guess: None };
         }
         let class = function.class.unwrap_or(0xff_0000);
-        let part = self.catalogue.device_by_class(class, kind(class)).unwrap_or(self.device);
+        let part = self.catalogue.device_by_class(class, DeviceKind::of_class(class)).unwrap_or(self.device);
         // What nobody simulates traffic to needs no word.
         let guess = (part.kind != DeviceKind::Other)
             .then(|| format!("{}; by its class {class:#08x} taken as {}", known(function.pci), part.id));
@@ -81,15 +81,5 @@ fn known(pci: Option<PciId>) -> String {
     match pci {
         Some(pci) => format!("{:04x}:{:04x} is not in the catalogue", pci.vendor, pci.device),
         None => "no PCI id is shown".to_owned(),
-    }
-}
-
-/// What a device of that class is for.
-fn kind(class: u32) -> DeviceKind {
-    match class >> 16 {
-        0x03 | 0x12 => DeviceKind::Gpu,
-        0x02 => DeviceKind::Nic,
-        _ if class >> 8 == 0x0108 => DeviceKind::Ssd,
-        _ => DeviceKind::Other,
     }
 }

@@ -15,7 +15,12 @@ const STANDARD_STEPS: usize = 48;
 const EXTENDED_STEPS: usize = 480;
 
 /// Overlays `facts` with what `dump` shows. Where both speak of a register, the dump counts.
+///
+/// A function that does not answer, asleep or gone, reads as all ones, which say nothing of it.
 pub fn decode(dump: &Dump, facts: &mut Facts) {
+    if dump.has(VENDOR, 4) && dump.u32(VENDOR) == u32::MAX {
+        return;
+    }
     if dump.has(VENDOR, 4) && !matches!(dump.u16(VENDOR), 0 | 0xffff) {
         facts.pci = Some(PciId { vendor: dump.u16(VENDOR), device: dump.u16(VENDOR + 2) });
     }
@@ -200,9 +205,14 @@ fn extended(dump: &Dump, facts: &mut Facts) {
     if !dump.has_extended() {
         return;
     }
-    facts.acs = Known::Absent;
+    let shown = std::mem::replace(&mut facts.acs, Known::Absent);
     let mut at = EXTENDED;
     for _ in 0..EXTENDED_STEPS {
+        if !dump.has(at, 4) {
+            // The dump ends before the list does: what follows may be ACS.
+            facts.acs = if facts.acs == Known::Absent { shown } else { facts.acs };
+            return;
+        }
         let header = dump.u32(at);
         if header == 0 || header == u32::MAX {
             return;
@@ -300,6 +310,31 @@ mod tests {
         assert_eq!(range(found.windows.io), Some((0x1000, 0x1fff)));
         assert_eq!(range(found.windows.memory), Some((0x8010_0000, 0x802f_ffff)));
         assert_eq!(range(found.windows.prefetch), Some((0x2101_0000_0000, 0x2101_ffff_ffff)));
+    }
+
+    const GPU: [&str; 5] = [
+        "00: de 10 30 23 06 04 10 00 a1 00 02 03 00 00 00 00",
+        "30: 00 00 00 00 40 00 00 00 00 00 00 00 ff 01 00 00",
+        "10: 0c 00 00 00 00 38 00 00 00 00 00 00 00 00 00 00",
+        "20: 00 00 00 00 00 00 00 00 00 00 00 00 de 10 c0 16",
+        "40: 10 00 02 00 01 8e 2c 01 30 21 0a 00 03 41 46 00",
+    ];
+
+    #[test]
+    fn a_dump_that_ends_within_the_list_leaves_acs_unknown() {
+        let acs = |first: &str| facts(&[&GPU[..], &[first]].concat()).acs;
+        assert_eq!(acs("100: 01 00 02 00 00 00 00 00 00 00 00 00 00 00 00 00"), Known::Absent);
+        assert_eq!(acs("100: 01 00 02 14 00 00 00 00 00 00 00 00 00 00 00 00"), Known::Unknown);
+        let words = Acs { capability: 0x1f, control: 0x1d };
+        assert_eq!(acs("100: 0d 00 01 14 1f 00 1d 00 00 00 00 00 00 00 00 00"), Known::Present(words));
+    }
+
+    #[test]
+    fn a_function_that_does_not_answer_is_unknown() {
+        let ones = "ff ff ff ff ff ff ff ff ff ff ff ff ff ff ff ff";
+        let rows: Vec<String> = (0..16).map(|row| format!("{row:x}0: {ones}")).collect();
+        let found = facts(&rows.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!((found.header, found.express, found.acs), (None, Known::Unknown, Known::Unknown));
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Details {
     listed: bool,
     /// The status register says that there is no list.
     no_list: bool,
+    /// Written by an lspci of before 2007, which knows no extended capabilities.
+    old: bool,
     /// More than names of capabilities is shown.
     decoded: bool,
     express: Option<Express>,
@@ -43,6 +45,8 @@ pub struct Details {
     acs_capability: Option<u16>,
     acs_control: Option<u16>,
     sriov: Option<Sriov>,
+    /// Virtual functions are switched off, however many are set.
+    sriov_off: bool,
 }
 
 impl Details {
@@ -68,12 +72,19 @@ impl Details {
             self.denied = true;
             return;
         }
-        let Some((_, name)) = rest.strip_prefix('[').and_then(|rest| rest.split_once("] ")) else { return };
+        let Some((offset, name)) = rest.strip_prefix('[').and_then(|rest| rest.split_once("] ")) else {
+            return;
+        };
         self.listed = true;
+        let extended = offset.split(' ').next().and_then(hex).is_some_and(|offset| offset >= 0x100);
         self.section = match name {
             name if name.starts_with("Access Control Services") => {
                 self.acs_seen = true;
                 Section::Acs
+            }
+            name if extended && name.starts_with(NAMELESS_ACS) => {
+                self.acs_seen = true;
+                Section::Other
             }
             name if name.starts_with("Single Root I/O Virtualization") => {
                 self.sriov.get_or_insert_default();
@@ -163,10 +174,12 @@ impl Details {
     }
 
     fn express_line(&mut self, line: &str) {
-        if let Some((name, _)) = line.split_once(':')
+        if let Some((name, rest)) = line.split_once(':')
             && !name.contains(' ')
         {
-            self.register = name.to_owned();
+            let current = old_register(name, rest);
+            self.old |= current.is_some();
+            self.register = current.unwrap_or(name).to_owned();
         }
         self.decoded |= self.register == "LnkCap" || self.register == "DevCap";
         let Some(express) = &mut self.express else { return };
@@ -195,6 +208,8 @@ impl Details {
         if let Some(total) = capability::number(line, "Total VFs: ") {
             sriov.total = total;
             sriov.enabled = capability::number(line, "Number of VFs: ").unwrap_or(0);
+        } else if line.starts_with("IOVCtl:") {
+            self.sriov_off = capability::flag(line, "Enable") == Some(false);
         } else if line.starts_with("VF offset: ") {
             sriov.offset = capability::number(line, "VF offset: ").unwrap_or(0);
             sriov.stride = capability::number(line, "stride: ").unwrap_or(0);
@@ -221,12 +236,29 @@ impl Details {
         match (self.acs_capability, self.acs_control) {
             (Some(capability), Some(control)) => facts.acs = Known::Present(Acs { capability, control }),
             _ if self.acs_seen => {}
-            _ if readable && self.decoded => facts.acs = Known::Absent,
+            _ if readable && self.decoded && !self.old => facts.acs = Known::Absent,
             _ => {}
         }
-        if self.sriov.as_ref().is_some_and(|sriov| sriov.total > 0) {
-            facts.sriov = self.sriov;
+        if let Some(mut sriov) = self.sriov.filter(|sriov| sriov.total > 0) {
+            sriov.enabled = if self.sriov_off { 0 } else { sriov.enabled };
+            facts.sriov = Some(sriov);
         }
+    }
+}
+
+/// How an lspci calls ACS that knows no name for it.
+const NAMELESS_ACS: &str = "#0d";
+
+/// The present name of a register of the PCI Express capability as listings called it until 2007.
+fn old_register(name: &str, rest: &str) -> Option<&'static str> {
+    let supported = rest.trim_start().starts_with("Supported");
+    match name {
+        "Device" if supported => Some("DevCap"),
+        "Device" => Some("DevCtl"),
+        "Link" if supported => Some("LnkCap"),
+        "Link" => Some("LnkSta"),
+        "Slot" => Some("SltCap"),
+        _ => None,
     }
 }
 

@@ -63,7 +63,10 @@ fn class_and_product(text: &str) -> Option<(Option<u16>, &str)> {
     let bracketed = class.strip_suffix(']').and_then(|class| class.rsplit_once('['));
     let number = match bracketed {
         Some((_, number)) => hex_word(number),
-        None => hex_word(class).or_else(|| class::class_by_name(class)),
+        // Before 2007 numbers had the word `Class` in front.
+        None => {
+            hex_word(class.strip_prefix("Class ").unwrap_or(class)).or_else(|| class::class_by_name(class))
+        }
     };
     Some((number, product))
 }
@@ -141,6 +144,10 @@ mod tests {
         check(
             "c1:00.0 VGA compatible controller: NVIDIA Corporation AD102GL [RTX 6000] (rev a1) (prog-if 00 [VGA controller])",
             Some(("0000:c1:00.0", None, Some(0x03_0000), Some(0xa1))),
+        );
+        check(
+            "0000:01:00.0 Class 0300: 10de:0140 (rev a2) (prog-if 00 [VGA])",
+            Some(("0000:01:00.0", Some((0x10de, 0x0140)), Some(0x03_0000), Some(0xa2))),
         );
         check("00:00.0 00ff: 1b36:0005", Some(("0000:00:00.0", Some((0x1b36, 5)), Some(0xff00), Some(0))));
         check("00:02.0 Class [0c99]: Device 1234:5678", Some(("0000:00:02.0", None, Some(0x0c_9900), None)));

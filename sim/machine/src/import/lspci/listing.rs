@@ -26,13 +26,17 @@ pub struct Listing {
     pub dumps: BTreeMap<FunctionId, Dump>,
     /// Root buses that a tree shows.
     pub roots: Vec<(u32, u8)>,
+    /// Texts that end in the middle of a line, which is passed over.
+    pub cut: Vec<String>,
 }
 
 /// Reads `text` into `listing`.
 pub fn read(text: Text, listing: &mut Listing, diagnostics: &mut Vec<Diagnostic>) {
     let mut reader = Reader { text, listing, diagnostics, current: None, tree: tree::Reader::default() };
-    for line in text.text.lines() {
-        reader.line(line);
+    let mut lines = text.text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let is_cut = lines.peek().is_none() && !text.text.ends_with('\n');
+        reader.line(line, is_cut);
     }
     reader.close();
 }
@@ -47,7 +51,8 @@ struct Reader<'a, 'l> {
 }
 
 impl<'a> Reader<'a, '_> {
-    fn line(&mut self, whole: &'a str) {
+    /// Reads a line. One without an end `is_cut`, maybe in the middle of a number: of its details nothing is taken.
+    fn line(&mut self, whole: &'a str, is_cut: bool) {
         if self.tree.line(whole, |found| tree_branch(self.listing, self.text, found)) {
             return;
         }
@@ -55,6 +60,8 @@ impl<'a> Reader<'a, '_> {
         if let Some(heading) = heading::heading(line) {
             self.close();
             self.open(&heading, line);
+        } else if is_cut && self.current.is_some() {
+            self.listing.cut.push(self.text.name.to_owned());
         } else if let Some((id, details)) = &mut self.current {
             match dump::row(line) {
                 Some(Ok(row)) => self.listing.dumps.entry(*id).or_default().add(&row),

@@ -106,7 +106,10 @@ pub fn lspci(capture: &Capture, catalogue: &Catalogue) -> Result<Import, Vec<Dia
     }
     let shown =
         Shown { functions: listing.functions, roots: listing.roots, memory, ports, source: "lspci listing" };
-    machine(capture, shown, catalogue)
+    let mut import = machine(capture, shown, catalogue)?;
+    let cut = |name| Note::new(name, "its last line has no end and may be cut; it is passed over");
+    import.notes.extend(listing.cut.into_iter().map(cut));
+    Ok(import)
 }
 
 /// Everything the texts show.

@@ -20,6 +20,8 @@ pub type Line<'a, T> = Option<Result<T, Wrong<'a>>>;
 
 const NUMBER: &str = "a hexadecimal address, `<unassigned>` or `<ignored>`";
 const SIZE: &str = "a size such as 64K";
+/// Stands before, or since 2021 behind, an address that the kernel has and the register has not.
+const VIRTUAL: &str = "[virtual] ";
 
 /// `Region 2: Memory at f0000000 (64-bit, prefetchable) [size=256M]`, or the same without `Region 2:`, which stands in
 /// shorter listings: then the register is the one `next`.
@@ -34,11 +36,16 @@ pub fn bar(line: &str, next: u8) -> Line<'_, Bar> {
         }
         None => (next, line),
     };
+    let rest = rest.strip_prefix(VIRTUAL).unwrap_or(rest);
     if let Some(rest) = rest.strip_prefix("I/O ports at ") {
         return Some(placed(rest).map(|(cpu, size)| Bar { size, cpu, ..empty(index, ResourceKind::Io) }));
     }
     let rest = rest.strip_prefix("Memory at ")?;
     let Some(kind) = kind(rest) else {
+        if rest.starts_with('<') {
+            // `<invalid-64bit-slot>`: the register is broken and lspci says no more of it.
+            return None;
+        }
         let expected = "a kind such as (64-bit, prefetchable)";
         return Some(Err(Wrong { part: rest, expected }));
     };
@@ -65,7 +72,8 @@ fn kind(text: &str) -> Option<ResourceKind> {
 fn placed(text: &str) -> Result<(Option<u64>, Option<Bytes>), Wrong<'_>> {
     let word = text.split([' ', '\t']).next().unwrap_or(text);
     let cpu = match word {
-        "<unassigned>" | "<ignored>" | "<unassigned" | "virtual" => None,
+        // `<unassigned>`, `<ignored>` and other words for no address.
+        word if word.starts_with('<') => None,
         word => Some(hex(word).ok_or(Wrong { part: word, expected: NUMBER })?),
     };
     Ok((cpu, size(text)?))
@@ -97,7 +105,7 @@ pub fn parse_size(word: &str) -> Option<Bytes> {
 
 /// `Expansion ROM at fe000000 [virtual] [disabled] [size=512K]`.
 pub fn rom(line: &str) -> Line<'_, Rom> {
-    let rest = line.strip_prefix("Expansion ROM at ")?;
+    let rest = line.strip_prefix(VIRTUAL).unwrap_or(line).strip_prefix("Expansion ROM at ")?;
     Some(placed(rest).map(|(cpu, size)| Rom { size, cpu, bus: None }))
 }
 
@@ -168,6 +176,22 @@ mod tests {
             Some((2, Mem64Prefetch, None, Some(16 << 30))),
         );
         check("Capabilities: [40] MSI", None);
+        check(
+            "Region 1: [virtual] Memory at 000003f0 (type 3, non-prefetchable) [size=8]",
+            Some((1, Mem32, Some(0x3f0), Some(8))),
+        );
+        check("Region 4: [virtual] I/O ports at c040 [size=16]", Some((4, Io, Some(0xc040), Some(16))));
+        check("Region 5: Memory at <invalid-64bit-slot> [disabled]", None);
+    }
+
+    #[test]
+    fn expansion_roms() {
+        let check =
+            |line: &str| rom(line).and_then(Result::ok).map(|rom| (rom.cpu, rom.size.map(|size| size.0)));
+        let expected = Some((Some(0xfe60_0000), Some(128 << 10)));
+        assert_eq!(check("[virtual] Expansion ROM at fe600000 [disabled] [size=128K]"), expected);
+        assert_eq!(check("Expansion ROM at fe600000 [virtual] [disabled] [size=128K]"), expected);
+        assert_eq!(check("Expansion ROM at <ignored> [disabled]"), Some((None, None)));
     }
 
     #[test]

@@ -121,7 +121,8 @@ impl<'c> Parts<'c> {
             return Choice { part, guess: Some(guess) };
         }
         let class = function.class;
-        let part = self.catalogue.device_by_class(class, kind(class)).unwrap_or(self.generic_device);
+        let part =
+            self.catalogue.device_by_class(class, DeviceKind::of_class(class)).unwrap_or(self.generic_device);
         let why = what_is_known(function.pci);
         Choice { part, guess: Some(format!("{why}; by its class {class:#08x} taken as {}", part.id)) }
     }
@@ -149,16 +150,6 @@ fn what_is_known(pci: Option<PciId>) -> String {
     }
 }
 
-/// What a device of that class is for.
-fn kind(class: u32) -> DeviceKind {
-    match class >> 16 {
-        0x03 | 0x12 => DeviceKind::Gpu,
-        0x02 => DeviceKind::Nic,
-        _ if class >> 8 == 0x0108 => DeviceKind::Ssd,
-        _ => DeviceKind::Other,
-    }
-}
-
 fn family_by_gcn(function: &xml::Function) -> Option<&'static Family> {
     let gcn = function.gpu.as_ref()?.gcn.as_deref()?;
     FAMILIES.iter().find(|family| family.gcn.contains(&gcn))
@@ -182,7 +173,8 @@ pub(super) fn family(function: &xml::Function) -> Option<&'static Family> {
 fn above_one_amd_gpu(listed: &xml::Function) -> bool {
     let [child] = listed.below.as_slice() else { return false };
     let by_gcn = child.gpu.as_ref().is_some_and(|gpu| gpu.gcn.is_some());
-    let by_id = child.pci.is_some_and(|pci| pci.vendor == AMD) && kind(child.class) == DeviceKind::Gpu;
+    let by_id = child.pci.is_some_and(|pci| pci.vendor == AMD)
+        && DeviceKind::of_class(child.class) == DeviceKind::Gpu;
     by_gcn || by_id
 }
 

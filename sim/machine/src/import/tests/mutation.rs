@@ -1,5 +1,6 @@
 //! Mutated topologies never make the importer panic, and what it accepts is numbered consistently.
-#![allow(clippy::disallowed_methods, reason = "the number of cases comes from the environment")]
+
+use peerbus_testing::{Random, cases};
 
 use super::numbering::walk;
 use super::{catalogue, gpu, switch};
@@ -49,32 +50,16 @@ fn seed_text() -> String {
     )
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-}
-
-fn below(random: &mut Random, end: usize) -> usize {
-    usize::try_from(random.next() % u64::try_from(end.max(1)).unwrap_or(1)).unwrap_or_default()
-}
-
 /// Replaces, removes or repeats a stretch of `text` at a place between characters.
 fn mutate(text: &str, random: &mut Random) -> String {
     let places: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
-    let from = below(random, places.len());
-    let length = [0, 1, 2, 4, 12, 60][below(random, 6)];
+    let from = random.index(places.len());
+    let length = [0, 1, 2, 4, 12, 60][random.index(6)];
     let (from, to) = (places[from], places[(from + length).min(places.len() - 1)]);
-    let inserted = match below(random, 4) {
+    let inserted = match random.index(4) {
         0 => text[from..to].repeat(2),
         1 => String::new(),
-        _ => SNIPPETS[below(random, SNIPPETS.len())].to_owned(),
+        _ => SNIPPETS[random.index(SNIPPETS.len())].to_owned(),
     };
     format!("{}{inserted}{}", &text[..from], &text[to..])
 }
@@ -82,18 +67,17 @@ fn mutate(text: &str, random: &mut Random) -> String {
 /// Replaces one bus id by another, so that most results stay well-formed.
 fn renumber(text: &str, random: &mut Random) -> String {
     let ids: Vec<usize> = text.match_indices("busid=\"").map(|(at, _)| at + 7).collect();
-    let Some(at) = ids.get(below(random, ids.len())).copied() else { return text.to_owned() };
-    let bus = [0, 1, 0x0f, 0x10, 0x20, 0x22, 0x23, 0x25, 0x27, 0xff][below(random, 10)];
-    let device = [0, 0, 0, 1, 0x1c][below(random, 5)];
+    let Some(at) = ids.get(random.index(ids.len())).copied() else { return text.to_owned() };
+    let bus = [0, 1, 0x0f, 0x10, 0x20, 0x22, 0x23, 0x25, 0x27, 0xff][random.index(10)];
+    let device = [0, 0, 0, 1, 0x1c][random.index(5)];
     let end = text[at..].find('"').map_or(text.len(), |length| at + length);
-    let domain = ["0000", "0000", "0002", "ffff"][below(random, 4)];
-    format!("{}{domain}:{bus:02x}:{device:02x}.{}{}", &text[..at], below(random, 2), &text[end..])
+    let domain = ["0000", "0000", "0002", "ffff"][random.index(4)];
+    format!("{}{domain}:{bus:02x}:{device:02x}.{}{}", &text[..at], random.index(2), &text[end..])
 }
 
 #[test]
 fn mutated_topologies() {
-    let cases: u64 =
-        std::env::var("PEERBUS_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(3_000);
+    let cases = cases(3_000);
     let seed = 0x5eed;
     println!("seed {seed:#x}, {cases} cases");
     let mut random = Random(seed);
@@ -101,12 +85,9 @@ fn mutated_topologies() {
     let mut accepted = 0;
     for case in 0..cases {
         let mut text = start.clone();
-        for _ in 0..=below(&mut random, 3) {
-            text = if below(&mut random, 2) == 0 {
-                mutate(&text, &mut random)
-            } else {
-                renumber(&text, &mut random)
-            };
+        for _ in 0..=random.index(3) {
+            text =
+                if random.index(2) == 0 { mutate(&text, &mut random) } else { renumber(&text, &mut random) };
         }
         match nccl(&text, "mutated.xml", &catalogue) {
             Ok(import) => {

@@ -15,5 +15,7 @@ mod register;
 
 pub use isolation::{acs_enabled, acs_path};
 pub use list::{AcsBits, AcsSyntax, AcsSyntaxError, check_config_list, check_device_list};
-pub use program::{AcsEvent, AcsList, AcsParameters, AcsState, acs_at_driver_bind, acs_program};
+pub use program::{
+    AcsEvent, AcsList, AcsParameters, AcsState, acs_at_driver_bind, acs_ports_bound, acs_program,
+};
 pub use register::{AcsWord, acs_capability, acs_control, set_acs_control};

@@ -20,7 +20,7 @@ use peerbus_units::FunctionId;
 use super::list::{AcsSyntaxError, config_list_bits, device_list_names};
 use super::quirk;
 use super::register::{AcsWord, acs_control, set_acs_control, usable_capability};
-use crate::pci::tree::{FunctionIndex, Tree};
+use crate::pci::tree::{FunctionIndex, PcieType, Tree};
 use crate::{ConfigSpace, Rules};
 
 /// What a kernel knows when it sets control words.
@@ -113,6 +113,27 @@ pub fn acs_at_driver_bind(
 ) {
     if rules.acs_set_with_dma {
         set(tree, cs, rules, parameters, function);
+    }
+}
+
+/// The driver of ports binds to those among the functions from `first` on, at the end of boot. Kernels that set words when
+/// DMA is configured did so before, when the IOMMU's driver looked at every function, and do it again here: what a
+/// list says is logged twice. Without an IOMMU the binding is the only time, which [`acs_program`] stands for.
+pub fn acs_ports_bound(
+    tree: &mut Tree,
+    cs: &mut impl ConfigSpace,
+    rules: &Rules,
+    parameters: &AcsParameters,
+    first: usize,
+) {
+    if !parameters.requested {
+        return;
+    }
+    for index in (first..tree.functions.len()).map(FunctionIndex) {
+        let kind = tree[index].pcie_type;
+        if matches!(kind, Some(PcieType::RootPort | PcieType::Upstream | PcieType::Downstream)) {
+            acs_at_driver_bind(tree, cs, rules, parameters, index);
+        }
     }
 }
 

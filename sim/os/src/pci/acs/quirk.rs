@@ -5,7 +5,7 @@
 //! redirection and egress are judged; ports that isolate once the kernel has switched off their peer decoding in
 //! chipset registers; and ports whose ACS registers are 32 bits wide, so that control stands two bytes further on.
 //!
-//! The families are the kernel's; their ids are those that the public list of PCI ids gives them.
+//! The families are the kernel's; where their ids come from stands beside each row of the table.
 
 mod table;
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernel::ProfileName;
 
-pub use peer::{Distance, Find, Machine, Map, Publish, Register, Resolve, SetAcs};
+pub use peer::{Distance, Find, Machine, Map, Publish, Register, Resolve, SetAcs, SetIds, SetWindow};
 
 /// Calls to make, and what they returned elsewhere.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -51,7 +51,7 @@ pub enum Call {
     /// Removes what `Request` entered.
     Release(Release),
     /// Boots on a machine; no memory is registered.
-    Machine(Machine),
+    Machine(Box<Machine>),
     /// Makes a part of a BAR peer memory.
     Register(Register),
     /// Lets `Find` find a function's memory.
@@ -66,6 +66,10 @@ pub enum Call {
     Map(Map),
     /// Writes an ACS control word.
     SetAcs(SetAcs),
+    /// Overwrites the ids by which the kernel knows a function.
+    SetIds(SetIds),
+    /// Overwrites where the kernel believes a host bridge's window begins on the bus.
+    SetWindow(SetWindow),
 }
 
 /// An empty allocator pool.
@@ -380,7 +384,7 @@ pub struct Recorded {
     /// What a client sends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dma_addr: Option<Leaf<CpuAddr>>,
-    /// `BUS` or `CPU`.
+    /// `BUS`, `CPU` or `IOVA`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dma_kind: Option<Leaf<String>>,
     /// Name of an error: `ENOMEM`, `ERANGE`, `EBUSY`, `EINVAL`, `BUG`.

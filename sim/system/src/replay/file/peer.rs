@@ -1,11 +1,11 @@
 //! Calls of peer-to-peer DMA, on a machine.
 
 use peerbus_machine::file::{Leaf, Machine as MachineFile};
-use peerbus_units::Bytes;
+use peerbus_units::{BusAddr, Bytes, CpuAddr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::AcsPolicy;
+use crate::kernel::{AcsPolicy, IommuMode};
 
 /// Boots the operating system on a machine: `file` or `tree`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +20,9 @@ pub struct Machine {
     /// What happens to ACS control words at boot; default: they stay as firmware left them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acs: Option<Leaf<AcsPolicy>>,
+    /// Whether an IOMMU is in use, and how; default: as the machine's file says, or else the command line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iommu: Option<Leaf<IommuMode>>,
     /// The kernel's command line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cmdline: Option<Leaf<String>>,
@@ -88,7 +91,8 @@ pub struct Find {
     pub clients: Vec<Leaf<String>>,
 }
 
-/// Maps a page of registered memory for a client, without an IOMMU.
+/// Maps a page of registered memory for a client and unmaps it, as a driver does for one transfer. No time passes between
+/// calls: what a kernel gives back when a timer fires stays in use.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Map {
@@ -116,4 +120,31 @@ pub struct SetAcs {
     /// The word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control: Option<Leaf<u16>>,
+}
+
+/// Overwrites what the kernel took a function for when it found it. No register changes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SetIds {
+    /// The function.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function: Option<Leaf<String>>,
+    /// Its vendor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vendor: Option<Leaf<u16>>,
+    /// The vendor's number for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<Leaf<u16>>,
+}
+
+/// Overwrites what the kernel was told of a host bridge's window: at which bus address it begins. No register changes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SetWindow {
+    /// CPU address of the window's first byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Leaf<CpuAddr>>,
+    /// Bus address it is to have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bus: Option<Leaf<BusAddr>>,
 }

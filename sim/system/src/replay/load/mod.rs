@@ -34,10 +34,10 @@ pub fn load(
     catalogue: &Catalogue,
 ) -> (Option<Replay>, Vec<Diagnostic>) {
     let reading = read::<file::Replay>(text, file_name);
-    let mut context = Context { source: &reading.source, diagnostics: reading.diagnostics };
+    let mut context = Context::new(&reading.source, reading.diagnostics);
     let machines = Machines { provider, catalogue, file_name };
     let replay = reading.value.map(|given| lower(&mut context, &given, &machines));
-    let mut diagnostics = context.diagnostics;
+    let mut diagnostics = context.0.diagnostics;
     sort(&mut diagnostics);
     (replay.flatten().filter(|_| !any_error(&diagnostics)), diagnostics)
 }

@@ -8,11 +8,11 @@ use peerbus_machine::load::{list_words, nearest};
 use peerbus_machine::synthetic::{is_synthetic, synthetic};
 use peerbus_machine::{Catalogue, Diagnostic, Machine, load_machine, lower};
 use peerbus_os::pci::FunctionIndex;
-use peerbus_units::{Bytes, FunctionId};
+use peerbus_units::{Bytes, CpuAddr, FunctionId};
 
 use super::Known;
 use super::context::{Context, Place};
-use super::pool::SIZE;
+use super::pool::{ADDRESS, SIZE};
 use crate::boot::{BootOptions, boot};
 use crate::kernel::{KernelSettings, ProfileName};
 use crate::replay::call::{Call, PeerCall, PeerSetup};
@@ -58,6 +58,7 @@ impl Context<'_> {
         profile: ProfileName,
     ) -> Option<Arc<PeerSetup>> {
         let acs = self.optional(&given.acs, place, "acs", "FirmwareDefault, Off or On");
+        let iommu = self.optional(&given.iommu, place, "iommu", "None, Passthrough or Translate");
         let cmdline = self.optional(&given.cmdline, place, "cmdline", "a kernel command line");
         let (name, machine) = match (&given.file, &given.tree) {
             (Some(_), Some(_)) => {
@@ -83,6 +84,7 @@ impl Context<'_> {
         };
         let settings = KernelSettings {
             profile,
+            iommu: iommu?,
             acs: acs?.unwrap_or_default(),
             cmdline: cmdline?.unwrap_or_default(),
             ..KernelSettings::default()
@@ -192,6 +194,17 @@ impl Context<'_> {
                 let control = self.require(&given.control, place, "control", "a word such as 0x1d");
                 PeerCall::SetAcs { function: function?, control: control? }
             }
+            file::Call::SetIds(given) => {
+                let function = self.function(&given.function, place, "function", machine);
+                let vendor = self.require(&given.vendor, place, "vendor", "an id such as 0x8086");
+                let device = self.require(&given.device, place, "device", "an id such as 0x2030");
+                PeerCall::SetIds { function: function?, vendor: vendor?, device: device? }
+            }
+            file::Call::SetWindow(given) => {
+                let cpu = self.require(&given.cpu, place, "cpu", ADDRESS);
+                let bus = self.require(&given.bus, place, "bus", ADDRESS);
+                PeerCall::SetWindow { cpu: self.window(cpu?, place, machine)?, bus: bus? }
+            }
             _ => return None,
         };
         Some(Call::Peer(call))
@@ -206,6 +219,26 @@ impl Context<'_> {
             return None;
         }
         Some(bar)
+    }
+
+    /// The first address of a window, if that is what `cpu` is. `None` without a machine, which was reported.
+    fn window(&mut self, cpu: CpuAddr, place: &Place, machine: Option<&PeerSetup>) -> Option<CpuAddr> {
+        let setup = machine?;
+        let bridges = setup.booted.tree.host_bridges.iter();
+        let starts: Vec<CpuAddr> =
+            bridges.flat_map(|bridge| &bridge.windows).map(|window| window.cpu.first()).collect();
+        if starts.contains(&cpu) {
+            return Some(cpu);
+        }
+        let starts: Vec<String> = starts.iter().map(CpuAddr::to_string).collect();
+        let starts: Vec<&str> = starts.iter().map(String::as_str).collect();
+        let message = format!("{} has no window that begins at {cpu}", setup.name);
+        let help = match starts.is_empty() {
+            true => "it has no windows".to_owned(),
+            false => format!("windows begin at {}", list_words(&starts, 12).replace(" or ", " and ")),
+        };
+        self.error(codes::UNKNOWN_WINDOW, &place.field("cpu"), message, help);
+        None
     }
 
     /// The function that the required field `name` names.

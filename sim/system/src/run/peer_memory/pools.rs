@@ -105,7 +105,7 @@ impl<'a> Pools<'a> {
         size: Bytes,
         offset: Bytes,
     ) -> Result<Range<CpuAddr>, RegisterError> {
-        let (ram, mappable) = kernel_memory(machine);
+        let (ram, mappable) = kernel_memory(machine, self.booted);
         let memory = PhysicalMemory { system_ram: &ram, mappable };
         self.p2pdma.add_resource(&self.booted.tree, &memory, function, bar, size, offset)
     }

@@ -44,11 +44,10 @@ fn write_change(out: &mut String, number: usize, change: &Change) -> fmt::Result
     let mut costs: Vec<String> =
         words(&change.words).into_iter().chain(change.others.and_then(others)).collect();
     if !change.isolation_lost.is_empty() {
-        costs.push(format!(
-            "no longer isolated up to the root, so no IOMMU group of its own: {}",
-            some(&change.isolation_lost)
-        ));
+        costs.push(format!("no longer isolated up to the root: {}", some(&change.isolation_lost)));
     }
+    costs
+        .extend(change.groups_merged.iter().map(|group| format!("in one IOMMU group then: {}", some(group))));
     costs.extend(change.notes.iter().cloned());
     costs.extend(alternatives(&change.alternatives));
     costs.iter().try_for_each(|line| wrap(out, "     - ", line))

@@ -1,47 +1,20 @@
 //! Broken replays, and exactly what is said about each; and the catalogue of codes, whose examples must be true.
 //!
-//! `broken.txt` holds the cases: `=== ` and the intent, the text, `---`, then per diagnostic a line `code
-//! line:column message` and a line `  help: …`. With PEERBUS_UPDATE set the expectations are written anew; read
-//! the difference before committing it.
+//! Per diagnostic `broken.txt` has a line `code line:column message` and a line `  help: …`.
 
 use peerbus_machine::Diagnostic;
 use peerbus_system::replay::codes::{BROKEN_MACHINE, ENTRIES, ID_GIVEN_AGAIN};
+use peerbus_testing::BrokenTexts;
 
 use super::{line, load};
 
-fn path() -> std::path::PathBuf {
-    std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/main/replay/broken.txt")
-}
-
-/// Intent, text and expectation of every case.
-fn cases() -> Vec<(String, String, String)> {
-    let text = std::fs::read_to_string(path()).expect("broken.txt is beside this file");
-    let cases = text.split("=== ").skip(1).map(|case| {
-        let (intent, rest) = case.split_once('\n').expect("a line with the intent");
-        let (input, expected) = rest.split_once("\n---\n").expect("a line of dashes");
-        (intent.to_owned(), input.to_owned(), expected.trim_end().to_owned())
-    });
-    cases.collect()
-}
-
 #[test]
 fn every_problem_is_named_with_its_place_and_remedy() {
-    let cases = cases();
-    assert!(cases.len() >= 25, "{} cases", cases.len());
-    let (mut written, mut wrong) = (String::new(), Vec::new());
-    for (intent, input, expected) in cases {
-        let (replay, found) = load(&input, "r");
-        assert_eq!(replay.is_none(), found.iter().any(Diagnostic::is_error), "{intent}");
-        let said: String = found.iter().map(line).collect();
-        written.push_str(&format!("=== {intent}\n{input}\n---\n{said}\n"));
-        if said.trim_end() != expected || said.is_empty() {
-            wrong.push(format!("=== {intent}\n{input}\n--- expected\n{expected}\n--- found\n{said}"));
-        }
-    }
-    if std::env::var_os("PEERBUS_UPDATE").is_some() {
-        std::fs::write(path(), written).expect("broken.txt can be written");
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    BrokenTexts::new(env!("CARGO_MANIFEST_DIR"), "tests/main/replay/broken.txt").check(25, |case| {
+        let (replay, found) = load(&case.input, "r");
+        assert_eq!(replay.is_none(), found.iter().any(Diagnostic::is_error), "{}", case.intent);
+        found.iter().map(line).collect()
+    });
 }
 
 #[test]

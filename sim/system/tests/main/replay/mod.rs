@@ -20,15 +20,27 @@ fn load(text: &str, file_name: &str) -> (Option<Replay>, Vec<Diagnostic>) {
         "broken.ron" => Ok("(cpus: 1)".to_owned()),
         _ => Err("no such file".to_owned()),
     };
+    replay::load(text, file_name, &provider, catalogue())
+}
+
+fn catalogue() -> &'static Catalogue {
     static CATALOGUE: OnceLock<Catalogue> = OnceLock::new();
-    replay::load(text, file_name, &provider, CATALOGUE.get_or_init(Catalogue::embedded))
+    CATALOGUE.get_or_init(Catalogue::embedded)
 }
 
 /// The replay of `text` and what it returns; panics with the diagnostics of a text that is refused.
 fn ran(text: &str) -> (Replay, Document) {
-    let (replay, found) = load(text, "r.ron");
-    assert_eq!(found, [], "{text}");
-    let replay = replay.unwrap_or_else(|| panic!("{text} is no replay"));
+    made(load(text, "r.ron"), text)
+}
+
+/// The same of a file whose machines `provider` reads.
+fn ran_with(text: &str, file_name: &str, provider: &replay::Provider<'_>) -> (Replay, Document) {
+    made(replay::load(text, file_name, provider, catalogue()), file_name)
+}
+
+fn made((replay, found): (Option<Replay>, Vec<Diagnostic>), what: &str) -> (Replay, Document) {
+    assert_eq!(found, [], "{what}");
+    let replay = replay.unwrap_or_else(|| panic!("{what} is no replay"));
     let document = run(&replay);
     (replay, document)
 }

@@ -3,6 +3,7 @@
 use peerbus_machine::Diagnostic;
 use peerbus_system::replay::schema::TEMPLATE;
 use peerbus_system::replay::{compare, render_comparison, render_replay, run};
+use peerbus_testing::{Edit, cases, edited};
 use proptest::prelude::*;
 
 use super::load;
@@ -13,58 +14,36 @@ const JSON: &str = r#"{"profile": "Linux_6_1", "calls": [
     {"Busy": {"first": 0, "last": 4095, "name": "µ"}}, {"Request": {"id": 1, "size": "1GiB"}}, {"Release": {"id": 1}}],
     "results": [{"call": 2, "address": 268435456}, {"call": 4, "bytes": 67108864}, {"call": 7, "error": "ERANGE"}]}"#;
 
-/// Cuts, repeats or replaces pieces, at places that need not be character boundaries of anything meant.
-fn mutate(text: &str, edits: &[(usize, u8, usize)]) -> String {
-    const INSERTED: [&str; 20] = [
-        "(",
-        ")",
-        "[",
-        "\"",
-        ":",
-        ",",
-        "0",
-        "/",
-        "9",
-        "-1",
-        "µ",
-        "\\",
-        "18446744073709551615",
-        "{",
-        "id: 1",
-        "Avail,",
-        "Up",
-        "Fixed(offset: 1)",
-        "0xffff_ffff_ffff_ffff",
-        "\"16EiB\"",
-    ];
-    let mut chars: Vec<char> = text.chars().collect();
-    for (at, kind, length) in edits {
-        let at = at % (chars.len() + 1);
-        let end = (at + length % 9).min(chars.len());
-        match kind % 4 {
-            0 => drop(chars.drain(at..end)),
-            1 => {
-                let piece: Vec<char> = chars[at..end].to_vec();
-                chars.splice(at..at, piece);
-            }
-            2 => drop(chars.splice(at..at, INSERTED[length % INSERTED.len()].chars())),
-            _ => drop(chars.splice(at..end, INSERTED[length % INSERTED.len()].chars())),
-        }
-    }
-    chars.into_iter().collect()
-}
+/// What edits insert.
+const PIECES: [&str; 20] = [
+    "(",
+    ")",
+    "[",
+    "\"",
+    ":",
+    ",",
+    "0",
+    "/",
+    "9",
+    "-1",
+    "µ",
+    "\\",
+    "18446744073709551615",
+    "{",
+    "id: 1",
+    "Avail,",
+    "Up",
+    "Fixed(offset: 1)",
+    "0xffff_ffff_ffff_ffff",
+    "\"16EiB\"",
+];
 
-fn edits() -> impl Strategy<Value = Vec<(usize, u8, usize)>> {
+fn edits() -> impl Strategy<Value = Vec<Edit>> {
     proptest::collection::vec((0..9000usize, any::<u8>(), 0..1000usize), 1..5)
 }
 
-/// Cases of a property: PEERBUS_CASES, or `default`.
-fn number_of_cases(default: u32) -> u32 {
-    std::env::var("PEERBUS_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 fn config() -> ProptestConfig {
-    ProptestConfig { cases: number_of_cases(1000), failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { cases: cases(1000), failure_persistence: None, ..ProptestConfig::default() }
 }
 
 fn check(text: &str, file: &str) -> Result<bool, TestCaseError> {
@@ -90,12 +69,12 @@ proptest! {
 
     #[test]
     fn in_ron(edits in edits()) {
-        check(&mutate(TEMPLATE, &edits), "r.ron")?;
+        check(&edited(TEMPLATE, &edits, &PIECES), "r.ron")?;
     }
 
     #[test]
     fn in_json(edits in edits()) {
-        check(&mutate(JSON, &edits), "r.json")?;
+        check(&edited(JSON, &edits, &PIECES), "r.json")?;
     }
 }
 

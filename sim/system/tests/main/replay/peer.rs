@@ -86,6 +86,74 @@ fn registrations_fail_like_the_kernels() {
     );
 }
 
+/// What the maps among `calls` returned: addresses.
+fn addresses(profile: &str, calls: &str) -> Vec<u64> {
+    let (_, document) = ran(&format!("Replay(profile: {profile}, calls: [{calls}])"));
+    let results = serde_json::to_value(&document).unwrap()["results"].take();
+    results.as_array().unwrap().iter().filter_map(|entry| entry["dma_addr"].as_u64()).collect()
+}
+
+/// A host bridge that Linux lists, since an IOMMU's driver has all ports redirect.
+const TRANSLATED: &str = r#"Machine(file: "1rc:1sw:2gpu", iommu: Translate),
+    SetIds(function: "0000:00:00.0", vendor: 0x8086, device: 0x2030), Register(function: "gpu0")"#;
+
+#[test]
+fn an_iommu_gives_each_mapping_another_address() {
+    let map = r#"Map(provider: "gpu0", client: "gpu1")"#;
+    check(
+        &format!(
+            r#"{TRANSLATED}, {map}, Resolve(provider: "gpu0", client: "gpu1"), Map(provider: "gpu0", client: "gpu0")"#
+        ),
+        json!([
+            { "call": 3, "dma_kind": "IOVA" }, { "call": 4, "map_type": "THRU_HOST_BRIDGE", "distance": 4 },
+            { "call": 5, "dma_kind": "BUS" },
+        ]),
+    );
+    let found = addresses("Linux_6_12", &format!("{TRANSLATED}, {map}, {map}, {map}"));
+    assert_eq!(found, [0xffff_f000, 0xffff_e000, 0xffff_d000], "lazily unmapped");
+    let strict = TRANSLATED.replace("iommu:", r#"cmdline: "iommu.strict=1", iommu:"#);
+    let found = addresses("Linux_6_12", &format!("{strict}, {map}, {map}"));
+    assert_eq!(found, [0xffff_f000, 0xffff_f000], "strictly unmapped");
+    let passed = TRANSLATED.replace("Translate", "Passthrough");
+    check(&format!("{passed}, {map}"), json!([{ "call": 3, "dma_kind": "CPU" }]));
+}
+
+#[test]
+fn ids_decide_whether_a_host_bridge_is_listed() {
+    let ask = r#"Resolve(provider: "gpu0", client: "gpu1")"#;
+    let ids = |device: &str| format!(r#"SetIds(function: "0000:00:00.0", vendor: 0x8086, device: {device})"#);
+    let (listed, other) = (ids("0x2030"), ids("0x2034"));
+    check(
+        &format!(r#"Machine(file: "1rc:1sw:2gpu", acs: On), {ask}, {listed}, {ask}, {other}, {ask}"#),
+        json!([
+            { "call": 1, "map_type": "NOT_SUPPORTED", "distance": 4 },
+            { "call": 3, "map_type": "THRU_HOST_BRIDGE", "distance": 4 },
+            { "call": 5, "map_type": "NOT_SUPPORTED", "distance": 4 },
+        ]),
+    );
+}
+
+/// Kernels up to 6.x take the offset of a window at every registration, 7.x at the first of a function.
+#[test]
+fn a_moved_window_moves_bus_addresses() {
+    let moved = "SetWindow(cpu: 0x3000_0000_0000, bus: 0x1000_0000_0000)";
+    let half = |offset: u64| format!(r#"Register(function: "gpu0", size: "2MiB", offset: {offset})"#);
+    let map = |offset: u64| format!(r#"Map(provider: "gpu0", client: "gpu1", offset: {offset})"#);
+    let second = 2 << 20;
+    let calls = format!("{MACHINE}, {}, {moved}, {}, {}, {}", half(0), half(second), map(0), map(second));
+    for (profile, by) in [("Linux_6_1", 0x2000_0000_0000), ("Linux_6_12", 0x2000_0000_0000), ("Linux_7_3", 0)]
+    {
+        let [first, other] = addresses(profile, &calls)[..] else { panic!("{profile}: {calls}") };
+        assert_eq!(first + second - other, by, "{profile}");
+    }
+    let whole = r#"Register(function: "gpu0")"#;
+    let [as_is] = addresses("Linux_7_3", &format!("{MACHINE}, {whole}, {}", map(0)))[..] else { panic!() };
+    let [elsewhere] = addresses("Linux_7_3", &format!("{MACHINE}, {moved}, {whole}, {}", map(0)))[..] else {
+        panic!()
+    };
+    assert_eq!(as_is - elsewhere, 0x2000_0000_0000);
+}
+
 #[test]
 fn a_machine_may_stand_in_the_file() {
     let tree = r#"Machine(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [

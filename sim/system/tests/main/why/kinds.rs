@@ -100,6 +100,8 @@ fn an_iommu_that_asked_for_isolation() {
         assert_eq!(after, [0x00, 0x00, 0x11]);
         let lost: Vec<usize> = why.changes[..3].iter().map(|change| change.isolation_lost.len()).collect();
         assert_eq!(lost, [4, 2, 2], "all devices without the driver, else those below the two ports");
+        let merged: Vec<usize> = why.changes[..3].iter().map(|change| change.groups_merged.len()).collect();
+        assert_eq!(merged, [0, 0, 0], "none without the driver; each port below keeps its device to itself");
         assert!(!kinds(&why).contains(&ChangeKind::Firmware), "firmware left nothing set");
     }
 }

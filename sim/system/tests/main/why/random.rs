@@ -6,30 +6,11 @@ use peerbus_system::boot::{BootOptions, boot};
 use peerbus_system::kernel::{AcsPolicy, IommuMode, KernelSettings, ProfileName};
 use peerbus_system::p2p::MapType;
 use peerbus_system::why::{ChangeKind, Goal, render_why, why};
+use peerbus_testing::{Random, cases};
 use peerbus_units::{Bytes, FunctionId};
 
 use super::redo::check;
 use crate::build::*;
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end as u64).unwrap()
-    }
-
-    fn one_in(&mut self, count: usize) -> bool {
-        self.below(count) == 0
-    }
-}
 
 const CPUS: [CpuModel; 8] = [
     MILAN,
@@ -45,7 +26,7 @@ const CPUS: [CpuModel; 8] = [
 /// Words as hardware and firmware may have them: now and then with a bit that cannot be cleared.
 fn acs(random: &mut Random) -> Option<Acs> {
     let word = u16::try_from(random.next() & 0x7f).unwrap();
-    match random.below(8) {
+    match random.index(8) {
         0 => None,
         1 | 2 => Some(Acs { capability: 0x5f, control: 0x1d }),
         3 => Some(Acs { capability: 0x7f, control: word }),
@@ -61,17 +42,17 @@ struct Forest {
 
 impl Forest {
     fn grow(random: &mut Random) -> Forest {
-        let model = CPUS[random.below(CPUS.len())];
+        let model = CPUS[random.index(CPUS.len())];
         let mut forest = Forest { build: Build::new(model), devices: Vec::new() };
-        for _ in 0..1 + random.below(3) {
+        for _ in 0..1 + random.index(3) {
             let host = forest.build.host(HostSpec::default());
             if random.one_in(6) {
                 let device = forest.device(host, None);
-                let devfn = u8::try_from(8 * (16 + random.below(8))).unwrap();
+                let devfn = u8::try_from(8 * (16 + random.index(8))).unwrap();
                 let (bus, domain) = (forest.build.machine.host_bridges[host].bus, 0);
                 forest.build.machine.functions[device].id = Some(FunctionId { domain, bus, devfn });
             }
-            for _ in 0..1 + random.below(3) {
+            for _ in 0..1 + random.index(3) {
                 let port = forest.build.root_port(host);
                 forest.build.machine.functions[port].acs = acs(random);
                 forest.below(random, port, 2);
@@ -87,7 +68,7 @@ impl Forest {
     }
 
     fn below(&mut self, random: &mut Random, port: FunctionIndex, levels: usize) {
-        match random.below(if levels == 0 { 4 } else { 8 }) {
+        match random.index(if levels == 0 { 4 } else { 8 }) {
             0 => {}
             1..=3 => {
                 let host = self.build.machine.functions[port].host_bridge;
@@ -97,7 +78,7 @@ impl Forest {
                 }
             }
             _ => {
-                let ports = 1 + random.below(4);
+                let ports = 1 + random.index(4);
                 for below in self.build.switch(port, ports) {
                     self.build.machine.functions[below].acs = acs(random);
                     self.below(random, below, levels - 1);
@@ -107,8 +88,9 @@ impl Forest {
     }
 }
 
-fn cases() -> u64 {
-    std::env::var("PEERBUS_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
+/// Random machines that are tried.
+fn count() -> u64 {
+    u64::from(cases(200))
 }
 
 #[test]
@@ -116,21 +98,21 @@ fn every_change_does_what_it_says_and_no_part_of_it_does() {
     let seed: u64 = std::env::var("PEERBUS_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     println!("seed {seed}");
     let mut counts = std::collections::BTreeMap::new();
-    for case in 0..cases() {
+    for case in 0..count() {
         let mut random = Random(seed.wrapping_mul(1 << 32).wrapping_add(case));
         let forest = Forest::grow(&mut random);
         if forest.devices.len() < 2 {
             continue;
         }
         let settings = KernelSettings {
-            profile: ProfileName::ALL[random.below(3)],
+            profile: ProfileName::ALL[random.index(3)],
             acs: if random.one_in(4) { AcsPolicy::On } else { AcsPolicy::FirmwareDefault },
             iommu: random.one_in(4).then_some(IommuMode::Translate),
             ..KernelSettings::default()
         };
         let machine = &forest.build.machine;
         let booted = boot(machine, &settings, &BootOptions::default());
-        let [from, to] = [0; 2].map(|_| random.below(forest.devices.len()));
+        let [from, to] = [0; 2].map(|_| random.index(forest.devices.len()));
         let [provider, client] = [from, to].map(|at| machine.devices[at].functions[0]);
         if booted.os_function(provider).is_none() || booted.os_function(client).is_none() {
             continue;
@@ -153,6 +135,6 @@ fn every_change_does_what_it_says_and_no_part_of_it_does() {
     println!("{counts:?}");
     use ChangeKind::*;
     for kind in [KernelParameter, Firmware, Registers, Slot, HostBridgeTable] {
-        assert!(cases() < 200 || counts.keys().any(|(_, found)| *found == kind), "no case led to {kind:?}");
+        assert!(count() < 200 || counts.keys().any(|(_, found)| *found == kind), "no case led to {kind:?}");
     }
 }

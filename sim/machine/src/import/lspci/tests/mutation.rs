@@ -1,5 +1,6 @@
 //! Mutated captures never make the importer panic; what it refuses it explains, and what it accepts is a machine.
-#![allow(clippy::disallowed_methods, reason = "the number of cases comes from the environment")]
+
+use peerbus_testing::{Random, cases};
 
 use super::*;
 use crate::diagnostic::any_error;
@@ -80,33 +81,17 @@ const TREE: &str = "\
            \\-02.0-[06]----04.0  Matrox G200eR2
 ";
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end.max(1)).unwrap_or(1)).unwrap_or_default()
-    }
-}
-
 /// Replaces, removes or repeats a stretch of `text`, changes a digit, or drops or repeats a line.
 fn mutate(text: &str, random: &mut Random) -> String {
     let places: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
-    let from = random.below(places.len());
-    let kind = random.below(6);
+    let from = random.index(places.len());
+    let kind = random.index(6);
     if kind == 0 {
         let lines: Vec<&str> = text.lines().collect();
-        let at = random.below(lines.len());
-        let other = random.below(lines.len());
+        let at = random.index(lines.len());
+        let other = random.index(lines.len());
         let mut changed = lines.clone();
-        if random.below(2) == 0 && !changed.is_empty() {
+        if random.index(2) == 0 && !changed.is_empty() {
             changed.remove(at);
         } else if let Some(line) = lines.get(other) {
             changed.insert(at, line);
@@ -116,24 +101,23 @@ fn mutate(text: &str, random: &mut Random) -> String {
     if kind <= 2 {
         let digits: Vec<usize> =
             text.char_indices().filter(|(_, c)| c.is_ascii_hexdigit()).map(|(at, _)| at).collect();
-        let Some(at) = digits.get(random.below(digits.len())).copied() else { return text.to_owned() };
-        let digit = char::from_digit(u32::try_from(random.below(16)).unwrap_or(0), 16).unwrap_or('0');
+        let Some(at) = digits.get(random.index(digits.len())).copied() else { return text.to_owned() };
+        let digit = char::from_digit(u32::try_from(random.index(16)).unwrap_or(0), 16).unwrap_or('0');
         return format!("{}{digit}{}", &text[..at], &text[at + 1..]);
     }
-    let length = [0, 1, 2, 4, 12, 60][random.below(6)];
+    let length = [0, 1, 2, 4, 12, 60][random.index(6)];
     let (from, to) = (places[from], places[(from + length).min(places.len() - 1)]);
     let inserted = match kind {
         3 => text[from..to].repeat(2),
         4 => String::new(),
-        _ => SNIPPETS[random.below(SNIPPETS.len())].to_owned(),
+        _ => SNIPPETS[random.index(SNIPPETS.len())].to_owned(),
     };
     format!("{}{inserted}{}", &text[..from], &text[to..])
 }
 
 #[test]
 fn mutated_captures() {
-    let cases: u64 =
-        std::env::var("PEERBUS_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2_000);
+    let cases = cases(2_000);
     let seed = 0x15bc1;
     println!("seed {seed:#x}, {cases} cases");
     let mut random = Random(seed);
@@ -141,16 +125,16 @@ fn mutated_captures() {
     let mut accepted = 0;
     for case in 0..cases {
         let mut texts = [SAMPLE.to_owned(), DUMP.to_owned(), IOMEM.to_owned()];
-        match random.below(4) {
+        match random.index(4) {
             0 => texts[0] = format!("{TREE}{SAMPLE}"),
             1 => texts[0] = TREE.to_owned(),
             _ => {}
         }
-        for _ in 0..=random.below(4) {
-            let which = [0, 0, 0, 1, 1, 2][random.below(6)];
+        for _ in 0..=random.index(4) {
+            let which = [0, 0, 0, 1, 1, 2][random.index(6)];
             texts[which] = mutate(&texts[which], &mut random);
         }
-        let with = (random.below(2) == 0, random.below(2) == 0);
+        let with = (random.index(2) == 0, random.index(2) == 0);
         let capture = Capture {
             listing: Text { name: "vvv", text: &texts[0] },
             dump: with.0.then_some(Text { name: "xxxx", text: &texts[1] }),

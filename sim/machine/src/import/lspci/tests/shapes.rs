@@ -78,3 +78,63 @@ fn functions_without_their_bridge_stand_on_root_buses_of_their_own() {
     let bridge = &import.machine.host_bridges[0];
     assert!(bridge.assumed.iter().any(|fact| fact.get() == Some(&crate::model::Fact::HostBridge)));
 }
+
+/// What lspci printed before 2007.
+const OLD: &str = "\
+0000:00:02.0 Class 0604: 8086:3595 (rev 0c)
+\tControl: I/O+ Mem+ BusMaster+ SpecCycle- MemWINV- VGASnoop- ParErr- Stepping- SERR+ FastB2B-
+\tStatus: Cap+ 66MHz- UDF- FastB2B- ParErr- DEVSEL=fast >TAbort- <TAbort- <MAbort- >SERR- <PERR-
+\tBus: primary=00, secondary=01, subordinate=03, sec-latency=0
+\tCapabilities: [64] Express Root Port (Slot-) IRQ 0
+\t\tDevice: Supported: MaxPayload 256 bytes, PhantFunc 0, ExtTag-
+\t\tDevice: MaxPayload 128 bytes, MaxReadReq 128 bytes
+\t\tLink: Supported Speed 2.5Gb/s, Width x8, ASPM L0s, Port 2
+\t\tLink: Speed 2.5Gb/s, Width x4
+0000:01:00.0 Class 0200: 8086:105e (rev 06)
+\tControl: I/O+ Mem+ BusMaster+ SpecCycle- MemWINV- VGASnoop- ParErr- Stepping- SERR+ FastB2B-
+\tStatus: Cap+ 66MHz- UDF- FastB2B- ParErr- DEVSEL=fast >TAbort- <TAbort- <MAbort- >SERR- <PERR-
+\tRegion 0: Memory at fe500000 (32-bit, non-prefetchable) [size=1M]
+\tCapabilities: [e0] Express Endpoint IRQ 0
+\t\tDevice: Supported: MaxPayload 256 bytes, PhantFunc 0, ExtTag-
+\t\tLink: Supported Speed 2.5Gb/s, Width x4, ASPM L0s, Port 0
+\t\tLink: Speed 2.5Gb/s, Width x4
+";
+
+#[test]
+fn listings_of_old_are_read_and_leave_acs_unknown() {
+    let machine = machine(OLD);
+    let outline = outline(&machine);
+    assert!(outline.contains("0000:00:02.0 host0/rp0  acs\n"), "{outline}");
+    assert!(outline.contains("0000:01:00.0 host0/rp0/nic0 0:1MiB@0xfe500000 acs,"), "{outline}");
+    let link = machine.links.iter().find(|link| link.name.ends_with("nic0")).unwrap();
+    assert_eq!((link.generation, link.lanes), (1, 4));
+}
+
+/// However much of a listing was copied, it is read as far as it goes.
+#[test]
+fn listings_that_end_anywhere_are_read() {
+    let first = SAMPLE.find("Host bridge [0600]").unwrap();
+    let ends = SAMPLE.char_indices().map(|(at, _)| at).filter(|at| *at > first + 20);
+    let mut cut = 0;
+    for end in ends.step_by(7) {
+        let read = import(&SAMPLE[..end]).unwrap_or_else(|found| panic!("{end}: {found:#?}"));
+        cut += usize::from(read.notes.iter().any(|note| note.to_string().contains("may be cut")));
+    }
+    assert!(cut > 100, "{cut}");
+}
+
+#[test]
+fn virtual_functions_that_are_switched_off_are_not_set_apart() {
+    let listing = |enable: &str| {
+        format!(
+            "00:04.0 Ethernet controller [0200]: Intel Corporation X [8086:1572] (rev 01)\n\
+             \tCapabilities: [160 v1] Single Root I/O Virtualization (SR-IOV)\n\
+             \t\tIOVCtl:\tEnable{enable} Migration- Interrupt- MSE- ARIHierarchy-\n\
+             \t\tInitial VFs: 8, Total VFs: 8, Number of VFs: 1, Function Dependency Link: 00\n\
+             \t\tVF offset: 8, stride: 1, Device ID: 154c\n\
+             00:05.0 Ethernet controller [0200]: Intel Corporation Y [8086:154c] (rev 01)\n"
+        )
+    };
+    assert!(!outline(&machine(&listing("+"))).contains("00:05.0"));
+    assert!(outline(&machine(&listing("-"))).contains("00:05.0"));
+}
