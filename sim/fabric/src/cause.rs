@@ -9,7 +9,7 @@
 //! in its engine    Software, Engine, Tags, Credits, Arbitration     see Fabric::charge_issue
 //! in a queue       Credits while its class had none on the next link, else Arbitration (ordering included)
 //! on a link        Serialisation, unless the node behind it cuts through: then only the pipeline it enters
-//! in a pipeline    Switch, RootComplex, SocketLink or Device, by what the link leads to
+//! in a pipeline    Switch, RootComplex, SocketLink, Device or Interconnect, by what the link leads to
 //! in a memory      Memory: waiting for it and being served
 //! ```
 //!
@@ -45,6 +45,8 @@ pub enum Cause {
     SocketLink,
     /// Pipeline of a device's port.
     Device,
+    /// Private links between devices, and their switches.
+    Interconnect,
     /// Looking up an I/O virtual address, page walks included.
     Translation,
     /// A memory: waiting for it and being served.
@@ -55,7 +57,7 @@ pub enum Cause {
 
 impl Cause {
     /// Number of causes.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 14;
 
     /// All causes, in the order of a packet's life.
     pub const ALL: [Cause; Cause::COUNT] = [
@@ -69,6 +71,7 @@ impl Cause {
         Cause::RootComplex,
         Cause::SocketLink,
         Cause::Device,
+        Cause::Interconnect,
         Cause::Translation,
         Cause::Memory,
         Cause::LinkErrors,
@@ -87,6 +90,7 @@ impl Cause {
             Cause::RootComplex => "root complex",
             Cause::SocketLink => "socket link",
             Cause::Device => "device",
+            Cause::Interconnect => "interconnect",
             Cause::Translation => "translation",
             Cause::Memory => "memory",
             Cause::LinkErrors => "link errors",
@@ -101,6 +105,7 @@ pub(crate) fn pipeline_between(from: NodeKind, to: NodeKind) -> Cause {
         (_, NodeKind::Switch(_)) => Cause::Switch,
         (_, NodeKind::Root(_) | NodeKind::Cpu(_)) => Cause::RootComplex,
         (_, NodeKind::Device(_)) => Cause::Device,
+        (_, NodeKind::Exchange(_)) => Cause::Interconnect,
     }
 }
 

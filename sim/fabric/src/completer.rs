@@ -21,8 +21,12 @@ impl Fabric {
                 self.died(tlp.flow, now);
                 self.complete(engine, &tlp);
             }
-            Terminal::Memory(node) => {
-                let (start, done) = self.occupy_memory(node, u64::from(tlp.length));
+            terminal @ (Terminal::Memory(node) | Terminal::Private(node)) => {
+                // The memory behind a private link is faster than any of them; what is behind a BAR need not be.
+                let (start, done) = match terminal {
+                    Terminal::Private(_) => (now, now),
+                    _ => self.occupy_memory(node, u64::from(tlp.length)),
+                };
                 if tlp.class == Class::Posted {
                     self.return_credits(link, &tlp, done);
                     self.charge(tlp.flow, Cause::Memory, done - now);

@@ -145,6 +145,9 @@ impl Decode {
             NodeKind::Switch(_) => self.at_switch(spec, node, came_by, cursor),
             NodeKind::Root(bridge) => self.at_root(spec, node, bridge, came_by, cursor),
             NodeKind::Cpu(cpu) => self.at_cpu(spec, node, cpu, cursor),
+            NodeKind::Exchange(_) => {
+                self.unclaimed(node, cursor, "a private switch has no bus addresses".to_owned())
+            }
         }
     }
 
@@ -416,6 +419,7 @@ impl Decode {
                 down.map(|port| this.ports[port].down)
             }
             NodeKind::Root(_) => this.upstream,
+            NodeKind::Exchange(_) => None,
             NodeKind::Switch(_) => {
                 let acs = entered
                     .and_then(|port| this.ports[port].function)

@@ -39,5 +39,5 @@ pub use link_layer::LinkLayer;
 pub use malformed::Malformed;
 pub use requester::{Descriptor, Direction};
 pub use run::{Fabric, Upcall};
-pub use spec::{EngineId, FlowId, LinkId, NodeId, NodeKind, Options, Scaling, Spec, supports};
+pub use spec::{EngineId, FlowId, LinkId, NodeId, NodeKind, Options, Scaling, Spec, private_addr, supports};
 pub use tlp::Attributes;

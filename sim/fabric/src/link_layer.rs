@@ -58,32 +58,42 @@ pub fn tlp_rate(generation: u8, lanes: u8, layer: LinkLayer) -> Rate {
     rate.expect("a link has at least one lane and a share above zero")
 }
 
-/// Costs of TLPs on links of one generation.
+/// Bytes that packets of one kind of link cost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Framing {
-    /// Framing, sequence number and LCRC of one TLP.
-    per_tlp: u64,
+    /// Framing, sequence number and LCRC of one TLP; header of a packet of another kind.
+    per_packet: u64,
+    /// Whether a TLP's header travels as it is.
+    header: bool,
     /// Payload is rounded up to a multiple of this.
     payload_unit: u64,
+    /// No packet is smaller.
+    least: u64,
 }
 
 impl Framing {
-    /// Framing of a link of that generation.
+    /// Framing of a PCIe link of that generation.
     pub fn new(generation: u8, layer: LinkLayer) -> Framing {
-        let per_tlp = if generation >= 6 { 0 } else { 8 };
+        let per_packet = if generation >= 6 { 0 } else { 8 };
         let payload_unit = if layer == LinkLayer::ByRule { 4 } else { 1 };
-        Framing { per_tlp, payload_unit }
+        Framing { per_packet, header: true, payload_unit, least: 0 }
     }
 
-    /// No framing at all: a path inside a chip.
+    /// No framing at all: a path inside a chip, where a request costs what its address does.
     pub const fn none() -> Framing {
-        Framing { per_tlp: 0, payload_unit: 1 }
+        Framing { per_packet: 0, header: false, payload_unit: 1, least: 16 }
     }
 
-    /// Bytes on the wire of a TLP with a header of `header` bytes and `payload` bytes of data.
+    /// A private interconnect: a header per packet, data in units; a request costs at least what its address does.
+    pub fn private(header: u64, unit: u64) -> Framing {
+        Framing { per_packet: header, header: false, payload_unit: unit.max(1), least: 16 }
+    }
+
+    /// Bytes on the wire of a packet with a TLP header of `header` bytes and `payload` bytes of data.
     #[inline]
     pub fn wire_bytes(self, header: u64, payload: u64) -> u64 {
-        self.per_tlp + header + payload.div_ceil(self.payload_unit) * self.payload_unit
+        let header = if self.header { header } else { 0 };
+        (self.per_packet + header + payload.next_multiple_of(self.payload_unit)).max(self.least)
     }
 }
 

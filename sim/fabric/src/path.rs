@@ -11,7 +11,7 @@ use peerbus_machine::model::{FunctionIndex, Machine};
 use crate::cursor::Cursor;
 use crate::decode::{Decode, Miss, MissKind, Next};
 use crate::requester::Direction;
-use crate::spec::{EngineId, LinkId, NodeId, NodeKind, Spec};
+use crate::spec::{EngineId, LinkId, NodeId, NodeKind, Spec, private_member, private_range};
 
 /// One hop of a route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +31,8 @@ pub struct Hop {
 pub enum Terminal {
     /// At the memory of a node.
     Memory(NodeId),
+    /// At the memory of a device, by a private link: not through its BAR.
+    Private(NodeId),
     /// At a node where nobody claims it; number of the [`Miss`].
     Refused(NodeId, u32),
     /// Back at the engine that asked.
@@ -90,6 +92,9 @@ impl Routes {
         addr: u64,
     ) -> Decoded {
         let requester = &spec.engines[engine.at()];
+        if let Some(link) = requester.link.filter(|link| spec.links[link.at()].private) {
+            return self.decode_private(spec, engine, link, addr);
+        }
         let mut cursor = Cursor::new(machine.devices[requester.device].functions[0], addr);
         let mut node = requester.node;
         let mut links = Vec::new();
@@ -116,6 +121,33 @@ impl Routes {
             Direction::Write => None,
         };
         let route = self.intern(spec, links, terminal, completion, 0);
+        Decoded { route, first, last }
+    }
+
+    /// Decodes a request on a private link: to its other end, or through the switch there.
+    fn decode_private(&mut self, spec: &Spec, engine: EngineId, link: LinkId, addr: u64) -> Decoded {
+        let (mut links, next) = (vec![link], spec.links[link.at()].to);
+        let member = private_member(addr).filter(|device| spec.is_device(*device));
+        let target = member.map(|device| spec.device(device));
+        let behind = target.and_then(|target| spec.link_between(next, target));
+        let terminal = match (target, behind) {
+            (Some(target), _) if target == next => Terminal::Private(next),
+            (Some(target), Some(last)) if matches!(spec.nodes[next.at()].kind, NodeKind::Exchange(_)) => {
+                links.push(last);
+                Terminal::Private(target)
+            }
+            _ => {
+                let text = "no member of the private interconnect has this address".to_owned();
+                self.refused(Miss { kind: MissKind::Unclaimed, node: next, addr, text })
+            }
+        };
+        let spec_of = &spec.engines[engine.at()];
+        let completion = (spec_of.direction == Direction::Read).then(|| {
+            let back = links.iter().rev().map(|link| spec.links[link.at()].reverse).collect();
+            self.intern(spec, back, Terminal::Requester(engine), None, spec_of.max_payload)
+        });
+        let route = self.intern(spec, links, terminal, completion, 0);
+        let (first, last) = member.map_or((addr, addr), private_range);
         Decoded { route, first, last }
     }
 

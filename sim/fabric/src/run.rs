@@ -270,7 +270,7 @@ impl Fabric {
         let as_issued = self.iommu_written.is_none_or(|written| tlp.issued > written);
         #[cfg(debug_assertions)]
         if as_issued && tlp.class != crate::tlp::Class::Completion && self.ledger.events.is_multiple_of(64) {
-            let engine = self.flow_engine(tlp.flow);
+            let engine = EngineId(u32::from(tlp.engine));
             let mut again = Routes::default();
             let decoded =
                 again.decode(&self.machine, &self.spec, &self.decode, &|_, _| 128, engine, tlp.addr);
@@ -280,10 +280,6 @@ impl Fabric {
                 "{tlp:?} does not go where its address leads"
             );
         }
-    }
-
-    pub(crate) fn flow_engine(&self, flow: u16) -> EngineId {
-        self.ledger.flows[usize::from(flow)].engine.expect("a TLP of a flow was issued by an engine")
     }
 
     pub(crate) fn arrival_slot(link: LinkId) -> Slot {

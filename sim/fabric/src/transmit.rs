@@ -312,11 +312,7 @@ impl Fabric {
         let state = &mut self.state.links[link.at()];
         let ledger = &mut self.ledger.links[link.at()];
         let payload = tlp.payload();
-        let wire = match spec.pcie {
-            Some(_) => spec.framing.wire_bytes(tlp.header(), payload),
-            // Inside a CPU a request costs what its address does.
-            None => payload.max(16),
-        };
+        let wire = spec.framing.wire_bytes(tlp.header(), payload);
         let debt = if state.debt == 0 { 0 } else { pay_in_idle_time(state, spec.rate, now) };
         let sending = state.sending_time(spec, wire + debt, payload);
         let time = sending.max(state.port_time);

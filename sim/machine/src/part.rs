@@ -322,12 +322,29 @@ pub struct InterconnectPart {
     pub id: String,
     /// Product name and what else a person wants to know.
     pub description: String,
-    /// Payload rate of one link (one `count`) in each direction.
+    /// Rate of one link (one `count`) in each direction, packet headers included.
     pub rate: Rate,
+    /// Largest payload of a packet.
+    #[serde(default = "default_packet_payload")]
+    pub packet_payload: Bytes,
+    /// Bytes of a packet beside its payload; a request for data is as long.
+    #[serde(default)]
+    pub packet_header: Bytes,
+    /// Payload is rounded up to a multiple of this.
+    #[serde(default = "default_packet_unit")]
+    pub packet_unit: Bytes,
     /// One way, from device to device, switch included if there is one.
     pub latency: Picos,
     /// True when all members reach each other through a switch at full rate.
     pub switched: bool,
     /// Where the numbers come from.
     pub sources: Sources,
+}
+
+fn default_packet_payload() -> Bytes {
+    Bytes(256)
+}
+
+fn default_packet_unit() -> Bytes {
+    Bytes(16)
 }

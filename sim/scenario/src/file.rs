@@ -7,7 +7,7 @@
 use peerbus_machine::file::Leaf;
 use peerbus_system::kernel::{AcsPolicy, IommuMode, MpsPolicy, ProfileName};
 use peerbus_system::peer_memory::{Choose, Distribution, Policy, Transfer, User};
-use peerbus_system::workload::{Concurrency, Engine, HostDirection, WhenRefused};
+use peerbus_system::workload::{Concurrency, Engine, HostDirection, Way, WhenRefused};
 use peerbus_units::{Bytes, Picos};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -135,6 +135,9 @@ pub struct Copy {
     /// What to do where peer-to-peer is refused; default `Fail`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<Leaf<WhenRefused>>,
+    /// Which way to take; default Fastest: a private interconnect between the two, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way: Option<Leaf<Way>>,
     /// When to start; default at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<Leaf<Picos>>,
@@ -164,6 +167,9 @@ pub struct PairMatrix {
     /// What to do where peer-to-peer is refused; default `Fail`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<Leaf<WhenRefused>>,
+    /// Which way to take; default Fastest: a private interconnect between the two, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way: Option<Leaf<Way>>,
     /// Which pairs run together; default `Alone`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<Leaf<Concurrency>>,
@@ -190,6 +196,9 @@ pub struct AllToAll {
     /// What to do where peer-to-peer is refused; default `Fail`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<Leaf<WhenRefused>>,
+    /// Which way to take; default Fastest: a private interconnect between the two, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way: Option<Leaf<Way>>,
 }
 
 /// A device moves data to or from host memory in transfers of given sizes.

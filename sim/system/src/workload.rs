@@ -29,6 +29,16 @@ pub enum WhenRefused {
     Stage,
 }
 
+/// Which way copies between devices take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub enum Way {
+    /// A private interconnect between the two, if there is one; PCIe otherwise.
+    #[default]
+    Fastest,
+    /// PCIe, whatever else there is.
+    Pcie,
+}
+
 /// Which flows of a matrix run together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub enum Concurrency {
@@ -60,6 +70,9 @@ pub struct Copy {
     /// What to do where peer-to-peer is refused.
     #[serde(default)]
     pub refused: WhenRefused,
+    /// Which way to take.
+    #[serde(default)]
+    pub way: Way,
     /// When to start.
     #[serde(default)]
     pub start: Picos,
@@ -87,6 +100,9 @@ pub struct PairMatrix {
     /// What to do where peer-to-peer is refused.
     #[serde(default)]
     pub refused: WhenRefused,
+    /// Which way to take.
+    #[serde(default)]
+    pub way: Way,
     /// Which pairs run together.
     #[serde(default)]
     pub concurrency: Concurrency,
@@ -111,6 +127,9 @@ pub struct AllToAll {
     /// What to do where peer-to-peer is refused.
     #[serde(default)]
     pub refused: WhenRefused,
+    /// Which way to take.
+    #[serde(default)]
+    pub way: Way,
 }
 
 /// Direction of a [`HostDma`], seen from the device.

@@ -47,6 +47,20 @@ pub fn supports(machine: &Machine) -> Result<(), String> {
             *ports.entry(&machine.cpus[end].name).or_default() += 1;
         }
     }
+    for interconnect in &machine.interconnects {
+        let mut members: Vec<usize> = Vec::new();
+        for (one, other, _) in &interconnect.edges {
+            if interconnect.part.switched {
+                members.extend([*one, *other]);
+            } else {
+                *ports.entry(&machine.devices[*one].name).or_default() += 1;
+                *ports.entry(&machine.devices[*other].name).or_default() += 1;
+            }
+        }
+        members.sort_unstable();
+        members.dedup();
+        *ports.entry(&interconnect.name).or_default() += members.len();
+    }
     // One more input: from above.
     match ports.iter().find(|(_, ports)| **ports >= MAX_INPUTS) {
         Some((name, ports)) => {
@@ -67,12 +81,15 @@ impl Spec {
             devices: machine.devices.len(),
             switches: machine.switches.len(),
             roots: machine.host_bridges.len(),
+            private_engines: Vec::new(),
         };
         spec.add_nodes(machine);
         spec.add_pcie_links(machine, registers, options);
         spec.add_internal_links(machine);
+        spec.add_interconnects(machine);
         spec.number_ports();
         spec.add_engines(machine, registers);
+        spec.add_private_engines();
         spec.admit_packets(machine, registers);
         for scaling in &options.scaling {
             spec.scale(scaling);
@@ -154,6 +171,7 @@ impl Spec {
                 output: 0,
                 reverse: LinkId(0),
                 pcie: Some((link.generation, link.lanes)),
+                private: false,
                 rate,
                 port_rate: self.port_rate(machine, upper),
                 framing: Framing::new(link.generation, options.link_layer),
@@ -212,6 +230,7 @@ impl Spec {
                 output: 0,
                 reverse: LinkId(0),
                 pcie: None,
+                private: false,
                 rate: part.host_bridge_rate,
                 port_rate: None,
                 framing: Framing::none(),
@@ -244,6 +263,7 @@ impl Spec {
                 output: 0,
                 reverse: LinkId(0),
                 pcie: None,
+                private: false,
                 rate: link.part.rate,
                 port_rate: None,
                 framing: Framing::none(),
@@ -267,10 +287,12 @@ impl Spec {
         }
     }
 
-    fn add_pair(&mut self, mut there: LinkSpec, mut back: LinkSpec) -> (LinkId, LinkId) {
+    pub(super) fn add_pair(&mut self, mut there: LinkSpec, mut back: LinkSpec) -> (LinkId, LinkId) {
         for link in [&mut there, &mut back] {
             let [from, to] = [link.from, link.to].map(|node| self.nodes[node.at()].kind);
-            link.pipeline = pipeline_between(from, to);
+            if !link.private {
+                link.pipeline = pipeline_between(from, to);
+            }
         }
         let (first, second) =
             (LinkId::from_index(self.links.len()), LinkId::from_index(self.links.len() + 1));
@@ -321,7 +343,7 @@ impl Spec {
         }
     }
 
-    fn add_engine(&mut self, mut engine: EngineSpec) {
+    pub(super) fn add_engine(&mut self, mut engine: EngineSpec) {
         let id = EngineId::from_index(self.engines.len());
         if let Some(link) = engine.link {
             let sources = &mut self.links[link.at()].sources;
@@ -334,7 +356,7 @@ impl Spec {
 
     fn entry_latency(&self, machine: &Machine, node: NodeId) -> Picos {
         match self.nodes[node.at()].kind {
-            NodeKind::Device(_) | NodeKind::Cpu(_) => Picos::ZERO,
+            NodeKind::Device(_) | NodeKind::Cpu(_) | NodeKind::Exchange(_) => Picos::ZERO,
             NodeKind::Switch(switch) => machine.switches[switch].part.latency,
             NodeKind::Root(bridge) => machine.cpus[machine.host_bridges[bridge].cpu].part.root_port_latency,
         }
@@ -353,6 +375,7 @@ impl Spec {
             NodeKind::Switch(switch) => machine.switches[switch].part.buffers,
             NodeKind::Root(bridge) => machine.cpus[machine.host_bridges[bridge].cpu].part.buffers,
             NodeKind::Cpu(cpu) => machine.cpus[cpu].part.buffers,
+            NodeKind::Exchange(_) => unreachable!("a PCIe link leads to no private switch"),
         };
         [buffers.posted, buffers.non_posted, buffers.completion]
     }

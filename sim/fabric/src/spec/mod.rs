@@ -19,9 +19,12 @@ use crate::link_layer::{Framing, LinkLayer};
 use crate::requester::Direction;
 
 mod build;
+mod private;
 mod scale;
 
 pub use build::supports;
+pub use private::private_addr;
+pub(crate) use private::{private_member, private_range};
 
 /// A node's number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -85,6 +88,8 @@ pub enum NodeKind {
     Root(usize),
     /// CPU package with that index: internal network and memory.
     Cpu(usize),
+    /// Switch of the private interconnect with that index.
+    Exchange(usize),
 }
 
 /// A node.
@@ -155,6 +160,8 @@ pub struct LinkSpec {
     pub reverse: LinkId,
     /// Generation and lanes of a PCIe link; `None` inside or between CPUs.
     pub pcie: Option<(u8, u8)>,
+    /// A link of a private interconnect.
+    pub private: bool,
     /// Rate for the bytes of TLPs.
     pub rate: Rate,
     /// Payload rate that the port at one end sustains, if lower matters.
@@ -222,6 +229,8 @@ pub struct Spec {
     devices: usize,
     switches: usize,
     roots: usize,
+    /// While compiling: device, link and largest packet of engines still to be made.
+    private_engines: Vec<(usize, LinkId, u64)>,
 }
 
 /// Inputs of one output: links and local sources are bits of one mask of 128.
@@ -240,6 +249,11 @@ impl Spec {
     /// Node of a device.
     pub fn device(&self, index: usize) -> NodeId {
         NodeId::from_index(index)
+    }
+
+    /// Whether there is a device with that index.
+    pub(crate) fn is_device(&self, index: usize) -> bool {
+        index < self.devices
     }
 
     /// Node of a switch.

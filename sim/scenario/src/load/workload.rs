@@ -85,6 +85,7 @@ impl Context<'_> {
         let chunk = self.chunk(&given.chunk, place);
         let engine = self.choice(&given.engine, place, "engine");
         let refused = self.choice(&given.refused, place, "refused");
+        let way = self.choice(&given.way, place, "way");
         let start = match &given.start {
             None => Some(Picos::ZERO),
             given => self
@@ -103,6 +104,7 @@ impl Context<'_> {
             chunk: chunk?,
             engine: engine?,
             refused: refused?,
+            way: way?,
             start: start?,
             dma_shift: dma_shift?,
         })
@@ -115,6 +117,7 @@ impl Context<'_> {
         let chunk = self.chunk(&given.chunk, place);
         let engine = self.choice(&given.engine, place, "engine");
         let refused = self.choice(&given.refused, place, "refused");
+        let way = self.choice(&given.way, place, "way");
         let concurrency = self.choice(&given.concurrency, place, "concurrency");
         Some(PairMatrix {
             name: name?,
@@ -123,6 +126,7 @@ impl Context<'_> {
             chunk: chunk?,
             engine: engine?,
             refused: refused?,
+            way: way?,
             concurrency: concurrency?,
         })
     }
@@ -134,6 +138,7 @@ impl Context<'_> {
         let chunk = self.chunk(&given.chunk, place);
         let engine = self.choice(&given.engine, place, "engine");
         let refused = self.choice(&given.refused, place, "refused");
+        let way = self.choice(&given.way, place, "way");
         Some(AllToAll {
             name: name?,
             devices: devices?,
@@ -141,6 +146,7 @@ impl Context<'_> {
             chunk: chunk?,
             engine: engine?,
             refused: refused?,
+            way: way?,
         })
     }
 

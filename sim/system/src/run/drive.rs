@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use peerbus_fabric::{Descriptor, Direction, Fabric, FlowId, LatencyOf, Upcall};
+use peerbus_fabric::{Descriptor, Direction, EngineId, Fabric, FlowId, LatencyOf, LinkId, Upcall};
 use peerbus_machine::Machine;
 use peerbus_units::{Bytes, DmaAddr, Picos};
 
@@ -197,7 +197,8 @@ impl Driver<'_> {
         let token = ORDERED | u64::try_from(number).unwrap_or(u64::MAX);
         let flow = self.flows[order.flow].legs[0];
         self.flows[order.flow].started.get_or_insert(self.fabric.now());
-        self.submit_to(order.device, order.direction, order.addr, order.bytes, (flow, token));
+        let engine = self.engine_of(order.device, order.direction, None);
+        self.fabric.submit(Descriptor::new(engine, DmaAddr(order.addr), order.bytes, flow, token));
     }
 
     fn order_done(&mut self, token: u64) {
@@ -286,22 +287,18 @@ impl Driver<'_> {
         let leg_bits = u64::try_from(leg_number).unwrap_or(0);
         let token = flow_number << 32 | slot << 1 | leg_bits;
         let flow = self.flows[flow].legs[leg_number];
-        self.submit_to(leg.device, leg.direction, addr, Bytes(bytes), (flow, token));
+        let engine = self.engine_of(leg.device, leg.direction, leg.private);
+        self.fabric.submit(Descriptor::new(engine, DmaAddr(addr), Bytes(bytes), flow, token));
     }
 
-    fn submit_to(
-        &mut self,
-        device: usize,
-        direction: Direction,
-        addr: u64,
-        bytes: Bytes,
-        (flow, token): (FlowId, u64),
-    ) {
-        let engine = match direction {
-            Direction::Write => self.fabric.spec.writer(device),
-            Direction::Read => self.fabric.spec.reader(device),
-        };
-        self.fabric.submit(Descriptor::new(engine, DmaAddr(addr), bytes, flow, token));
+    /// The engine of a device that moves data in that direction, on PCIe or on one of its private links.
+    fn engine_of(&self, device: usize, direction: Direction, private: Option<LinkId>) -> EngineId {
+        let spec = &self.fabric.spec;
+        let private = private.and_then(|link| spec.private_engine(link, direction));
+        private.unwrap_or_else(|| match direction {
+            Direction::Write => spec.writer(device),
+            Direction::Read => spec.reader(device),
+        })
     }
 
     fn done(&mut self, token: u64, bytes: u64) {

@@ -1,6 +1,6 @@
 //! What a flow is: which engine moves which bytes, by which addresses.
 
-use peerbus_fabric::Direction;
+use peerbus_fabric::{Direction, LinkId};
 use peerbus_units::{Bytes, Picos};
 
 /// One leg: an engine and a region it goes through, again from the start when it reaches the end.
@@ -10,6 +10,8 @@ pub struct Leg {
     pub device: usize,
     /// Which way the device moves data.
     pub direction: Direction,
+    /// The private link it uses; `None` for PCIe.
+    pub private: Option<LinkId>,
     /// First DMA address.
     pub base: u64,
     /// Bytes of the region.
@@ -121,4 +123,17 @@ pub struct Peer {
     pub refusal: Option<String>,
     /// Facts the answer depends on that the machine file does not know.
     pub assumed: Vec<String>,
+}
+
+impl Peer {
+    /// A private interconnect: nothing was asked of the operating system.
+    pub fn private() -> Peer {
+        Peer {
+            map_type: "PRIVATE_LINK".to_owned(),
+            distance: 0,
+            dma: None,
+            refusal: None,
+            assumed: Vec::new(),
+        }
+    }
 }

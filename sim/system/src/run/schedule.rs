@@ -3,7 +3,7 @@
 //! The flows of a phase start together; a phase starts when the one before it is done. Workloads run beside each
 //! other.
 
-use peerbus_fabric::{Direction, Spec};
+use peerbus_fabric::{Direction, LinkId, Spec, private_addr};
 use peerbus_machine::Machine;
 use peerbus_units::{Address, Bytes, CpuAddr, Picos};
 
@@ -15,7 +15,7 @@ use crate::expand::{self, PeerMemoryRole};
 use crate::iommu::{BarMemory, MapError, Mapping};
 use crate::peer_memory::{PeerMemory, Transfer};
 use crate::workload::{
-    AllToAll, Concurrency, Copy, Engine, HostDirection, HostDma, PairMatrix, WhenRefused, Workload,
+    AllToAll, Concurrency, Copy, Engine, HostDirection, HostDma, PairMatrix, Way, WhenRefused, Workload,
 };
 
 /// Why a workload cannot be set up.
@@ -115,6 +115,7 @@ struct Between<'a> {
     chunk: Bytes,
     engine: Engine,
     refused: WhenRefused,
+    way: Way,
     start: Picos,
     dma_shift: Bytes,
     workload: &'a str,
@@ -135,6 +136,7 @@ impl Planner<'_> {
             chunk: copy.chunk,
             engine: copy.engine,
             refused: copy.refused,
+            way: copy.way,
             start: copy.start,
             dma_shift: copy.dma_shift,
             workload: &copy.name,
@@ -152,7 +154,7 @@ impl Planner<'_> {
             &matrix.name,
             &matrix.devices,
             (matrix.bytes, matrix.chunk),
-            (matrix.engine, matrix.refused),
+            (matrix.engine, matrix.refused, matrix.way),
             concurrency,
         )?;
         let phases = match matrix.concurrency {
@@ -168,7 +170,7 @@ impl Planner<'_> {
             &exchange.name,
             &exchange.devices,
             (exchange.bytes, exchange.chunk),
-            (exchange.engine, exchange.refused),
+            (exchange.engine, exchange.refused, exchange.way),
             "everyone to everyone at once",
         )?;
         self.schedule.phases.push(vec![flows]);
@@ -181,7 +183,7 @@ impl Planner<'_> {
         name: &str,
         patterns: &[String],
         (bytes, chunk): (Bytes, Bytes),
-        (engine, refused): (Engine, WhenRefused),
+        (engine, refused, way): (Engine, WhenRefused, Way),
         concurrency: &str,
     ) -> Result<Vec<usize>, String> {
         for pattern in patterns {
@@ -206,6 +208,7 @@ impl Planner<'_> {
                     chunk,
                     engine,
                     refused,
+                    way,
                     start: Picos::ZERO,
                     dma_shift: Bytes::ZERO,
                     workload: name,
@@ -239,6 +242,9 @@ impl Planner<'_> {
             Engine::Writer => (wanted.from, wanted.to),
             Engine::Reader => (wanted.to, wanted.from),
         };
+        if let Some(link) = self.spec.private_link(mover, target).filter(|_| wanted.way == Way::Fastest) {
+            return self.private(wanted, mover, target, link);
+        }
         for device in [wanted.from, wanted.to] {
             self.check_linked(device)?;
         }
@@ -254,7 +260,7 @@ impl Planner<'_> {
                 let direction =
                     if wanted.engine == Engine::Writer { Direction::Write } else { Direction::Read };
                 let base = base.wrapping_add(wanted.dma_shift.0);
-                (Program::Direct { leg: Leg { device: mover, direction, base, extent } }, None)
+                (Program::Direct { leg: Leg { device: mover, direction, private: None, base, extent } }, None)
             }
             (_, WhenRefused::Fail) => (Program::Refused, unmappable),
             (_, WhenRefused::Stage) => {
@@ -272,6 +278,34 @@ impl Planner<'_> {
             program,
             peer: Some(peer),
             unmappable,
+            start: wanted.start,
+        };
+        self.add(plan, wanted.workload)
+    }
+
+    /// Adds a flow over a private link. The operating system has no part in it: the devices' driver uses addresses that
+    /// only the interconnect knows.
+    fn private(
+        &mut self,
+        wanted: Between<'_>,
+        mover: usize,
+        target: usize,
+        link: LinkId,
+    ) -> Result<usize, String> {
+        let direction = if mover == wanted.from { Direction::Write } else { Direction::Read };
+        let extent = self.machine.devices[target].memory.map_or(wanted.bytes.0, |memory| memory.0.max(1));
+        let base = private_addr(target, 0).raw();
+        let plan = FlowPlan {
+            from: self.machine.devices[wanted.from].name.clone(),
+            to: self.machine.devices[wanted.to].name.clone(),
+            name: wanted.name,
+            bytes: wanted.bytes,
+            chunk: wanted.chunk,
+            program: Program::Direct {
+                leg: Leg { device: mover, direction, private: Some(link), base, extent },
+            },
+            peer: Some(Peer::private()),
+            unmappable: None,
             start: wanted.start,
         };
         self.add(plan, wanted.workload)
@@ -297,7 +331,7 @@ impl Planner<'_> {
         match self.booted.map_memory(client, CpuAddr(at), Bytes(extent)) {
             Ok(mapping) => {
                 let (base, extent) = self.keep(mapping);
-                Ok(Leg { device, direction, base, extent })
+                Ok(Leg { device, direction, private: None, base, extent })
             }
             Err(error) => {
                 let name = &self.machine.devices[device].name;
