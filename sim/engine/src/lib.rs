@@ -14,6 +14,7 @@
 //! assert_eq!(queue.next(), Some((500, Slot(1))));
 //! ```
 
+mod exponential;
 mod queue;
 mod stream;
 

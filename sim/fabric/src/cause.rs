@@ -20,6 +20,7 @@ use crate::requester::Active;
 use crate::run::Fabric;
 use crate::spec::{EngineId, LinkId, NodeKind};
 use crate::tlp::{Class, Tlp};
+use crate::wire::OUTAGES;
 
 /// What a packet waits for or is subjected to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -35,7 +36,7 @@ pub enum Cause {
     Credits,
     /// Others went first, or ordering rules held it back.
     Arbitration,
-    /// Its own bytes on a link.
+    /// Its own bytes on a link, the rest of their flit, and the way along wires and through retimers.
     Serialisation,
     /// Pipeline of a switch.
     Switch,
@@ -51,7 +52,7 @@ pub enum Cause {
     Translation,
     /// A memory: waiting for it and being served.
     Memory,
-    /// A link that sent it again, was training, or was down.
+    /// A link that sent it again, or was sending others again or training.
     LinkErrors,
 }
 
@@ -138,14 +139,20 @@ impl Fabric {
     }
 
     /// Charges a wait in front of `link` from `since` until now: to credits as long as there were none since
-    /// `starved` was noted, to arbitration otherwise.
+    /// `starved` was noted, to link errors as long as the link was held up, to arbitration otherwise.
     #[inline]
     pub(crate) fn charge_wait(&mut self, link: LinkId, tlp: &Tlp, since: u64, starved: u64) {
         let wait = self.state.now.saturating_sub(since);
         if wait > 0 {
             let credits = (self.starved(link, tlp.class) - starved).min(wait);
+            let mut rest = wait - credits;
             self.charge(tlp.flow, Cause::Credits, credits);
-            self.charge(tlp.flow, Cause::Arbitration, wait - credits);
+            if self.state.links[link.at()].wire.trouble & OUTAGES != 0 {
+                let errors = self.held_up(link, since).min(rest);
+                self.charge(tlp.flow, Cause::LinkErrors, errors);
+                rest -= errors;
+            }
+            self.charge(tlp.flow, Cause::Arbitration, rest);
         }
     }
 

@@ -33,6 +33,10 @@ impl Fabric {
                     self.died(tlp.flow, done);
                     self.record_request(tlp.flow, now - tlp.issued);
                     self.account(tlp.tag, tlp.flow, u64::from(tlp.length), true, done);
+                } else if self.faults.is_silent(node) {
+                    self.return_credits(link, &tlp, now);
+                    self.died(tlp.flow, now);
+                    self.await_timeout(tlp.engine, tlp.tag, tlp.issued);
                 } else {
                     self.return_credits(link, &tlp, now);
                     let latency = self.spec.nodes[node.at()].memory.map_or(0, |memory| memory.read_latency.0);
@@ -77,6 +81,11 @@ impl Fabric {
             self.complete(engine, &Tlp { class: Class::Completion, status: Status::Failed, ..*tlp });
             return;
         };
+        self.queue_answer(completion, tlp, ready, failed);
+    }
+
+    /// Queues the completions of a read where the route `completion` of completions begins.
+    pub(crate) fn queue_answer(&mut self, completion: u32, tlp: &Tlp, ready: u64, failed: bool) {
         let first = self.routes.routes[completion as usize].first;
         let link = self.routes.hops[first as usize].link;
         let job = Job {

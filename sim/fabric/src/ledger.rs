@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 
 use crate::cause::Cause;
+use crate::fault::LinkFaults;
 use crate::limits::{Resource, Series};
+use crate::lost::Lost;
 use crate::malformed::Malformed;
 use crate::spec::EngineId;
 
@@ -20,7 +22,7 @@ pub struct LinkLedger {
     pub payload_bytes: u64,
     /// Bytes of ACK and flow-control DLLPs.
     pub dllp_bytes: u64,
-    /// Time it was sending, in picoseconds.
+    /// Time it was sending or held up by errors and training, in picoseconds.
     pub busy: u64,
     /// Part of `busy` in which the port's rate, not the link's, set the time.
     pub port_busy: u64,
@@ -162,6 +164,12 @@ pub struct Ledger {
     pub refusals: Vec<Refusal>,
     /// Per directed link, what its receiver dropped.
     pub malformed: Vec<Malformed>,
+    /// Per directed link, what it has been through.
+    pub faults: Vec<LinkFaults>,
+    /// Per engine, reads that ended in a completion timeout.
+    pub timeouts: Vec<Lost>,
+    /// Per engine, completions that nobody waited for any more (uncorrectable error: Unexpected Completion).
+    pub unexpected: Vec<Lost>,
     /// Events handled.
     pub events: u64,
     /// Utilisation of links over time.

@@ -11,17 +11,22 @@
 //! Modules in reading order: `link_layer` (what a TLP costs), `spec` (nodes and links of a machine), `cursor`
 //! (an address on its way), `decode` (who claims it), `iommu` (translation at the root), `path` (a decoded route),
 //! `tlp`, `store` (queues without allocation), `state`, `transmit` (the three things that happen to a TLP),
-//! `requester`, `completer`, `malformed` (payloads too large), `cause` (where time goes), `limits` (what holds a flow back), `ledger`, `run`.
+//! `requester`, `completer`, `wire` (the present condition of a link), `bit_errors`, `outage`, `fault` (what goes wrong when), `lost` (what never
+//! arrives), `malformed` (payloads too large), `cause` (where time goes), `limits` (what holds a flow back), `ledger`, `run`.
 
+mod bit_errors;
 mod cause;
 mod completer;
 mod cursor;
 mod decode;
+mod fault;
 mod iommu;
 mod ledger;
 mod limits;
 mod link_layer;
+mod lost;
 mod malformed;
+mod outage;
 mod path;
 mod requester;
 mod run;
@@ -30,14 +35,17 @@ mod state;
 mod store;
 mod tlp;
 mod transmit;
+mod wire;
 
 pub use cause::Cause;
 pub use decode::{Miss, MissKind};
+pub use fault::{Fault, LinkFaults};
 pub use ledger::{FlowLedger, LatencyOf, Ledger, LinkLedger, Refusal};
 pub use limits::{Resource, Series};
 pub use link_layer::LinkLayer;
+pub use lost::Lost;
 pub use malformed::Malformed;
 pub use requester::{Descriptor, Direction};
 pub use run::{Fabric, Upcall};
 pub use spec::{EngineId, FlowId, LinkId, NodeId, NodeKind, Options, Scaling, Spec, private_addr, supports};
-pub use tlp::Attributes;
+pub use tlp::{Attributes, Class};

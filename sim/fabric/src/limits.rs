@@ -343,8 +343,8 @@ impl Fabric {
     fn round_of_credit(&self, link: LinkId, class: Class, next: Option<LinkId>) -> u64 {
         let spec = &self.spec.links[link.at()];
         let bytes = self.payload_of(class) + 24;
-        let sending = |link: LinkId| self.spec.links[link.at()].rate.time_for(bytes).0;
-        sending(link) + spec.latency.0 + spec.credit_latency.0 + next.map_or(0, sending)
+        let sending = |link: LinkId| self.state.links[link.at()].wire.rate.time_for(bytes).0;
+        sending(link) + spec.propagation.0 + spec.latency.0 + spec.credit_latency.0 + next.map_or(0, sending)
     }
 
     fn credit_round(&self, link: LinkId, ways: &[(Class, LinkId)]) -> u64 {
@@ -367,13 +367,12 @@ impl Fabric {
     /// of them together matter (4 %), those that matter by themselves (1 %).
     fn slow_links(&self, round: u64, ways: &[(Class, LinkId)]) -> Vec<Resource> {
         let sending = |(class, link): &(Class, LinkId)| {
-            let spec = &self.spec.links[link.at()];
             let bytes = match class {
                 Class::Posted => self.payload_of(Class::Posted) + 24,
                 Class::NonPosted => 24,
                 Class::Completion => self.payload_of(Class::NonPosted) * 276 / 256,
             };
-            spec.rate.time_for(bytes).0
+            self.state.links[link.at()].wire.rate.time_for(bytes).0
         };
         let total: u64 = ways.iter().map(sending).sum();
         if 100 * total < 4 * round {

@@ -9,8 +9,10 @@
 //! payload                           rounded up to double words
 //! ```
 //!
-//! A 256-byte write to a 64-bit address is 280 bytes, its completion counterpart 276. In generation 6 (flit mode)
-//! there is no framing and no LCRC per TLP; of every 256-byte flit 236 bytes carry TLPs.
+//! A 256-byte write to a 64-bit address is 280 bytes, its completion counterpart 276. In flit mode (generations 6 and
+//! 7) there is no framing and no LCRC per TLP; of every 256-byte flit 236 bytes carry TLPs, which fill them without
+//! gaps, and acknowledgements and credits have their place in every flit. Headers have three or four double words there
+//! too, when all bytes of the payload count.
 //!
 //! DLLPs have 8 bytes. The receiver of a TLP acknowledges and returns credits; both travel the other way, at the
 //! latest once per `factor * (MPS + 28)` bytes received, where `factor` is the AckFactor/UpdateFactor table of the
@@ -37,20 +39,31 @@ pub enum LinkLayer {
 /// Bytes of one DLLP with its framing (Gen1/2: SDP, 6 bytes, END; Gen3–5: SDP token 2, 6 bytes).
 pub const DLLP_BYTES: u64 = 8;
 
-/// Signalling rate per lane in MT/s of generations 1–6.
-const MEGATRANSFERS: [u64; 6] = [2_500, 5_000, 8_000, 16_000, 32_000, 64_000];
+/// Bytes of a flit, and those among them that carry TLPs; the others are 6 of data link payload (acknowledgements and
+/// credits), 8 of CRC and 6 of error-correcting code.
+pub const FLIT_BYTES: u64 = 256;
+/// See [`FLIT_BYTES`].
+pub const FLIT_TLP_BYTES: u64 = 236;
 
-/// Rate of a link after encoding and, by rule, skip ordered sets. Generation 1–6.
-pub fn tlp_rate(generation: u8, lanes: u8, layer: LinkLayer) -> Rate {
-    let generation = usize::from(generation.clamp(1, 6));
+/// Signalling rate per lane in MT/s of generations 1–7.
+const MEGATRANSFERS: [u64; 7] = [2_500, 5_000, 8_000, 16_000, 32_000, 64_000, 128_000];
+
+/// Rate of a link for TLPs after encoding and, by rule, skip ordered sets. Generation 1–7; from 64 GT/s on every
+/// link is in flit mode, and one that can go so fast is (`flits`) when it runs slower.
+pub fn tlp_rate(generation: u8, lanes: u8, flits: bool, layer: LinkLayer) -> Rate {
+    let generation = usize::from(generation.clamp(1, 7));
     let raw_bits = MEGATRANSFERS[generation - 1] * 1_000_000 * u64::from(lanes);
     // Data bits over line bits of the encoding, then blocks between skip ordered sets.
     let (encoding, skip) = match generation {
         1 | 2 => ((8, 10), (1180, 1184)),
         3..=5 => ((128, 130), (370, 371)),
-        _ => ((236, 256), (1, 1)),
+        _ => ((1, 1), (1, 1)),
     };
     let rate = Rate::new(raw_bits, 8 * 1_000_000_000_000).and_then(|raw| raw.scaled(encoding.0, encoding.1));
+    let rate = match flits || generation >= 6 {
+        true => rate.and_then(|rate| rate.scaled(FLIT_TLP_BYTES, FLIT_BYTES)),
+        false => rate,
+    };
     let rate = match layer {
         LinkLayer::ByRule => rate.and_then(|rate| rate.scaled(skip.0, skip.1)),
         LinkLayer::Flat { share_ppm } => rate.and_then(|rate| rate.scaled(u64::from(share_ppm), 1_000_000)),
@@ -134,21 +147,59 @@ mod tests {
 
     #[test]
     fn rates_after_encoding() {
-        let rate = |generation, lanes| tlp_rate(generation, lanes, LinkLayer::Flat { share_ppm: 1_000_000 });
-        for (generation, lanes, bytes_per_second) in
-            [(1, 1, 250_000_000), (2, 16, 8_000_000_000), (3, 8, 7_876_923_076), (5, 16, 63_015_384_615)]
-        {
-            assert_eq!(rate(generation, lanes).bytes_per_second(), bytes_per_second);
+        let all = LinkLayer::Flat { share_ppm: 1_000_000 };
+        for (generation, lanes, flits, bytes_per_second) in [
+            (1, 1, false, 250_000_000),
+            (1, 12, false, 3_000_000_000),
+            (2, 16, false, 8_000_000_000),
+            (3, 2, false, 1_969_230_769),
+            (3, 8, false, 7_876_923_076),
+            (5, 16, false, 63_015_384_615),
+            (5, 16, true, 58_092_307_692), // a Gen6 link at 32 GT/s: 236 of 256 bytes
+            (6, 16, true, 118_000_000_000),
+            (6, 32, true, 236_000_000_000),
+            (7, 16, true, 236_000_000_000),
+        ] {
+            let rate = tlp_rate(generation, lanes, flits, all).bytes_per_second();
+            assert_eq!(rate, bytes_per_second, "generation {generation} x{lanes}");
         }
-        assert!(tlp_rate(5, 16, LinkLayer::ByRule) < rate(5, 16));
+        assert!(tlp_rate(5, 16, false, LinkLayer::ByRule) < tlp_rate(5, 16, false, all));
     }
 
     #[test]
     fn dllp_intervals_follow_the_table() {
-        for (max_payload, lanes, interval) in
-            [(128, 1, 218), (256, 8, 710), (256, 16, 852), (512, 8, 540), (512, 16, 1080)]
-        {
+        for (max_payload, lanes, interval) in [
+            (128, 1, 218),
+            (128, 2, 218),
+            (256, 8, 710),
+            (256, 12, 852),
+            (256, 16, 852),
+            (512, 8, 540),
+            (512, 32, 1080),
+        ] {
             assert_eq!(dllp_interval(Bytes(max_payload), lanes), interval);
+        }
+    }
+    #[test]
+    fn acknowledgement_latency_limits_are_those_of_the_specification() {
+        // Symbol times at 2.5 GT/s: bytes by factor over the width, and the internal delay of 19.
+        for (max_payload, lanes, limit) in [
+            (128, 1, 237),
+            (128, 2, 128),
+            (128, 4, 73),
+            (128, 8, 67),
+            (128, 12, 58),
+            (128, 16, 48),
+            (128, 32, 33),
+            (256, 1, 416),
+            (256, 8, 107),
+            (256, 16, 72),
+            (512, 1, 559),
+            (512, 16, 86),
+            (512, 32, 52),
+        ] {
+            let bytes = dllp_interval(Bytes(max_payload), lanes);
+            assert_eq!(bytes / u64::from(lanes) + 19, limit, "MPS {max_payload} x{lanes}");
         }
     }
 }

@@ -152,7 +152,7 @@ impl Routes {
     }
 
     /// The way of completions from `node` back to `engine`; `None` when the requester cannot be reached.
-    fn completion(
+    pub fn completion(
         &mut self,
         machine: &Machine,
         spec: &Spec,

@@ -83,7 +83,10 @@ pub(crate) struct Active {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outstanding {
     pub descriptor: u16,
+    pub flow: u16,
     pub left: u32,
+    /// When it was issued.
+    pub issued: u64,
 }
 
 /// State of an engine.
@@ -141,6 +144,30 @@ impl EngineState {
         !self.free_tags.is_empty()
     }
 
+    /// Gives a tag back.
+    pub fn free_tag(&mut self, tag: u16, now: u64) {
+        if self.free_tags.is_empty() {
+            self.tags_back = now;
+        }
+        self.free_tags.push(tag);
+    }
+
+    /// Forgets everything that is not done: descriptor, flow and bytes of what that was.
+    pub fn forget_work(&mut self, now: u64) -> Vec<(u16, u16, u64)> {
+        let given = self.active.drain(..).chain(self.waiting.drain(..));
+        let mut forgotten: Vec<_> =
+            given.map(|active| (active.descriptor, active.flow, active.left)).collect();
+        for tag in 0..self.tags.len() {
+            let left = std::mem::take(&mut self.tags[tag].left);
+            if left > 0 {
+                forgotten.push((self.tags[tag].descriptor, self.tags[tag].flow, u64::from(left)));
+                self.free_tag(u16::try_from(tag).expect("tags are numbered in 16 bits"), now);
+            }
+        }
+        self.turn = 0;
+        forgotten
+    }
+
     fn add(&mut self, new: Active) {
         if self.active.iter().any(|active| active.flow == new.flow) {
             self.waiting.push_back(new);
@@ -182,6 +209,10 @@ impl Fabric {
             self.account(number, descriptor.flow.0, descriptor.bytes.0, false, self.state.now);
             return;
         };
+        if let Some(down) = self.is_cut_off(spec.node) {
+            self.abandon(down, number, descriptor.flow.0, descriptor.bytes.0);
+            return;
+        }
         let (class, source) = (spec.direction.class(), spec.source);
         let known = self.state.now + descriptor.software.0;
         let ready = known + spec.request_latency.0;
@@ -285,7 +316,8 @@ impl Fabric {
         if !writer {
             let tag = state.free_tags.pop().expect("offer has seen a free tag");
             let left = u32::from(tlp.length);
-            state.tags[usize::from(tag)] = Outstanding { descriptor: active.descriptor, left };
+            state.tags[usize::from(tag)] =
+                Outstanding { descriptor: active.descriptor, flow: active.flow, left, issued: now };
             tlp.tag = tag;
         }
         if active.left == 0 {
@@ -313,14 +345,15 @@ impl Fabric {
         let outstanding = &mut state.tags[usize::from(tlp.tag)];
         let length = u32::from(tlp.length);
         let failed = tlp.status == Status::Failed;
+        if outstanding.left == 0 || outstanding.issued != tlp.issued {
+            self.drop_unexpected(engine, tlp);
+            return;
+        }
         assert!(outstanding.left >= length, "{} bytes complete a request of {}", length, outstanding.left);
         outstanding.left -= length;
         let (left, descriptor) = (outstanding.left, outstanding.descriptor);
         if left == 0 {
-            if state.free_tags.is_empty() {
-                state.tags_back = now;
-            }
-            state.free_tags.push(tlp.tag);
+            state.free_tag(tlp.tag, now);
             if !failed {
                 self.record_request(tlp.flow, now - tlp.issued);
             }

@@ -9,8 +9,10 @@ use peerbus_machine::registers::IommuTables;
 use peerbus_units::Picos;
 
 use crate::decode::{Decode, Miss};
+use crate::fault::{Faults, LinkFaults};
 use crate::ledger::{EngineLedger, FlowLedger, LatencyOf, Ledger, LinkLedger, MemoryLedger, Refusal};
 use crate::limits::{LOOK_INTERVAL, Looked, Series};
+use crate::lost::Lost;
 use crate::malformed::Malformed;
 use crate::path::{Decoded, Routes};
 use crate::requester::{Descriptor, EngineState};
@@ -53,6 +55,11 @@ struct OpenDescriptor {
 }
 
 impl Descriptors {
+    /// Descriptors that are not done.
+    fn under_way(&self) -> usize {
+        self.open.len() - self.free.len()
+    }
+
     pub(crate) fn open(&mut self, descriptor: &Descriptor, now: u64) -> u16 {
         let asked = descriptor.bytes.0;
         let open = OpenDescriptor { token: descriptor.token, submitted: now, left: asked, refused: 0, asked };
@@ -79,6 +86,7 @@ pub struct Fabric {
     pub(crate) queue: Queue,
     pub(crate) routes: Routes,
     pub(crate) descriptors: Descriptors,
+    pub(crate) faults: Faults,
     pub(crate) looked: Looked,
     /// End of the current interval of the series.
     pub(crate) series_end: u64,
@@ -99,13 +107,16 @@ impl Fabric {
     pub fn new(machine: &Machine, registers: &Registers, options: &Options) -> Fabric {
         let spec = Spec::new(machine, registers, options);
         let decode = Decode::new(machine, registers, &spec);
-        let slots = u32::try_from(2 * spec.links.len() + 2).expect("links are counted in 32 bits");
+        let slots = u32::try_from(2 * spec.links.len() + 3).expect("links are counted in 32 bits");
         let queue_base = spec.links.iter().map(|link| {
             let node = &spec.nodes[link.from.at()];
             (node.first_queue + link.output, u32::try_from(node.outputs.len()).unwrap_or(u32::MAX))
         });
         let ledger = Ledger {
             links: vec![LinkLedger::default(); spec.links.len()],
+            faults: vec![LinkFaults::default(); spec.links.len()],
+            timeouts: vec![Lost::default(); spec.engines.len()],
+            unexpected: vec![Lost::default(); spec.engines.len()],
             malformed: vec![Malformed::default(); spec.links.len()],
             engines: vec![EngineLedger::default(); spec.engines.len()],
             memories: vec![MemoryLedger::default(); spec.nodes.len()],
@@ -118,6 +129,7 @@ impl Fabric {
             queue: Queue::new(slots),
             routes: Routes::default(),
             descriptors: Descriptors::default(),
+            faults: Faults::new(&spec, options.link_layer),
             looked: Looked::default(),
             series_end: LOOK_INTERVAL,
             series_part: vec![0; spec.links.len()],
@@ -155,6 +167,10 @@ impl Fabric {
                 return Some(upcall);
             }
             let (time, slot) = self.queue.next()?;
+            if slot == self.fault_slot() && self.is_over() {
+                self.forget_faults();
+                continue;
+            }
             debug_assert!(time >= self.state.now, "time runs backwards");
             self.state.now = time;
             self.ledger.events += 1;
@@ -166,6 +182,8 @@ impl Fabric {
                 self.look();
                 self.extend_series();
                 self.plan_look();
+            } else if slot == self.fault_slot() {
+                self.faults_due();
             } else {
                 self.queue.clear(slot);
                 self.upcalls.push_back(Upcall::Timer);
@@ -175,9 +193,37 @@ impl Fabric {
 
     /// Plans the next look, if anything else is still to happen.
     fn plan_look(&mut self) {
-        if self.queue.next().is_some() {
+        let Some(fault) = self.queue.due(self.fault_slot()) else {
+            if self.queue.next().is_some() {
+                self.queue.set(self.look_slot(), self.state.now + LOOK_INTERVAL);
+            }
+            return;
+        };
+        // While reads only wait for their timeouts there is nothing to see.
+        if !self.waits_for_faults() {
             self.queue.set(self.look_slot(), self.state.now + LOOK_INTERVAL);
+        } else if self.descriptors.under_way() > 0 {
+            self.queue.set(self.look_slot(), fault.max(self.state.now + LOOK_INTERVAL));
         }
+    }
+
+    /// Nothing is due but faults and looks.
+    fn waits_for_faults(&mut self) -> bool {
+        let slots = [self.fault_slot(), self.look_slot()];
+        let due = slots.map(|slot| self.queue.due(slot));
+        slots.into_iter().for_each(|slot| self.queue.clear(slot));
+        let nothing = self.queue.next().is_none();
+        for (slot, due) in slots.into_iter().zip(due) {
+            if let Some(due) = due {
+                self.queue.set(slot, due);
+            }
+        }
+        nothing
+    }
+
+    /// All work is done, and no more will be asked for.
+    fn is_over(&mut self) -> bool {
+        self.descriptors.under_way() == 0 && self.waits_for_faults()
     }
 
     /// Starts looking at what limits flows. Called once, before the first [`Fabric::advance`].
@@ -191,7 +237,7 @@ impl Fabric {
         self.look();
         self.series_end = 0;
         self.extend_series();
-        let leftovers = self.state.leftovers(&self.spec);
+        let leftovers = self.state.leftovers(&self.spec, &self.ledger.faults);
         assert!(leftovers.is_empty(), "the fabric lost something: {leftovers:?}");
         for flow in &self.ledger.flows {
             assert_eq!(flow.asked, flow.delivered + flow.refused, "bytes of a flow were lost");
@@ -259,7 +305,22 @@ impl Fabric {
             |completer: NodeId, links: &[LinkId]| max_payload(machine, registers, spec, completer, links);
         let decoded = self.routes.decode(machine, spec, &self.decode, &max_payload, engine, addr);
         self.ledger.refusals.resize(self.routes.misses.len(), Refusal::default());
+        if self.faults.has_retrained() {
+            self.refresh_cut_through();
+        }
         decoded
+    }
+
+    /// The way of completions from `node` to `engine`, if there is one.
+    pub(crate) fn completion_route(&mut self, engine: EngineId, node: NodeId) -> Option<u32> {
+        let (machine, registers, spec) = (&self.machine, &self.registers, &self.spec);
+        let max_payload =
+            |completer: NodeId, links: &[LinkId]| max_payload(machine, registers, spec, completer, links);
+        let route = self.routes.completion(machine, spec, &self.decode, &max_payload, engine, node);
+        if self.faults.has_retrained() {
+            self.refresh_cut_through();
+        }
+        route
     }
 
     /// In debug builds, decodes the whole way of a request again and compares the next hop.
@@ -296,6 +357,10 @@ impl Fabric {
 
     fn timer_slot(&self) -> Slot {
         Slot(self.look_slot().0 + 1)
+    }
+
+    pub(crate) fn fault_slot(&self) -> Slot {
+        Slot(self.look_slot().0 + 2)
     }
 }
 

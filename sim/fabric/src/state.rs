@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 
+use crate::fault::LinkFaults;
 use crate::requester::EngineState;
 use crate::spec::Spec;
 use crate::store::{Arena, List};
 use crate::tlp::{Attributes, Class, Tlp};
+use crate::wire::Wire;
 
 /// A TLP on a link and when its head, or all of it, is ready behind the link.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +56,8 @@ pub(crate) struct LinkState {
     pub free_at: u64,
     /// Remainder of the byte time, in units of 1 / rate.bytes ps.
     pub remainder: u64,
+    /// What it runs at, and what is wrong with it.
+    pub wire: Wire,
     /// Bytes on the wire and payload of the last TLP, its whole picoseconds with their remainder, and the port's time.
     pub last_size: (u64, u64),
     pub last_time: (u64, u64),
@@ -108,6 +112,7 @@ impl State {
         let links = spec.links.iter().map(|link| LinkState {
             free_at: 0,
             remainder: 0,
+            wire: Wire::new(link),
             last_size: (0, 0),
             last_time: (0, 0),
             port_time: 0,
@@ -134,16 +139,17 @@ impl State {
     }
 
     /// What is wrong when nothing should be under way: credits not back, TLPs or tags lost. Empty when all is well.
-    pub fn leftovers(&self, spec: &Spec) -> Vec<String> {
+    pub fn leftovers(&self, spec: &Spec, faults: &[LinkFaults]) -> Vec<String> {
         let mut wrong = Vec::new();
-        for (state, link) in self.links.iter().zip(&spec.links) {
+        for ((state, link), faults) in self.links.iter().zip(&spec.links).zip(faults) {
             for class in Class::ALL {
+                let [leaked_header, leaked_data] = faults.leaked[class.at()];
                 let granted = link.credits[class.at()];
                 let back = |pick: fn(&CreditReturn) -> u32| -> u32 {
                     state.returns.iter().filter(|r| r.class == class).map(pick).sum()
                 };
-                let header = state.header[class.at()] + back(|r| r.header);
-                let data = state.data[class.at()] + back(|r| r.data);
+                let header = state.header[class.at()] + back(|r| r.header) + leaked_header;
+                let data = state.data[class.at()] + back(|r| r.data) + leaked_data;
                 if granted.header != 0 && header != u32::from(granted.header) {
                     wrong.push(format!(
                         "{}: {header} of {} {class:?} header credits",

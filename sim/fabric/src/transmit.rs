@@ -5,6 +5,7 @@
 //! (Base Specification, Transaction Ordering): a posted request may pass anything, nothing passes an older posted
 //! request of the same input.
 
+use crate::bit_errors::Sent;
 use crate::cause::Cause;
 use crate::path::Hop;
 use crate::requester::Offer;
@@ -13,6 +14,7 @@ use crate::spec::{FIRST_SOURCE, JOBS, LinkId, LinkSpec, NodeId};
 use crate::state::{CreditReturn, Flight, LinkState};
 use crate::store::{List, Queued};
 use crate::tlp::{Attributes, Class, Status, Tlp};
+use crate::wire::LEAKING;
 
 /// Multiplier of the digest's fold: the 64-bit golden ratio, odd, so that no step loses information.
 const FOLD: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -38,7 +40,7 @@ impl LinkState {
     /// port takes for the payload. Packets of a flow tend to be of one size: the last one's time is remembered.
     #[inline]
     fn sending_time(&mut self, spec: &LinkSpec, wire: u64, payload: u64) -> u64 {
-        let (picos, bytes) = (spec.rate.picos(), spec.rate.bytes());
+        let (picos, bytes) = (self.wire.rate.picos(), self.wire.rate.bytes());
         if self.last_size != (wire, payload) {
             self.last_size = (wire, payload);
             self.last_time = (wire * picos / bytes, wire * picos % bytes);
@@ -51,6 +53,11 @@ impl LinkState {
             time += 1;
         }
         time
+    }
+
+    /// The rate has changed: times that are remembered hold no more.
+    pub(crate) fn forget_times(&mut self) {
+        (self.last_size, self.remainder) = ((u64::MAX, u64::MAX), 0);
     }
 
     /// Takes back the credits whose return has become known.
@@ -147,6 +154,11 @@ impl Fabric {
         let slot = Fabric::start_slot(link);
         let state = &mut self.state.links[link.at()];
         state.absorb_returns(now);
+        if state.wire.is_down() {
+            self.queue.clear(slot);
+            self.discard_waiting(link);
+            return;
+        }
         if !state.is_waiting() {
             self.queue.clear(slot);
             return;
@@ -313,7 +325,7 @@ impl Fabric {
         let ledger = &mut self.ledger.links[link.at()];
         let payload = tlp.payload();
         let wire = spec.framing.wire_bytes(tlp.header(), payload);
-        let debt = if state.debt == 0 { 0 } else { pay_in_idle_time(state, spec.rate, now) };
+        let debt = if state.debt == 0 { 0 } else { pay_in_idle_time(state, now) };
         let sending = state.sending_time(spec, wire + debt, payload);
         let time = sending.max(state.port_time);
         if time > sending {
@@ -342,18 +354,26 @@ impl Fabric {
         ledger.digest = ledger.digest.wrapping_mul(FOLD).wrapping_add(seen);
 
         let hop = &self.routes.hops[tlp.hop as usize];
-        let serialisation = if hop.cut_through { 0 } else { time };
-        let ready = now + serialisation + spec.latency.0;
+        let serialisation = state.wire.until_usable(now, time, hop.cut_through) + spec.propagation.0;
+        let mut ready = now + serialisation + spec.latency.0;
         let causes = &mut self.ledger.flows[usize::from(tlp.flow)].time;
         causes[Cause::Serialisation as usize] += serialisation;
         causes[spec.pipeline as usize] += spec.latency.0;
+        let bytes = wire + debt;
+        let hit = state.wire.error_gap < bytes;
+        state.wire.error_gap = state.wire.error_gap.wrapping_sub(bytes);
+        if hit {
+            ready += self.hit_by_errors(link, Sent { bytes, dllps: debt, time, flow: tlp.flow });
+        }
+        let (spec, state) = (&self.spec.links[link.at()], &mut self.state.links[link.at()]);
         if state.flights.is_empty() {
             self.queue.set(Fabric::arrival_slot(link), ready);
         }
         state.flights.push_back(Flight { ready, tlp });
-        if spec.dllp_interval != 0 {
+        let interval = state.wire.dllp_interval;
+        if interval != 0 {
             let finite = spec.credits[class].header != 0;
-            self.owe_dllps(spec.reverse, wire, spec.dllp_interval, finite);
+            self.owe_dllps(spec.reverse, wire, interval, finite);
         }
     }
 
@@ -381,6 +401,10 @@ impl Fabric {
         let at = time + spec.credit_latency.0;
         let header = u32::from(granted.header != 0 && tlp.status != Status::Piece);
         let data = if granted.data == 0 { 0 } else { tlp.data_credits() };
+        let (header, data) = match self.state.links[link.at()].wire.trouble & LEAKING {
+            0 => (header, data),
+            _ => self.leak_returning(link, class, header, data),
+        };
         let state = &mut self.state.links[link.at()];
         // Returns are known in order: a later one never overtakes an earlier one on the way.
         let at = state.returns.back().map_or(at, |last| at.max(last.at));
@@ -392,7 +416,8 @@ impl Fabric {
 }
 
 /// DLLPs went out while the link was idle; what is left must be sent before the next TLP.
-fn pay_in_idle_time(state: &mut LinkState, rate: peerbus_units::Rate, now: u64) -> u64 {
+fn pay_in_idle_time(state: &mut LinkState, now: u64) -> u64 {
+    let rate = state.wire.rate;
     let idle = now - state.free_at;
     if idle == 0 {
         return std::mem::take(&mut state.debt);

@@ -3,7 +3,7 @@
 use peerbus_machine::model::*;
 use peerbus_machine::part::*;
 use peerbus_machine::{Machine, Registers};
-use peerbus_units::{BusAddr, Bytes, CpuAddr, FunctionId, Picos, Range};
+use peerbus_units::{BitErrorRate, BusAddr, Bytes, CpuAddr, FunctionId, Picos, Range};
 use petgraph::graph::Graph;
 
 /// What a test may want different from the default.
@@ -129,6 +129,7 @@ fn device_part(shape: &Shape) -> DevicePart {
         acs: None,
         write_rate: rate(shape.engine_rate),
         read_rate: rate(shape.engine_rate),
+        completion_timeout: None,
         request_latency: Picos::nanos(50),
         completer_latency: Picos::nanos(200),
         memory_rate: rate(shape.memory_rate),
@@ -187,6 +188,8 @@ impl Builder {
             lower,
             generation: self.shape.generation,
             lanes: self.shape.lanes,
+            propagation: Picos::ZERO,
+            bit_errors: BitErrorRate::ZERO,
             assumed: Facts::new(),
         });
         let index = self.machine.links.len() - 1;

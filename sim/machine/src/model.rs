@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use peerbus_units::{BusAddr, Bytes, CpuAddr, FunctionId, Range};
+use peerbus_units::{BitErrorRate, BusAddr, Bytes, CpuAddr, FunctionId, Picos, Range};
 use petgraph::graph::{Graph, NodeIndex};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -233,10 +233,14 @@ pub struct Link {
     pub hidden_below: Option<usize>,
     /// First function at its lower end: a switch upstream port or a device's first function.
     pub lower: FunctionIndex,
-    /// PCIe generation, 1–6.
+    /// PCIe generation, 1–7.
     pub generation: u8,
     /// Lanes: 1, 2, 4, 8, 12, 16 or 32.
     pub lanes: u8,
+    /// Time along wires and through retimers, each direction.
+    pub propagation: Picos,
+    /// How often a bit arrives wrong.
+    pub bit_errors: BitErrorRate,
     /// What its source did not say.
     pub assumed: Facts,
 }

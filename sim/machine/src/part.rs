@@ -116,7 +116,7 @@ pub struct CpuPart {
     pub root_bus_head: Option<RootBusHead>,
     /// Vendor and device of a root port.
     pub root_port: PciId,
-    /// Fastest generation of a root port, 1–6.
+    /// Fastest generation of a root port, 1–7.
     pub generation: u8,
     /// Widest root port in lanes.
     pub lanes: u8,
@@ -160,7 +160,7 @@ pub struct SwitchPart {
     pub ports: u8,
     /// Lanes in all.
     pub total_lanes: u16,
-    /// Fastest generation, 1–6.
+    /// Fastest generation, 1–7.
     pub generation: u8,
     /// Widest port in lanes.
     pub lanes: u8,
@@ -266,7 +266,7 @@ pub struct DevicePart {
     pub pci: Vec<PciId>,
     /// Class code, 24 bits.
     pub class: u32,
-    /// Fastest generation of its link, 1–6.
+    /// Fastest generation of its link, 1–7.
     pub generation: u8,
     /// Widest link in lanes.
     pub lanes: u8,
@@ -286,6 +286,10 @@ pub struct DevicePart {
     pub write_rate: Rate,
     /// Payload rate at which its DMA engine issues reads.
     pub read_rate: Rate,
+    /// A read is given up when it is not completed within this time: 50us to 50ms by default of the specification, whose
+    /// end is taken for a part that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_timeout: Option<Picos>,
     /// From an engine's start, or a completion's arrival, to the next dependent request on the wire.
     pub request_latency: Picos,
     /// From a read request at its pins to the first completion at its pins.

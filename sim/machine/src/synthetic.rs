@@ -101,6 +101,7 @@ fn below(shape: &Shape, switches: &[usize]) -> Vec<Port> {
         let link = shape.link.map(|(generation, lanes)| Link {
             generation: Some(Leaf::new(generation)),
             lanes: Some(lanes).filter(|lanes| *lanes <= most).map(Leaf::new),
+            ..Link::default()
         });
         Port { link, below: Some(Box::new(below)), ..Port::default() }
     };

@@ -1,7 +1,9 @@
 //! One thing in words: a flow's limit or path, a link's speed, an error's extent. Text and HTML say the same.
 
 use peerbus_scenario::{Cell, ScenarioResult};
-use peerbus_system::outcome::{ErrorOutcome, FlowOutcome, LinkOutcome, PeerMemoryOutcome, PoolOutcome};
+use peerbus_system::outcome::{
+    ErrorOutcome, FlowOutcome, LinkErrors, LinkOutcome, PeerMemoryOutcome, PoolOutcome,
+};
 
 use crate::number;
 
@@ -212,4 +214,28 @@ pub fn idle_flows(count: usize) -> String {
 /// How many links were sending for 1 % of the run or less.
 pub fn idle_links(count: usize) -> String {
     format!("{count} link{} at or below 1 %", if count == 1 { "" } else { "s" })
+}
+
+/// What went wrong on a link, in a line: `12 replays for 12 bad TLPs, 1 training, held up for 3.2 us`.
+pub fn link_errors(errors: &LinkErrors) -> String {
+    let mut parts = Vec::new();
+    let mut add = |count: u64, one: &str, many: &str| {
+        if count > 0 {
+            parts.push(format!("{count} {}", if count == 1 { one } else { many }));
+        }
+    };
+    add(errors.bad_tlps, "bad TLP", "bad TLPs");
+    add(errors.bad_dllps, "bad DLLP", "bad DLLPs");
+    add(errors.corrected, "byte of a flit mended", "bytes of flits mended");
+    add(errors.bad_flits, "bad flit", "bad flits");
+    add(errors.replays, "replay", "replays");
+    add(errors.rollovers, "rollover of the count of replays", "rollovers of the count of replays");
+    add(errors.retrains, "training", "trainings");
+    add(errors.downs, "time down", "times down");
+    add(errors.lost, "packet lost", "packets lost");
+    add(errors.leaked_credits, "credit leaked", "credits leaked");
+    if errors.held_up.0 > 0 {
+        parts.push(format!("held up for {}", number::time_text(errors.held_up)));
+    }
+    parts.join(", ")
 }

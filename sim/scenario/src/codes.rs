@@ -110,6 +110,17 @@ peerbus_machine::code_entries! {
          are always those of the machine file; such a machine is described by writing the wide windows there."
         wrong r##"(machine: "m.ron", kernel: (cmdline: "pci=nocrs"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##
         right r##"(machine: "m.ron", kernel: (cmdline: "pci=use_crs"), workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
+    WRONG_EVENT "S0120" "This cannot happen to a link or device"
+        "LinkDown, LinkUp, Downgrade, ErrorRate and LeakCredits happen to a `link`, SurpriseRemove and StopCompleting to a \
+         `device`. A downgrade keeps within the generation and lanes that the link has; bit error rates are at most 1e-4; \
+         only error rates and leaks can be of one direction, `:up` or `:down`."
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], events: [(at: "1us", device: "gpu0", what: LinkDown)])"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], events: [(at: "1us", link: "gpu0", what: LinkDown)])"##;
+    UNKNOWN_LINK "S0121" "The machine has no such link"
+        "A link is named by the path of its lower end, such as `host0/rp0/sw0` or `host0/rp0/sw0/p1/gpu0`, or by the short \
+         name of the device there. Reports name links so, with `:up` or `:down` behind it."
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], events: [(at: "1us", link: "gpu7", what: LinkDown)])"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], events: [(at: "1us", link: "gpu1", what: LinkDown)])"##;
     MACHINE_MISSING "S0201" "The machine file cannot be read"
         "A machine is named by the path of its file, seen from where the program runs or from the scenario file, or \
          is a synthetic form such as `2rc:2sw:4gpu@gen5x16`."

@@ -5,6 +5,7 @@
 //! place. The types of [`peerbus_system::workload`] are what comes out.
 
 use peerbus_machine::file::Leaf;
+use peerbus_system::event::What;
 use peerbus_system::kernel::{AcsPolicy, IommuMode, MpsPolicy, ProfileName};
 use peerbus_system::peer_memory::{Choose, Distribution, Policy, Transfer, User};
 use peerbus_system::workload::{Concurrency, Engine, HostDirection, Way, WhenRefused};
@@ -31,6 +32,9 @@ pub struct Scenario {
     /// What happens.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub workloads: Vec<Workload>,
+    /// What goes wrong, and when.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
     /// Runs to make; each says how it differs from the rest of the file. One run when there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<Variant>,
@@ -93,6 +97,28 @@ pub struct Variant {
     /// Workloads instead of those of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workloads: Option<Vec<Workload>>,
+    /// Events instead of those of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<Vec<Event>>,
+}
+
+/// Something that goes wrong, or right again, with a link or a device.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Event {
+    /// When.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Leaf<Picos>>,
+    /// The link: the path of its lower end, or the device there. `:up` or `:down` behind it means one direction of it, for
+    /// `ErrorRate` and `LeakCredits`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<Leaf<String>>,
+    /// The device, for `SurpriseRemove` and `StopCompleting`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<Leaf<String>>,
+    /// What happens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub what: Option<Leaf<What>>,
 }
 
 /// One thing a run does.

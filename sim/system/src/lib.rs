@@ -7,6 +7,7 @@
 //! [`run`] (it runs), [`outcome`] (what it found out).
 
 pub mod boot;
+pub mod event;
 pub mod expand;
 pub mod iommu;
 pub mod kernel;

@@ -1,6 +1,8 @@
 //! [`Outcome`]: typed results of a run. Rendering reads it and adds nothing.
 
 use peerbus_units::{Bytes, Picos};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Everything a run found out.
 #[derive(Clone, PartialEq, Debug)]
@@ -134,8 +136,53 @@ pub struct LinkOutcome {
     pub starved: Picos,
     /// What crossed it, in one number.
     pub digest: u64,
+    /// What went wrong on it; `None` when nothing did.
+    pub errors: Option<LinkErrors>,
     /// Time it was sending, per interval.
     pub busy: Vec<Picos>,
+}
+
+/// What went wrong on a directed link, as the error registers of its receiver count it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct LinkErrors {
+    /// TLPs that arrived wrong (Bad TLP).
+    pub bad_tlps: u64,
+    /// DLLPs that arrived wrong (Bad DLLP).
+    pub bad_dllps: u64,
+    /// Wrong bytes that the code of a flit mended.
+    pub corrected: u64,
+    /// Flits that it could not mend.
+    pub bad_flits: u64,
+    /// Replays.
+    pub replays: u64,
+    /// Times that the count of replays rolled over.
+    pub rollovers: u64,
+    /// Times that the link trained.
+    pub retrains: u64,
+    /// Times that it went down.
+    pub downs: u64,
+    /// Packets lost on it and in front of it.
+    pub lost: u64,
+    /// Time it sent again or trained.
+    #[serde(rename = "held_up_ps", with = "picos")]
+    #[schemars(with = "u64")]
+    pub held_up: Picos,
+    /// Header and data credits that its sender lost.
+    pub leaked_credits: u64,
+}
+
+/// Times as numbers of picoseconds.
+mod picos {
+    use peerbus_units::Picos;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(time: &Picos, serializer: S) -> Result<S::Ok, S::Error> {
+        time.0.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Picos, D::Error> {
+        u64::deserialize(deserializer).map(Picos)
+    }
 }
 
 /// An address space or window.
@@ -153,13 +200,17 @@ pub struct SpaceOutcome {
 
 /// Every [`ErrorOutcome::kind`] that runs report. Expectations on another kind are refused when they are read, since
 /// their counts could only ever be zero.
-pub const ERROR_KINDS: [&str; 8] = [
+pub const ERROR_KINDS: [&str; 12] = [
+    "COMPLETION_TIMEOUT",
     "IOMMU_FAULT",
+    "LINK_DOWN",
     "MALFORMED_TLP",
     "MAPPING_REFUSED",
     "P2P_REFUSED",
     "PEER_MEMORY_REFUSED",
     "REGISTRATION_REFUSED",
+    "SURPRISE_DOWN",
+    "UNEXPECTED_COMPLETION",
     "UNPLACED_BAR",
     "UNSUPPORTED_REQUEST",
 ];

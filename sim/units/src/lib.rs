@@ -8,12 +8,13 @@
 //!   device: opaque, and made explicitly from one of the others.
 //! * **Everything is an integer.** Time is picoseconds, sizes are bytes, a [`Rate`] is a reduced fraction.
 //!
-//! Modules in reading order: `size`, `time`, `rate`, `address`, `range`, `function`, and `text`, which holds
+//! Modules in reading order: `size`, `time`, `rate`, `error_rate`, `address`, `range`, `function`, and `text`, which holds
 //! the one parser for numbers with units.
 #![no_std]
 extern crate alloc;
 
 mod address;
+mod error_rate;
 mod function;
 mod range;
 mod rate;
@@ -24,6 +25,7 @@ mod text;
 mod time;
 
 pub use address::{Address, BusAddr, CpuAddr, DevicePage, DmaAddr, Iova, Pfn};
+pub use error_rate::BitErrorRate;
 pub use function::{FunctionId, ParseFunctionIdError};
 pub use range::Range;
 pub use rate::Rate;

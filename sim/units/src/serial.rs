@@ -8,7 +8,7 @@ use core::str::FromStr;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-use crate::{BusAddr, Bytes, CpuAddr, FunctionId, Picos, Rate, parse_integer};
+use crate::{BitErrorRate, BusAddr, Bytes, CpuAddr, FunctionId, Picos, Rate, parse_integer};
 
 /// Reads a quantity from a string or, where the base unit is beyond doubt, from an integer.
 struct QuantityVisitor<T> {
@@ -88,6 +88,7 @@ fn address<T>(text: &str, make: fn(u64) -> T) -> Result<T, String> {
 
 quantity!(Bytes, "a size such as \"64GiB\" or a number of bytes", Some(Bytes), parse);
 quantity!(Picos, "a time such as \"150ns\"", None, parse);
+quantity!(BitErrorRate, "a bit error rate such as \"1e-12\"", None, parse);
 quantity!(Rate, "a rate such as \"55GB/s\"", None, parse);
 quantity!(FunctionId, "a function such as \"0000:1b:00.0\"", None, parse);
 quantity!(CpuAddr, "an address such as 0x380_0000_0000", Some(CpuAddr), |t| address(t, CpuAddr));

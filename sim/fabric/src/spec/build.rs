@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use peerbus_machine::model::{FunctionIndex, Machine, Role};
 use peerbus_machine::part::{Buffers, Credits};
-use peerbus_units::{Picos, Rate};
+use peerbus_units::{BitErrorRate, Bytes, Picos, Rate};
 
 use super::{
     EngineId, EngineSpec, FIRST_SOURCE, LinkId, LinkSpec, MAX_INPUTS, MAX_SOURCES, MemorySpec, NodeId,
@@ -14,10 +14,14 @@ use super::{
 use crate::cause::{Cause, pipeline_between};
 use crate::link_layer::{Framing, LinkLayer, dllp_interval, tlp_rate};
 use crate::requester::Direction;
+use crate::wire::flit_time;
 
 /// Time from a freed buffer to the sender's knowledge of it beyond the link's own pipeline: assembling, sending
 /// and checking an UpdateFC DLLP. Assumed; buffers of real parts are sized to cover it.
 const CREDIT_UPDATE: Picos = Picos::nanos(30);
+
+/// Completion timeout of a device whose part says nothing: the end of the specification's default range, 50 µs to 50 ms.
+const COMPLETION_TIMEOUT: Picos = Picos::nanos(50_000_000);
 
 /// Buffers between a host bridge and the CPU's internal network: deep enough never to limit. Assumed.
 const INTERNAL: Credits = Credits { header: 512, data: 8192 };
@@ -157,7 +161,9 @@ impl Spec {
                 (None, Some(switch)) => self.switch(switch),
                 (None, None) => self.root(machine.functions[link.lower].host_bridge),
             };
-            let rate = tlp_rate(link.generation, link.lanes, options.link_layer);
+            let flits = link.generation >= 6;
+            let rate = tlp_rate(link.generation, link.lanes, flits, options.link_layer);
+            let propagation = link.propagation;
             let max_payload = registers.max_payload(link.lower);
             let limit = |function: Option<FunctionIndex>| {
                 let express = function.filter(|function| registers.is_express(*function));
@@ -175,17 +181,22 @@ impl Spec {
                 rate,
                 port_rate: self.port_rate(machine, upper),
                 framing: Framing::new(link.generation, options.link_layer),
+                flits,
+                propagation,
+                bit_errors: link.bit_errors,
                 latency: self.entry_latency(machine, upper),
                 pipeline: Cause::Device,
                 receiver: upper_function,
                 receiver_limit: limit(upper_function),
                 sender_limit: u64::MAX,
                 credits: self.receive_credits(machine, upper),
-                credit_latency: CREDIT_UPDATE,
+                // In flit mode credits travel in a flit.
+                credit_latency: CREDIT_UPDATE + propagation + Picos(if flits { flit_time(rate) } else { 0 }),
                 dllp_interval: match options.link_layer {
-                    LinkLayer::ByRule if link.generation < 6 => dllp_interval(max_payload, link.lanes),
+                    LinkLayer::ByRule if !flits => dllp_interval(max_payload, link.lanes),
                     _ => 0,
                 },
+                dllp_payload: max_payload,
                 sources: Vec::new(),
             };
             let down = LinkSpec {
@@ -234,6 +245,9 @@ impl Spec {
                 rate: part.host_bridge_rate,
                 port_rate: None,
                 framing: Framing::none(),
+                flits: false,
+                propagation: Picos::ZERO,
+                bit_errors: BitErrorRate::ZERO,
                 latency: part.network_latency,
                 pipeline: Cause::Device,
                 receiver: None,
@@ -242,6 +256,7 @@ impl Spec {
                 credits: [INTERNAL; 3],
                 credit_latency: Picos::ZERO,
                 dllp_interval: 0,
+                dllp_payload: Bytes::ZERO,
                 sources: Vec::new(),
             };
             let down = LinkSpec {
@@ -267,6 +282,9 @@ impl Spec {
                 rate: link.part.rate,
                 port_rate: None,
                 framing: Framing::none(),
+                flits: false,
+                propagation: Picos::ZERO,
+                bit_errors: BitErrorRate::ZERO,
                 latency: link.part.latency,
                 pipeline: Cause::Device,
                 receiver: None,
@@ -275,6 +293,7 @@ impl Spec {
                 credits: [INTERNAL; 3],
                 credit_latency: link.part.latency,
                 dllp_interval: 0,
+                dllp_payload: Bytes::ZERO,
                 sources: Vec::new(),
             };
             let back = LinkSpec {
@@ -337,6 +356,7 @@ impl Spec {
                     tags: part.tags.max(1),
                     max_payload: registers.max_payload(device.functions[0]).0,
                     max_read_request: registers.max_read_request(device.functions[0]).0,
+                    completion_timeout: part.completion_timeout.unwrap_or(COMPLETION_TIMEOUT),
                     request_latency: part.request_latency,
                 });
             }

@@ -11,7 +11,7 @@
 
 use peerbus_machine::model::{FunctionIndex, Machine, Role};
 use peerbus_machine::part::Credits;
-use peerbus_units::{Picos, Rate};
+use peerbus_units::{BitErrorRate, Bytes, Picos, Rate};
 
 use crate::cause::Cause;
 use crate::limits::Resource;
@@ -168,7 +168,13 @@ pub struct LinkSpec {
     pub port_rate: Option<Rate>,
     /// Cost of a TLP.
     pub framing: Framing,
-    /// From the head entering the link to the head ready to leave the node behind it.
+    /// True in flit mode, which is agreed on when the link first comes up and stays at lower rates.
+    pub flits: bool,
+    /// Along wires and through retimers.
+    pub propagation: Picos,
+    /// How often bits arrive wrong.
+    pub bit_errors: BitErrorRate,
+    /// From the head at the end of the link to the head ready to leave the node behind it.
     pub latency: Picos,
     /// What that latency is.
     pub pipeline: Cause,
@@ -184,6 +190,8 @@ pub struct LinkSpec {
     pub credit_latency: Picos,
     /// Bytes received per DLLP of each kind sent back; 0 for none.
     pub dllp_interval: u64,
+    /// The payload size that `dllp_interval` follows from.
+    pub dllp_payload: Bytes,
     /// Engines that send on it; they take part in its arbitration like inputs.
     pub sources: Vec<EngineId>,
 }
@@ -211,6 +219,8 @@ pub struct EngineSpec {
     pub max_payload: u64,
     /// Largest read request.
     pub max_read_request: u64,
+    /// A read is given up when it is not completed within this time.
+    pub completion_timeout: Picos,
     /// From being given a descriptor to the first request.
     pub request_latency: Picos,
 }

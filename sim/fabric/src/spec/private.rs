@@ -5,7 +5,7 @@
 
 use peerbus_machine::model::{Interconnect, Machine};
 use peerbus_machine::part::Credits;
-use peerbus_units::{DmaAddr, Picos};
+use peerbus_units::{BitErrorRate, Bytes, DmaAddr, Picos};
 
 use super::{EngineId, EngineSpec, LinkId, LinkSpec, NodeId, NodeKind, NodeSpec, Spec};
 use crate::cause::Cause;
@@ -128,6 +128,9 @@ impl Spec {
             rate: part.rate.scaled(u64::from(count), 1).unwrap_or(part.rate),
             port_rate: None,
             framing: Framing::private(part.packet_header.0, part.packet_unit.0),
+            flits: false,
+            propagation: Picos::ZERO,
+            bit_errors: BitErrorRate::ZERO,
             latency,
             pipeline: Cause::Interconnect,
             receiver: None,
@@ -136,6 +139,7 @@ impl Spec {
             credits: [BUFFERS; 3],
             credit_latency: latency,
             dllp_interval: 0,
+            dllp_payload: Bytes::ZERO,
             sources: Vec::new(),
         };
         let (there, back) = self.add_pair(link(one, other), link(other, one));
@@ -166,6 +170,7 @@ impl Spec {
                     max_payload: payload,
                     max_read_request: payload,
                     request_latency: Picos::ZERO,
+                    completion_timeout: self.engines[self.reader(device).at()].completion_timeout,
                 });
             }
         }

@@ -110,14 +110,14 @@ code_entries! {
         wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu"))])], parts: [CpuLink(id: "upi-16", description: "", rate: "64GB/s", latency: "60ns", sources: {})])"##
         right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu"))])], parts: [CpuLink(id: "my-link", description: "", rate: "64GB/s", latency: "60ns", sources: {})])"##;
     IMPOSSIBLE_PART "M0204" "A number of a part is impossible"
-        "Parts are held to the limits of the PCIe specification: generations 1 to 6, lanes 1, 2, 4, 8, \
+        "Parts are held to the limits of the PCIe specification: generations 1 to 7, lanes 1, 2, 4, 8, \
          12, 16 or 32, payloads and read requests powers of two from 128 to 4096 bytes, BARs powers of \
          two."
-        wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu"))])], parts: [Switch(id: "my-switch", description: "", pci: [], ports: 4, total_lanes: 64, generation: 7, lanes: 16, max_payload: "512B", acs: None, latency: "100ns", buffers: (posted: (header: 64, data: 256), non_posted: (header: 64, data: 16), completion: (header: 64, data: 256)), sources: {})])"##
+        wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu"))])], parts: [Switch(id: "my-switch", description: "", pci: [], ports: 4, total_lanes: 64, generation: 8, lanes: 16, max_payload: "512B", acs: None, latency: "100ns", buffers: (posted: (header: 64, data: 256), non_posted: (header: 64, data: 16), completion: (header: 64, data: 256)), sources: {})])"##
         right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu"))])], parts: [Switch(id: "my-switch", description: "", pci: [], ports: 4, total_lanes: 64, generation: 5, lanes: 16, max_payload: "512B", acs: None, latency: "100ns", buffers: (posted: (header: 64, data: 256), non_posted: (header: 64, data: 16), completion: (header: 64, data: 256)), sources: {})])"##;
     BAD_GENERATION "M0301" "There is no such PCIe generation"
-        "Generations 1 to 6 are 2.5, 5, 8, 16, 32 and 64 GT/s per lane."
-        wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(link: (gen: 7), below: Device(part: "generic-gpu"))])])"##
+        "Generations 1 to 7 are 2.5, 5, 8, 16, 32, 64 and 128 GT/s per lane."
+        wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(link: (gen: 8), below: Device(part: "generic-gpu"))])])"##
         right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(link: (gen: 5), below: Device(part: "generic-gpu"))])])"##;
     BAD_LANES "M0302" "A link cannot have this many lanes"
         "PCIe links have 1, 2, 4, 8, 12, 16 or 32 lanes."
@@ -149,6 +149,16 @@ code_entries! {
         "The port has a `link` but nothing `below`. An empty slot has no link; its port still exists."
         wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(link: (gen: 4))])])"##
         right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu"))])])"##;
+    BAD_RETIMERS "M0309" "A link has too many retimers, or is too long"
+        "The PCIe specification allows two retimers on a link. What each adds, and the time along the wires, are at most \
+         1 us: a metre of cable takes 5 ns."
+        wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(link: (retimers: 3), below: Device(part: "generic-gpu"))])])"##
+        right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(link: (retimers: 2, propagation: "10ns"), below: Device(part: "generic-gpu"))])])"##;
+    BAD_ERROR_RATE "M0310" "A link has too many bit errors"
+        "With one wrong bit in 10,000 a large packet hardly ever arrives; more is not simulated. Working links have 1e-12 at \
+         most up to 32 GT/s, and 1e-6 before error correction from 64 GT/s on."
+        wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(link: (bit_error_rate: "1e-3"), below: Device(part: "generic-gpu"))])])"##
+        right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(link: (bit_error_rate: "1e-9"), below: Device(part: "generic-gpu"))])])"##;
     BAR_NOT_POWER_OF_TWO "M0401" "The size of a BAR is not a power of two"
         "Software finds the size of a base address register by which address bits are wired to zero, so \
          only powers of two exist. A device with 80 GiB of memory has a BAR of 128 GiB, or a smaller one."

@@ -57,7 +57,7 @@ pub struct Express {
     /// Version, 1 or 2; default 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<Leaf<u8>>,
-    /// Fastest generation of its link, 1–6; default: the part's.
+    /// Fastest generation of its link, 1–7; default: the part's.
     #[serde(rename = "gen", skip_serializing_if = "Option::is_none")]
     pub generation: Option<Leaf<u8>>,
     /// Widest link in lanes; default: the part's.

@@ -11,7 +11,7 @@ pub use config::{BridgeWindow, Buses, Config, Express, Rom, Sriov};
 pub use leaf::Leaf;
 pub(crate) use leaf::ron_options;
 
-use peerbus_units::{BusAddr, Bytes, CpuAddr, FunctionId};
+use peerbus_units::{BitErrorRate, BusAddr, Bytes, CpuAddr, FunctionId, Picos};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -264,12 +264,26 @@ pub struct Acs {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Link {
-    /// PCIe generation, 1–6.
+    /// PCIe generation, 1–7.
     #[serde(rename = "gen", skip_serializing_if = "Option::is_none")]
     pub generation: Option<Leaf<u8>>,
     /// Lanes: 1, 2, 4, 8, 12, 16 or 32.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lanes: Option<Leaf<u8>>,
+    /// Retimers on the way, 0 to 2; default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retimers: Option<Leaf<u8>>,
+    /// What one retimer adds in each direction, at most 1us; default 20ns (assumed: products state 10 to 50 ns, and the
+    /// specification allows 64 ns from 5 GT/s on).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retimer_latency: Option<Leaf<Picos>>,
+    /// Along the wires in each direction, at most 1us; default 0, about 2ns per 30 cm of board and 5ns per metre of cable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub propagation: Option<Leaf<Picos>>,
+    /// How often a bit arrives wrong, in each direction, at most 1e-4; default 0. The specification asks for 1e-12 up to
+    /// 32 GT/s, and for 1e-6 before error correction from 64 GT/s on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bit_error_rate: Option<Leaf<BitErrorRate>>,
 }
 
 /// A switch chip.

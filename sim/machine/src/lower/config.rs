@@ -80,7 +80,7 @@ fn express(ctx: &mut Context, given: &file::Config, place: &Place) -> Stated<Exp
     let place = place.field("express");
     let port = ctx.require(&given.port, &place, "port", "a port type such as RootPort");
     let version = ctx.take(&given.version, &place, "version", "1 or 2").unwrap_or(2);
-    let generation = ctx.take(&given.generation, &place, "gen", "a PCIe generation, 1 to 6");
+    let generation = ctx.take(&given.generation, &place, "gen", "a PCIe generation, 1 to 7");
     let lanes = ctx.take(&given.lanes, &place, "lanes", "a number of lanes");
     let mut impossible = |field: &'static str, bad: bool, message: String, help: &str| {
         if bad {
@@ -95,7 +95,7 @@ fn express(ctx: &mut Context, given: &file::Config, place: &Place) -> Stated<Exp
     );
     let wrong = generation.filter(|generation| !GENERATIONS.contains(generation));
     let message = format!("there is no PCIe generation {}", wrong.unwrap_or(0));
-    impossible("gen", wrong.is_some(), message, "write a generation from 1 to 6");
+    impossible("gen", wrong.is_some(), message, "write a generation from 1 to 7");
     let wrong = lanes.filter(|lanes| !LANES.contains(lanes));
     let message = format!("a link cannot have {} lanes", wrong.unwrap_or(0));
     impossible("lanes", wrong.is_some(), message, "write 1, 2, 4, 8, 12, 16 or 32");

@@ -23,6 +23,7 @@ fn fact_of(field: &str) -> Option<Fact> {
         | "latency"
         | "request_latency"
         | "completer_latency"
+        | "completion_timeout"
         | "host_bridge_rate"
         | "memory_rate"
         | "root_port_rate"

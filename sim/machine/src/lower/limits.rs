@@ -9,7 +9,7 @@ use crate::part::{BarPart, Part, ResourceKind};
 pub(super) const LANES: [u8; 7] = [1, 2, 4, 8, 12, 16, 32];
 
 /// Highest generation the simulator knows.
-pub(super) const GENERATIONS: std::ops::RangeInclusive<u8> = 1..=6;
+pub(super) const GENERATIONS: std::ops::RangeInclusive<u8> = 1..=7;
 
 /// True for the payload and read request sizes that Device Control can hold: 128 B to 4 KiB.
 pub(super) fn is_transfer_size(size: Bytes) -> bool {
@@ -82,7 +82,7 @@ pub fn part_problems(part: &Part) -> Vec<(&'static str, String)> {
 }
 
 fn link_end(check: &mut impl FnMut(bool, &'static str, &str), generation: u8, lanes: u8, payload: Bytes) {
-    check(GENERATIONS.contains(&generation), "generation", "is not between 1 and 6");
+    check(GENERATIONS.contains(&generation), "generation", "is not between 1 and 7");
     check(LANES.contains(&lanes), "lanes", "is not 1, 2, 4, 8, 12, 16 or 32");
     check(is_transfer_size(payload), "max_payload", "is not a power of two from 128B to 4KiB");
 }

@@ -6,10 +6,20 @@ use super::context::{Context, Place};
 use super::facts;
 use super::limits::{GENERATIONS, LANES};
 use crate::codes;
-use crate::file;
+use crate::file::{self, Leaf};
 use crate::load::list_words;
 use crate::model::{Config, Facts};
 use crate::part::{CpuPart, DevicePart, SwitchPart};
+use peerbus_units::{BitErrorRate, Picos};
+
+/// Retimers that the specification allows on one link.
+const MOST_RETIMERS: u8 = 2;
+
+/// What a retimer adds when nothing is said. Assumed: products state 10 to 50 ns; the specification allows 64 ns.
+const RETIMER_LATENCY: Picos = Picos::nanos(20);
+
+/// Longest time along wires, or through one retimer, that is no mistake.
+const LONGEST_WAY: Picos = Picos::nanos(1_000);
 
 /// What one end of a link supports.
 #[derive(Clone, Debug)]
@@ -55,6 +65,8 @@ impl End {
 pub(super) struct Resolved {
     pub generation: u8,
     pub lanes: u8,
+    pub propagation: Picos,
+    pub bit_errors: BitErrorRate,
     pub assumed: Facts,
 }
 
@@ -71,6 +83,8 @@ pub(super) fn resolve(
     let given = link.unwrap_or(&none);
     let generation = generation(ctx, given, place, &ends);
     let lanes = lanes(ctx, given, place, &ends);
+    let propagation = propagation(ctx, given, place);
+    let bit_errors = bit_errors(ctx, given, place);
     let mut assumed = Facts::new();
     if generation.is_none() || lanes.is_none() {
         assumed.extend(ends.iter().flat_map(|end| end.assumed.iter().copied()));
@@ -80,16 +94,18 @@ pub(super) fn resolve(
     Resolved {
         generation: generation.or(fastest).unwrap_or(1),
         lanes: lanes.or(widest).unwrap_or(1),
+        propagation,
+        bit_errors,
         assumed,
     }
 }
 
 fn generation(ctx: &mut Context, link: &file::Link, place: &Place, ends: &[&End]) -> Option<u8> {
-    let given = ctx.take(&link.generation, place, "gen", "a PCIe generation, 1 to 6")?;
+    let given = ctx.take(&link.generation, place, "gen", "a PCIe generation, 1 to 7")?;
     let place = place.field("gen");
     if !GENERATIONS.contains(&given) {
         let message = format!("there is no PCIe generation {given}");
-        ctx.error(codes::BAD_GENERATION, &place, message, "write a generation from 1 to 6");
+        ctx.error(codes::BAD_GENERATION, &place, message, "write a generation from 1 to 7");
         return None;
     }
     if let Some(end) = ends.iter().min_by_key(|end| end.generation).filter(|end| given > end.generation) {
@@ -119,6 +135,37 @@ fn lanes(ctx: &mut Context, link: &file::Link, place: &Place, ends: &[&End]) -> 
         ctx.error(codes::LINK_TOO_WIDE, &place, message, help);
     }
     Some(given)
+}
+
+/// Time along the wires and through the retimers of a link.
+fn propagation(ctx: &mut Context, link: &file::Link, place: &Place) -> Picos {
+    let retimers = ctx.take(&link.retimers, place, "retimers", "a number of retimers, 0 to 2").unwrap_or(0);
+    if retimers > MOST_RETIMERS {
+        let message = format!("{retimers} retimers are more than a link may have");
+        ctx.error(codes::BAD_RETIMERS, &place.field("retimers"), message, "write 0, 1 or 2");
+    }
+    let mut time = |leaf: &Option<Leaf<Picos>>, name: &'static str, default: Picos| {
+        let Some(time) = ctx.take(leaf, place, name, "a time such as \"20ns\"") else { return default };
+        if time > LONGEST_WAY {
+            let message = format!("{time} are far beyond any link");
+            ctx.error(codes::BAD_RETIMERS, &place.field(name), message, "write at most \"1us\"");
+        }
+        time.min(LONGEST_WAY)
+    };
+    let each = time(&link.retimer_latency, "retimer_latency", RETIMER_LATENCY);
+    let wires = time(&link.propagation, "propagation", Picos::ZERO);
+    wires + Picos(each.0 * u64::from(retimers.min(MOST_RETIMERS)))
+}
+
+fn bit_errors(ctx: &mut Context, link: &file::Link, place: &Place) -> BitErrorRate {
+    let given = ctx.take(&link.bit_error_rate, place, "bit_error_rate", "a bit error rate such as \"1e-12\"");
+    let rate = given.unwrap_or_default();
+    if rate > BitErrorRate::MOST {
+        let message = format!("with a bit error rate of {rate} hardly a packet would arrive");
+        let help = format!("write at most \"{}\"", BitErrorRate::MOST);
+        ctx.error(codes::BAD_ERROR_RATE, &place.field("bit_error_rate"), message, help);
+    }
+    rate.min(BitErrorRate::MOST)
 }
 
 /// Reports what is wrong with the link of a port that nothing is connected to.

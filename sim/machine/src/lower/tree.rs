@@ -1,6 +1,6 @@
 //! From the nested file to the tree of functions: host bridges, ports and switches. Devices are in `device`.
 
-use peerbus_units::{Bytes, FunctionId};
+use peerbus_units::{BitErrorRate, Bytes, FunctionId, Picos};
 
 use super::context::{Context, Place};
 use super::draft::{Draft, DraftBridge, DraftSwitch};
@@ -431,6 +431,8 @@ impl Builder<'_, '_> {
             lower: FunctionIndex::end(),
             generation: 0,
             lanes: 0,
+            propagation: Picos::ZERO,
+            bit_errors: BitErrorRate::ZERO,
             assumed: Facts::new(),
         });
         self.draft.links.len() - 1
@@ -461,6 +463,8 @@ impl Joint {
             lower,
             generation: resolved.generation,
             lanes: resolved.lanes,
+            propagation: resolved.propagation,
+            bit_errors: resolved.bit_errors,
             assumed,
         }
     }

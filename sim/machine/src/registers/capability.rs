@@ -7,7 +7,7 @@ use super::layout::*;
 use super::space::{ConfigSpace, ResizableBar, high, low};
 use crate::model::{Acs, Bar, Express, Function, PortKind, Sriov};
 
-/// What a function's link can do and has negotiated: generation 1–6 and lanes.
+/// What a function's link can do and has negotiated: generation 1–7 and lanes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct LinkState {
     pub(crate) max_generation: u8,

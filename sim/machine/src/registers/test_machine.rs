@@ -1,6 +1,6 @@
 //! A small machine for tests, built by hand so that nothing but the model is needed.
 
-use peerbus_units::{Bytes, Picos, Rate};
+use peerbus_units::{BitErrorRate, Bytes, Picos, Rate};
 use petgraph::graph::Graph;
 
 use crate::model::*;
@@ -64,6 +64,7 @@ fn device(name: &str, functions: Vec<FunctionIndex>, link: Option<usize>) -> Dev
         acs: None,
         write_rate: rate(),
         read_rate: rate(),
+        completion_timeout: None,
         request_latency: Picos::nanos(10),
         completer_latency: Picos::nanos(200),
         memory_rate: rate(),
@@ -167,6 +168,8 @@ pub(super) fn machine() -> (Machine, Indices) {
         lower,
         generation,
         lanes,
+        propagation: Picos::ZERO,
+        bit_errors: BitErrorRate::ZERO,
         assumed: Facts::new(),
     };
     let host_bridge = |name: &str, bus, bus_last, functions| HostBridge {

@@ -9,7 +9,9 @@
 mod peer_memory;
 
 use peerbus_scenario::{Cell, ScenarioResult};
-use peerbus_system::outcome::{ErrorOutcome, FlowOutcome, LinkOutcome, MatrixOutcome, SpaceOutcome};
+use peerbus_system::outcome::{
+    ErrorOutcome, FlowOutcome, LinkErrors, LinkOutcome, MatrixOutcome, SpaceOutcome,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -196,6 +198,9 @@ pub struct LinkDocument {
     pub starved_ps: u64,
     /// What crossed it: 16 hexadecimal digits.
     pub digest: String,
+    /// What went wrong on it. Absent when nothing did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<LinkErrors>,
     /// Time it was sending, per interval of the variant's `interval_ps`. Absent from baselines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub busy_per_interval_ps: Option<Vec<u64>>,
@@ -394,6 +399,7 @@ fn link_document(cell: &Cell, link: &LinkOutcome) -> LinkDocument {
         dllp_bytes: link.dllp_bytes.0,
         starved_ps: link.starved.0,
         digest: number::digest_text(link.digest),
+        errors: link.errors,
         busy_per_interval_ps: Some(link.busy.iter().map(|time| time.0).collect()),
     }
 }

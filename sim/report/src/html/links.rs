@@ -32,6 +32,9 @@ pub fn section(cell: &Cell) -> Markup {
                 @if !idle.is_empty() {
                     (super::numbers(&describe::idle_links(idle.len()), false, &table(cell, &idle)))
                 }
+                @for (link, errors) in links.iter().filter_map(|link| Some((link, link.errors.as_ref()?))) {
+                    p { (link.name) ": " (describe::link_errors(errors)) }
+                }
                 p.note { "Efficiency: payload in all bytes sent. Starved: time TLPs waited for credits." }
             }
         }

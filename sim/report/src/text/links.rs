@@ -3,7 +3,7 @@
 use peerbus_scenario::{Cell, ScenarioResult};
 use peerbus_system::outcome::LinkOutcome;
 
-use super::table::{Column, Fit, table};
+use super::table::{Column, Fit, WIDTH, table, wrapped};
 use super::{TextOptions, of_variant};
 use crate::{describe, number, rows, summary};
 
@@ -25,6 +25,15 @@ pub fn links(cell: &Cell, options: TextOptions) -> String {
     }
     if shown.len() < links.len() {
         lines.push(format!("  {} not shown", describe::idle_links(links.len() - shown.len())));
+    }
+    for link in links {
+        if let Some(errors) = &link.errors {
+            lines.push(wrapped(
+                &format!("{}: {}", link.name, describe::link_errors(errors)),
+                2,
+                usize::from(WIDTH),
+            ));
+        }
     }
     lines.join("\n")
 }

@@ -35,6 +35,7 @@ pub fn flow(name: &str, from: &str, to: &str, bytes: u64, mbytes: u64) -> FlowOu
 
 pub fn link(name: &str, busy: u64, intervals: &[u64]) -> LinkOutcome {
     LinkOutcome {
+        errors: None,
         name: name.to_owned(),
         from: "gpu0".to_owned(),
         to: "host0/rp0/sw0".to_owned(),

@@ -88,7 +88,8 @@ impl Context<'_> {
         }
     }
 
-    fn one_device(&mut self, name: &str, place: &Place, machine: &Machine) -> Option<usize> {
+    /// The one device that `name` names; reports none and several.
+    pub fn one_device(&mut self, name: &str, place: &Place, machine: &Machine) -> Option<usize> {
         match devices(machine, device_part(name)).as_slice() {
             [] => {
                 self.no_device(name, place, machine);

@@ -4,6 +4,7 @@
 //! returns without errors can be run: names are distinct, devices exist and conditions speak of flows that are made.
 
 mod context;
+mod event;
 mod fit;
 mod kernel;
 mod literal;
@@ -25,6 +26,7 @@ use crate::expect::{self, Condition, Names};
 use crate::run::CellInput;
 use crate::{codes, file};
 use context::{Context, Place};
+use event::PlacedEvent;
 use literal::offset_in;
 pub use machines::Provider;
 use machines::{Machines, Named};
@@ -81,6 +83,7 @@ struct Settings<'f> {
     kernel: KernelSettings,
     link_layer: LinkLayer,
     workloads: Vec<Placed>,
+    events: Vec<PlacedEvent>,
     seed: u64,
 }
 
@@ -91,6 +94,7 @@ fn lower(context: &mut Context<'_>, scenario: &file::Scenario, machines: &mut Ma
         kernel: context.kernel(&scenario.kernel, &top, KernelSettings::default()),
         link_layer: context.link_layer(&scenario.link_layer, &top, LinkLayer::ByRule),
         workloads: context.workloads(&scenario.workloads, &top),
+        events: context.events(&scenario.events, &top),
         seed: context.take(&scenario.seed, &top, "seed", "a whole number from 0").unwrap_or_default(),
     };
     context.completeness(scenario);
@@ -150,6 +154,10 @@ fn variants(
                 Some(workloads) => context.workloads(workloads, &place),
                 None => common.workloads.clone(),
             },
+            events: match &variant.events {
+                Some(events) => context.events(events, &place),
+                None => common.events.clone(),
+            },
             seed: common.seed,
         };
         // Even without a name, so that everything else wrong with it is found.
@@ -171,10 +179,14 @@ fn cell(
     for placed in &settings.workloads {
         context.fit(placed, &machine);
     }
+    for placed in &settings.events {
+        context.fit_event(placed, &machine);
+    }
     let input = RunInput {
         kernel: settings.kernel,
         link_layer: settings.link_layer,
         workloads: settings.workloads.into_iter().map(|placed| placed.workload).collect(),
+        events: settings.events.into_iter().map(|placed| placed.event).collect(),
         seed: settings.seed,
         scaling: Vec::new(),
     };

@@ -29,6 +29,12 @@ Scenario(
         PeerMemory(name: "d", providers: [(device: "ssd0")], clients: ["gpu0"], sizes: Exponential("64KiB"),
                    lifetimes: Fixed("1us"), intervals: Fixed("0s")),
     ],
+    events: [
+        (at: "10us", link: "gpu0", what: Downgrade(gen: 1, lanes: 1, training: "2us")),
+        (at: "20us", link: "gpu0:up", what: ErrorRate("1e-9")),
+        (at: "30us", link: "gpu1", what: LeakCredits(class: Posted, header: 1)),
+        (at: "40us", device: "gpu1", what: SurpriseRemove),
+    ],
     variants: [
         (name: "off"),
         (name: "on", kernel: (acs: On), link_layer: ByRule, machine: "1rc:1sw:2gpu+1ssd"),
@@ -55,6 +61,12 @@ const JSON: &str = r#"{
             "outstanding": 8, "requests": 30, "transfer": "Nothing", "refused": "Stage"}},
         {"PeerMemory": {"name": "d", "providers": [{"device": "ssd0"}], "clients": ["gpu0"],
             "sizes": {"Exponential": "64KiB"}, "lifetimes": {"Fixed": "1us"}, "intervals": {"Fixed": "0s"}}}
+    ],
+    "events": [
+        {"at": "10us", "link": "gpu0", "what": {"Downgrade": {"gen": 1, "lanes": 1, "training": "2us"}}},
+        {"at": "20us", "link": "gpu0:up", "what": {"ErrorRate": "1e-9"}},
+        {"at": "30us", "link": "gpu1", "what": {"LeakCredits": {"class": "Posted", "header": 1}}},
+        {"at": "40us", "device": "gpu1", "what": "SurpriseRemove"}
     ],
     "variants": [
         {"name": "off"},
@@ -127,6 +139,7 @@ fn the_template_is_a_scenario() {
         "Provider",
         "Kernel",
         "Variant",
+        "Event",
     ] {
         let place =
             if name == "Scenario" { "/properties".to_owned() } else { format!("/$defs/{name}/properties") };

@@ -8,6 +8,7 @@ use peerbus_machine::model::Fact;
 use peerbus_units::{Bytes, Picos};
 
 use super::drive::{Driven, FlowRun};
+use super::failures;
 use super::flow::{FlowPlan, Program};
 use super::peer_memory;
 use super::schedule::MatrixPlan;
@@ -39,6 +40,7 @@ pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Dri
     errors.extend(peer_memory::errors(machine, &peer_memories));
     errors.extend(unsupported_requests(&fabric, &flows));
     errors.extend(malformed(machine, booted, &fabric, &flows));
+    errors.extend(failures::errors(&fabric, &flows));
     errors.extend(unplaced(machine, booted));
     let mut spaces = plan::spaces(machine, booted);
     spaces.extend(peer_memory::spaces(machine, &peer_memories));
@@ -281,6 +283,7 @@ fn link_outcomes(fabric: &Fabric) -> Vec<LinkOutcome> {
             dllp_bytes: Bytes(ledger.dllp_bytes),
             starved: Picos(ledger.starved.iter().sum()),
             digest: ledger.digest,
+            errors: failures::link_errors(&fabric.ledger.faults[index]),
             busy: fabric.ledger.series.busy.iter().map(|links| Picos(links[index])).collect(),
         });
     }
@@ -314,7 +317,7 @@ fn refusals(runs: &[FlowRun], flows: &[FlowOutcome]) -> Vec<ErrorOutcome> {
 }
 
 /// Name of the flow that a leg of that number belongs to.
-fn flow_name(flows: &[FlowRun], number: u16) -> Option<String> {
+pub fn flow_name(flows: &[FlowRun], number: u16) -> Option<String> {
     let owner = flows.iter().find(|run| run.legs.iter().any(|leg| leg.0 == number));
     owner.map(|run| run.plan.name.clone())
 }

@@ -6,6 +6,7 @@
 
 mod collect;
 mod drive;
+mod failures;
 mod flow;
 mod peer_memory;
 mod resolve;
@@ -15,6 +16,7 @@ use peerbus_fabric::{Fabric, LinkLayer, Options, Scaling, Spec, supports};
 use peerbus_machine::Machine;
 
 use crate::boot::{BootOptions, Booted, boot};
+use crate::event::Event;
 use crate::kernel::KernelSettings;
 use crate::outcome::Outcome;
 use crate::workload::Workload;
@@ -31,6 +33,8 @@ pub struct RunInput {
     pub link_layer: LinkLayer,
     /// What happens; all workloads start at time 0 unless they say otherwise.
     pub workloads: Vec<Workload>,
+    /// What goes wrong, and when.
+    pub events: Vec<Event>,
     /// Seed of all random streams.
     pub seed: u64,
     /// Capacities that differ from the parts', for "what if" questions.
@@ -79,7 +83,15 @@ pub fn run_booted(machine: &Machine, mut booted: Booted, input: &RunInput) -> Re
     let spec = Spec::new(machine, &booted.registers, &options);
     let mut schedule = schedule::plan(machine, &mut booted, &spec, &input.workloads)?;
     let mappings = std::mem::take(&mut schedule.mappings);
-    let fabric = Fabric::new(machine, &booted.registers, &options);
+    let mut fabric = Fabric::new(machine, &booted.registers, &options);
+    fabric.set_error_seed(input.seed);
+    for event in &input.events {
+        let faults = event.faults(machine, &fabric.spec).ok_or_else(|| RunError {
+            workload: "events".to_owned(),
+            problem: format!("{} has no link or device `{}`", machine.name, event.to),
+        })?;
+        faults.into_iter().for_each(|fault| fabric.plan(event.at, fault));
+    }
     let driven = drive::drive(machine, &booted, fabric, schedule, input.seed);
     for mapping in mappings {
         let unmapped = booted.unmap(mapping);

@@ -278,6 +278,7 @@ fn device_part() -> DevicePart {
         acs: None,
         write_rate: rate(),
         read_rate: rate(),
+        completion_timeout: None,
         request_latency: Picos::nanos(10),
         completer_latency: Picos::nanos(200),
         memory_rate: rate(),

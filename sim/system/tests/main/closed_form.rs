@@ -79,6 +79,7 @@ fn host_dma_meets_the_closed_form_within_half_a_percent() {
             link_layer: FLAT,
             workloads: vec![Workload::HostDma(workload)],
             seed: 1,
+            events: vec![],
             scaling: vec![],
         };
         let outcome = run(machine, &input).unwrap();

@@ -66,7 +66,8 @@ fn churn() -> PeerMemory {
 fn outcome_of(machine: &Machine, profile: ProfileName, seed: u64, memories: &[PeerMemory]) -> Outcome {
     let workloads = memories.iter().map(|memory| Workload::PeerMemory(Box::new(memory.clone()))).collect();
     let kernel = KernelSettings { profile, ..KernelSettings::default() };
-    let input = RunInput { kernel, link_layer: LinkLayer::ByRule, workloads, seed, scaling: vec![] };
+    let input =
+        RunInput { kernel, link_layer: LinkLayer::ByRule, workloads, seed, events: vec![], scaling: vec![] };
     let outcome = run(machine, &input).unwrap();
     let made: Vec<&str> = outcome.flows.iter().map(|flow| flow.name.as_str()).collect();
     let planned: Vec<String> = flows(machine, &input.workloads).into_iter().map(|flow| flow.name).collect();
@@ -413,6 +414,7 @@ fn workloads_that_cannot_run_are_refused() {
             link_layer: LinkLayer::ByRule,
             workloads: vec![Workload::PeerMemory(Box::new(memory))],
             seed: 1,
+            events: vec![],
             scaling: vec![],
         };
         let error = run(&machine(), &input).unwrap_err();

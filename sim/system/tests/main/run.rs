@@ -34,6 +34,7 @@ pub fn input(workloads: Vec<Workload>) -> RunInput {
         link_layer: LinkLayer::ByRule,
         workloads,
         seed: 1,
+        events: vec![],
         scaling: vec![],
     }
 }

@@ -63,6 +63,7 @@ fn simulate(machine: &Machine, pairs: &[(u32, u32)]) -> (f64, String) {
         link_layer: LinkLayer::ByRule,
         workloads: copies.collect(),
         seed: 1,
+        events: vec![],
         scaling: vec![],
     };
     let outcome = run(machine, &input).unwrap();

@@ -129,7 +129,9 @@ impl<'a> Builder<'a> {
         if (endpoint && express.is_some_and(|express| express.status.is_some())) || !shown {
             let most = least(end, limit(function, (part.generation, part.lanes)));
             let (link, text) = link(function, None, most);
-            let stated = link.unwrap_or(file::Link { generation: leaf(most.0), lanes: leaf(most.1) });
+            let fastest =
+                file::Link { generation: leaf(most.0), lanes: leaf(most.1), ..file::Link::default() };
+            let stated = link.unwrap_or(fastest);
             device.link = Some(stated);
             self.link_note(function.id, text, &mut device.assumed);
         }

@@ -10,7 +10,7 @@ const ACS_BITS: [&str; 7] =
     ["SrcValid", "TransBlk", "ReqRedir", "CmpltRedir", "UpstreamFwd", "EgressCtrl", "DirectTrans"];
 
 /// Speeds by generation.
-const SPEEDS: [(&str, u8); 10] = [
+const SPEEDS: [(&str, u8); 11] = [
     ("2.5GT/s", 1),
     ("5GT/s", 2),
     ("5.0GT/s", 2),
@@ -19,6 +19,7 @@ const SPEEDS: [(&str, u8); 10] = [
     ("16GT/s", 4),
     ("32GT/s", 5),
     ("64GT/s", 6),
+    ("128GT/s", 7),
     // Until 2007.
     ("2.5Gb/s", 1),
     ("5Gb/s", 2),

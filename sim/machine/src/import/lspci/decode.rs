@@ -180,7 +180,7 @@ fn express(dump: &Dump) -> Known<Express> {
     let link_capabilities = dump.u16(at + LINK_CAPABILITIES);
     let status = dump.u16(at + LINK_STATUS);
     let link =
-        |generation: u8, lanes: u8| (1..=6).contains(&generation).then_some(Link { generation, lanes });
+        |generation: u8, lanes: u8| (1..=7).contains(&generation).then_some(Link { generation, lanes });
     Known::Present(Express {
         port,
         version: Some((flags & 0xf).to_le_bytes()[0]),

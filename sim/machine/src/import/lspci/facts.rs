@@ -59,7 +59,7 @@ pub mod port_type {
 /// Speed and width of a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Link {
-    /// PCIe generation, 1–6.
+    /// PCIe generation, 1–7.
     pub generation: u8,
     /// Lanes; 0 when no link is up.
     pub lanes: u8,

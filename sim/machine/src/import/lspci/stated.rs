@@ -184,5 +184,8 @@ pub fn link(
         }
         Some(_) => None,
     };
-    (Some(file::Link { generation: leaf(stated), lanes: lanes.map(Leaf::new) }), note)
+    (
+        Some(file::Link { generation: leaf(stated), lanes: lanes.map(Leaf::new), ..file::Link::default() }),
+        note,
+    )
 }

@@ -174,6 +174,7 @@ impl<'c> Builder<'_, 'c> {
         built.link = Some(file::Link {
             generation: leaf(link.generation.unwrap_or(link.most.0)),
             lanes: leaf(link.lanes.unwrap_or(link.most.1)),
+            ..file::Link::default()
         });
         built
     }
@@ -245,8 +246,11 @@ struct Link {
 impl Link {
     fn stated(&self) -> Option<file::Link> {
         let nothing = self.generation.is_none() && self.lanes.is_none();
-        let link =
-            file::Link { generation: self.generation.map(Leaf::new), lanes: self.lanes.map(Leaf::new) };
+        let link = file::Link {
+            generation: self.generation.map(Leaf::new),
+            lanes: self.lanes.map(Leaf::new),
+            ..file::Link::default()
+        };
         (!nothing).then_some(link)
     }
 
