@@ -11,18 +11,21 @@
 //! Modules in reading order: `link_layer` (what a TLP costs), `spec` (nodes and links of a machine), `cursor`
 //! (an address on its way), `decode` (who claims it), `iommu` (translation at the root), `path` (a decoded route),
 //! `tlp`, `store` (queues without allocation), `state`, `transmit` (the three things that happen to a TLP),
-//! `requester`, `completer`, `malformed` (payloads too large), `cause` (where time goes), `limits` (what holds a flow back), `ledger`, `run`.
+//! `pause` and `iotlb` (translation and other stops inside a CPU), `requester`, `completer`, `cache` (in front of memory), `malformed` (payloads too large), `cause` (where time goes), `limits` (what holds a flow back), `ledger`, `run`.
 
+mod cache;
 mod cause;
 mod completer;
 mod cursor;
 mod decode;
 mod iommu;
+mod iotlb;
 mod ledger;
 mod limits;
 mod link_layer;
 mod malformed;
 mod path;
+mod pause;
 mod requester;
 mod run;
 mod spec;
@@ -31,9 +34,10 @@ mod store;
 mod tlp;
 mod transmit;
 
+pub use cache::Warmth;
 pub use cause::Cause;
 pub use decode::{Miss, MissKind};
-pub use ledger::{FlowLedger, LatencyOf, Ledger, LinkLedger, Refusal};
+pub use ledger::{CacheLedger, FlowLedger, IommuLedger, LatencyOf, Ledger, LinkLedger, Refusal};
 pub use limits::{Resource, Series};
 pub use link_layer::LinkLayer;
 pub use malformed::Malformed;

@@ -210,13 +210,17 @@ fn path(fabric: &Fabric, ledger: &FlowLedger) -> Vec<String> {
 pub fn resource_name(fabric: &Fabric, resource: Resource) -> String {
     let link = |link: LinkId| &fabric.spec.links[link.0 as usize].name;
     let engine = |engine: EngineId| &fabric.spec.engines[engine.0 as usize].name;
+    let node = |node: NodeId| &fabric.spec.nodes[node.0 as usize].name;
     match resource {
         Resource::Link(id) => format!("link {}", link(id)),
         Resource::Port(id) => format!("root port rate of {}", link(id)),
         Resource::Engine(id) => format!("engine {}", engine(id)),
         Resource::Tags(id) => format!("tags of {}", engine(id)),
-        Resource::Memory(id) => format!("memory of {}", fabric.spec.nodes[id.0 as usize].name),
+        Resource::Memory(id) => format!("memory of {}", node(id)),
         Resource::Credits(id) => format!("credits of {}", link(id)),
+        Resource::Walkers(id) => format!("page walkers of {}", node(id)),
+        Resource::PeerWrites(id) => format!("writes between ports of {}", node(id)),
+        Resource::PeerReads(id) => format!("reads between ports of {}", node(id)),
         Resource::Window(_) => "transfers under way (the workload offers no more)".to_owned(),
     }
 }
@@ -241,6 +245,13 @@ fn resources(fabric: &Fabric) -> Vec<Resource> {
     }
     let memories = spec.nodes.iter().enumerate().filter(|(_, node)| node.memory.is_some());
     all.extend(memories.map(|(index, _)| Resource::Memory(NodeId(number(index)))));
+    for (index, node) in spec.nodes.iter().enumerate() {
+        let id = NodeId(number(index));
+        all.extend(node.iommu.map(|_| Resource::Walkers(id)));
+        let limits = node.peer_limits;
+        all.extend(limits.and_then(|limits| limits.write_rate).map(|_| Resource::PeerWrites(id)));
+        all.extend(limits.and_then(|limits| limits.read_rate).map(|_| Resource::PeerReads(id)));
+    }
     all
 }
 
