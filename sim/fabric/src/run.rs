@@ -15,7 +15,7 @@ use crate::ledger::{
 };
 use crate::limits::{LOOK_INTERVAL, Looked, Series};
 use crate::malformed::Malformed;
-use crate::path::{Decoded, Routes};
+use crate::path::{Decoded, Routes, Terminal};
 use crate::requester::{Descriptor, EngineState};
 use crate::spec::{EngineId, FlowId, LinkId, NodeId, NodeKind, Options, Spec};
 use crate::state::State;
@@ -272,6 +272,33 @@ impl Fabric {
         if flow.latency_of == LatencyOf::Request {
             flow.record_latency(picos);
         }
+    }
+
+    /// Where requests of `engine` for `bytes` from `first` on end, without sending anything: memories (`None` where nobody
+    /// claims them) with the first address and the bytes, in order.
+    pub fn destinations(
+        &mut self,
+        engine: EngineId,
+        first: u64,
+        bytes: u64,
+    ) -> Vec<(Option<NodeId>, u64, u64)> {
+        let mut found: Vec<(Option<NodeId>, u64, u64)> = Vec::new();
+        let (mut addr, mut left) = (first, bytes);
+        while left > 0 {
+            let decoded = self.decode_request(engine, addr);
+            let length = (decoded.last - addr).saturating_add(1).min(left);
+            let node = match self.routes.routes[decoded.route as usize].terminal {
+                Terminal::Memory(node) => Some(node),
+                _ => None,
+            };
+            match found.last_mut() {
+                Some(last) if last.0 == node => last.2 += length,
+                _ => found.push((node, addr, length)),
+            }
+            addr = addr.wrapping_add(length);
+            left -= length;
+        }
+        found
     }
 
     pub(crate) fn decode_request(&mut self, engine: EngineId, addr: u64) -> Decoded {

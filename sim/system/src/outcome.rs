@@ -153,10 +153,11 @@ pub struct SpaceOutcome {
 
 /// Every [`ErrorOutcome::kind`] that runs report. Expectations on another kind are refused when they are read, since
 /// their counts could only ever be zero.
-pub const ERROR_KINDS: [&str; 8] = [
+pub const ERROR_KINDS: [&str; 9] = [
     "IOMMU_FAULT",
     "MALFORMED_TLP",
     "MAPPING_REFUSED",
+    "MISDIRECTED",
     "P2P_REFUSED",
     "PEER_MEMORY_REFUSED",
     "REGISTRATION_REFUSED",

@@ -19,7 +19,7 @@ use crate::plan;
 
 /// Turns a finished run into its outcome.
 pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Driven) -> RunResult {
-    let Driven { fabric, schedule, mut flows, peer_memories } = driven;
+    let Driven { mut fabric, schedule, mut flows, peer_memories } = driven;
     for memory in &peer_memories {
         note_first_addresses(memory, &mut flows);
     }
@@ -38,6 +38,7 @@ pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Dri
     let mut errors = refusals(&flows, &outcomes);
     errors.extend(peer_memory::errors(machine, &peer_memories));
     errors.extend(unsupported_requests(&fabric, &flows));
+    errors.extend(misdirected(&mut fabric, &flows));
     errors.extend(malformed(machine, booted, &fabric, &flows));
     errors.extend(unplaced(machine, booted));
     let mut spaces = plan::spaces(machine, booted);
@@ -370,6 +371,38 @@ fn unsupported_requests(fabric: &Fabric, flows: &[FlowRun]) -> Vec<ErrorOutcome>
             time: refusal.first.map(|(time, _, _)| Picos(time)),
         })
         .collect()
+}
+
+/// Bytes of flows between devices that reached a memory other than the one they were for, by flow and memory.
+fn misdirected(fabric: &mut Fabric, flows: &[FlowRun]) -> Vec<ErrorOutcome> {
+    let mut errors = Vec::new();
+    for run in flows {
+        let Program::Direct { leg } = &run.plan.program else { continue };
+        let (engine, meant, what) = match leg.direction {
+            Direction::Write => (fabric.spec.writer(leg.device), &run.plan.to, "written to"),
+            Direction::Read => (fabric.spec.reader(leg.device), &run.plan.from, "read from"),
+        };
+        let touched = leg.extent.min(run.plan.bytes.0);
+        for (node, addr, bytes) in fabric.destinations(engine, leg.base, touched) {
+            let Some(place) = node.map(|node| fabric.spec.nodes[node.0 as usize].name.clone()) else {
+                continue;
+            };
+            if place != *meant {
+                let text = format!("{} meant for {meant} were {what} the memory of {place}", Bytes(bytes));
+                errors.push(ErrorOutcome {
+                    kind: "MISDIRECTED".to_owned(),
+                    place,
+                    text,
+                    count: 1,
+                    bytes: Bytes(bytes),
+                    addr: Some(addr),
+                    flow: Some(run.plan.name.clone()),
+                    time: run.started,
+                });
+            }
+        }
+    }
+    errors
 }
 
 fn miss_kind(kind: MissKind) -> &'static str {
