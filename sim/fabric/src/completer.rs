@@ -2,7 +2,8 @@
 //!
 //! A memory is one server for reads and writes. A write frees the receive buffer when the memory has taken it. A
 //! read occupies the memory for its length and is answered after the read latency; its completions are cut at the
-//! read completion boundary and at the completer's MPS, and wait at the output towards the requester.
+//! read completion boundary and at the completer's MPS, and wait at the output towards the requester. What a cache in
+//! front of the memory holds is served at the cache's rate and latency instead.
 
 use crate::cause::Cause;
 use crate::path::Terminal;
@@ -10,6 +11,13 @@ use crate::run::Fabric;
 use crate::spec::{EngineId, JOBS, LinkId, NodeId};
 use crate::state::Job;
 use crate::tlp::{Class, Status, Tlp};
+
+/// When a memory serves a request, and how long it takes a read to have its first data from then on.
+struct Service {
+    start: u64,
+    done: u64,
+    latency: u64,
+}
 
 impl Fabric {
     /// A TLP has reached the end of its route by link `link`.
@@ -23,9 +31,9 @@ impl Fabric {
             }
             terminal @ (Terminal::Memory(node) | Terminal::Private(node)) => {
                 // The memory behind a private link is faster than any of them; what is behind a BAR need not be.
-                let (start, done) = match terminal {
-                    Terminal::Private(_) => (now, now),
-                    _ => self.occupy_memory(node, u64::from(tlp.length)),
+                let Service { start, done, latency } = match terminal {
+                    Terminal::Private(_) => self.serve_privately(node),
+                    _ => self.occupy_memory(node, &tlp),
                 };
                 if tlp.class == Class::Posted {
                     self.return_credits(link, &tlp, done);
@@ -39,7 +47,6 @@ impl Fabric {
                     self.await_timeout(tlp.engine, tlp.tag, tlp.issued);
                 } else {
                     self.return_credits(link, &tlp, now);
-                    let latency = self.spec.nodes[node.at()].memory.map_or(0, |memory| memory.read_latency.0);
                     self.charge(tlp.flow, Cause::Memory, start + latency - now);
                     self.died(tlp.flow, start + latency);
                     self.answer(route, &tlp, start + latency, false);
@@ -61,15 +68,34 @@ impl Fabric {
         }
     }
 
-    /// Gives a memory `bytes` to move: when it starts and when it is done.
-    fn occupy_memory(&mut self, node: NodeId, bytes: u64) -> (u64, u64) {
+    /// Memory behind a private link, which is never what limits.
+    fn serve_privately(&self, node: NodeId) -> Service {
+        let now = self.state.now;
+        let latency = self.spec.nodes[node.at()].memory.as_ref().map_or(0, |memory| memory.read_latency.0);
+        Service { start: now, done: now, latency }
+    }
+
+    /// Gives a memory the bytes of `tlp` to move.
+    fn occupy_memory(&mut self, node: NodeId, tlp: &Tlp) -> Service {
+        let bytes = u64::from(tlp.length);
         let start = self.state.memory_free_at[node.at()].max(self.state.now);
-        let Some(memory) = self.spec.nodes[node.at()].memory else { return (start, start) };
-        let time = memory.rate.time_for(bytes).0;
+        let Some(memory) = &self.spec.nodes[node.at()].memory else {
+            return Service { start, done: start, latency: 0 };
+        };
+        let (time, latency) = match (&mut self.state.caches[node.at()], memory.cache) {
+            (Some(cache), Some(part)) => {
+                let ledger = &mut self.ledger.caches[node.at()];
+                let by_memory = cache.serve(tlp.class == Class::Posted, tlp.addr, bytes, ledger);
+                let by_cache = bytes.saturating_sub(by_memory);
+                let time = memory.rate.time_for(by_memory).0 + part.rate.time_for(by_cache).0;
+                (time, if by_memory == 0 { memory.cache_latency.0 } else { memory.read_latency.0 })
+            }
+            _ => (memory.rate.time_for(bytes).0, memory.read_latency.0),
+        };
         self.state.memory_free_at[node.at()] = start + time;
         self.ledger.memories[node.at()].busy += time;
         self.ledger.memories[node.at()].bytes += bytes;
-        (start, start + time)
+        Service { start, done: start + time, latency }
     }
 
     /// Answers a read request that ended route `route`.

@@ -5,7 +5,8 @@
 //! offers no bus addresses. What the tables do not hold is refused as a fault. Requests that a switch turns back below
 //! never come here.
 
-use peerbus_machine::registers::Translation;
+use peerbus_machine::model::FunctionIndex;
+use peerbus_machine::registers::{DomainNumber, Translation};
 use peerbus_units::{Iova, Range};
 
 use crate::cursor::Cursor;
@@ -13,11 +14,16 @@ use crate::decode::{Decode, MissKind, Next};
 use crate::spec::NodeId;
 
 impl Decode {
+    /// The domain in which requests of `function` are translated.
+    pub(crate) fn domain_of(&self, function: FunctionIndex) -> Option<DomainNumber> {
+        self.functions[function.index()].id.and_then(|id| self.iommu.domain_of(id))
+    }
+
     /// Makes a CPU address of the cursor's, if its requester's requests are translated, and tells whether they are.
     /// `Err`: there is no translation.
     pub(crate) fn translate(&self, node: NodeId, cursor: &mut Cursor) -> Result<bool, Next> {
         let requester = &self.functions[cursor.requester().index()];
-        let Some(domain) = requester.id.and_then(|id| self.iommu.domain_of(id)) else { return Ok(false) };
+        let Some(domain) = self.domain_of(cursor.requester()) else { return Ok(false) };
         let iova = Iova(cursor.addr());
         match self.iommu.translate(domain, iova) {
             Translation::Mapped { run, to } => {

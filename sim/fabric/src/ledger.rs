@@ -51,6 +51,34 @@ pub struct MemoryLedger {
     pub busy: u64,
 }
 
+/// Counters of a cache in front of memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CacheLedger {
+    /// Lines that reads of devices found.
+    pub read_hits: u64,
+    /// Lines that they did not find.
+    pub read_misses: u64,
+    /// Lines that writes of devices left in the cache.
+    pub writes: u64,
+    /// Lines that memory had to take because of them.
+    pub written_back: u64,
+}
+
+/// Counters of an IOMMU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct IommuLedger {
+    /// Requests whose page it remembered.
+    pub hits: u64,
+    /// Requests whose page it had to look up.
+    pub misses: u64,
+    /// Accesses to page tables for those.
+    pub accesses: u64,
+    /// Time its walkers took for those, all together, in picoseconds.
+    pub busy: u64,
+    /// Times that software had it forget everything.
+    pub invalidations: u64,
+}
+
 /// What the latencies of a flow are measured over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LatencyOf {
@@ -158,6 +186,12 @@ pub struct Ledger {
     pub engines: Vec<EngineLedger>,
     /// Per node.
     pub memories: Vec<MemoryLedger>,
+    /// Per node.
+    pub caches: Vec<CacheLedger>,
+    /// Per node.
+    pub iommus: Vec<IommuLedger>,
+    /// Per node: time that its limits for writes and for reads between its ports took, in picoseconds.
+    pub peers: Vec<[u64; 2]>,
     /// Per flow.
     pub flows: Vec<FlowLedger>,
     /// Per place and reason, in the order of [`crate::Fabric::misses`].

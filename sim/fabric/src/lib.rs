@@ -11,16 +11,19 @@
 //! Modules in reading order: `link_layer` (what a TLP costs), `spec` (nodes and links of a machine), `cursor`
 //! (an address on its way), `decode` (who claims it), `iommu` (translation at the root), `path` (a decoded route),
 //! `tlp`, `store` (queues without allocation), `state`, `transmit` (the three things that happen to a TLP),
-//! `requester`, `completer`, `wire` (the present condition of a link), `bit_errors`, `outage`, `fault` (what goes wrong when), `lost` (what never
-//! arrives), `malformed` (payloads too large), `cause` (where time goes), `limits` (what holds a flow back), `ledger`, `run`.
+//! `pause` and `iotlb` (translation and other stops inside a CPU), `requester`, `completer`, `cache` (in front of memory), `wire` (the
+//! present condition of a link), `bit_errors`, `outage`, `fault` (what goes wrong when), `lost` (what never arrives), `malformed` (payloads
+//! too large), `cause` (where time goes), `limits` (what holds a flow back), `ledger`, `run`.
 
 mod bit_errors;
+mod cache;
 mod cause;
 mod completer;
 mod cursor;
 mod decode;
 mod fault;
 mod iommu;
+mod iotlb;
 mod ledger;
 mod limits;
 mod link_layer;
@@ -28,6 +31,7 @@ mod lost;
 mod malformed;
 mod outage;
 mod path;
+mod pause;
 mod requester;
 mod run;
 mod spec;
@@ -37,10 +41,11 @@ mod tlp;
 mod transmit;
 mod wire;
 
+pub use cache::Warmth;
 pub use cause::Cause;
 pub use decode::{Miss, MissKind};
 pub use fault::{Fault, LinkFaults};
-pub use ledger::{FlowLedger, LatencyOf, Ledger, LinkLedger, Refusal};
+pub use ledger::{CacheLedger, FlowLedger, IommuLedger, LatencyOf, Ledger, LinkLedger, Refusal};
 pub use limits::{Resource, Series};
 pub use link_layer::LinkLayer;
 pub use lost::Lost;

@@ -16,6 +16,7 @@
 //! In the last two cases round trips are waited for, and links slow enough to matter in a round trip bind too.
 
 use crate::path::Terminal;
+use crate::pause::Pause;
 use crate::run::Fabric;
 use crate::spec::{EngineId, FlowId, LinkId, NodeId};
 use crate::tlp::Class;
@@ -35,6 +36,12 @@ pub enum Resource {
     Memory(NodeId),
     /// Receive buffers behind a link.
     Credits(LinkId),
+    /// Page walkers of the IOMMU of a node.
+    Walkers(NodeId),
+    /// Rate of writes between ports of a node.
+    PeerWrites(NodeId),
+    /// Rate of reads between ports of a node.
+    PeerReads(NodeId),
     /// Transfers the workload keeps under way.
     Window(FlowId),
 }
@@ -68,6 +75,7 @@ pub(crate) struct Looked {
     starved: Vec<[u64; 3]>,
     engines: Vec<u64>,
     memories: Vec<u64>,
+    stops: Vec<[u64; 3]>,
 }
 
 /// Busy times since the last look.
@@ -78,6 +86,8 @@ struct Interval {
     starved: Vec<[u64; 3]>,
     engines: Vec<u64>,
     memories: Vec<u64>,
+    /// Per node: walkers (the mean of all), writes and reads between ports.
+    stops: Vec<[u64; 3]>,
 }
 
 impl Interval {
@@ -141,6 +151,7 @@ impl Fabric {
             memories: (0..self.spec.nodes.len())
                 .map(|node| self.ledger.memories[node].busy - ahead(self.state.memory_free_at[node]))
                 .collect(),
+            stops: (0..self.spec.nodes.len()).map(|node| self.stops_busy(node)).collect(),
         };
         let old = std::mem::replace(&mut self.looked, new.clone());
         let minus = |new: Vec<u64>, old: &[u64]| -> Vec<u64> {
@@ -153,14 +164,68 @@ impl Fabric {
             let old = old.starved.get(i).copied().unwrap_or_default();
             [0, 1, 2].map(|class: usize| starved[class].saturating_sub(old[class]))
         });
+        let stops = new.stops.iter().enumerate().map(|(i, stops)| {
+            let old = old.stops.get(i).copied().unwrap_or_default();
+            [0, 1, 2].map(|stop: usize| stops[stop].saturating_sub(old[stop]))
+        });
         Interval {
             length: now - old.at,
             starved: starved.collect(),
+            stops: stops.collect(),
             links: minus(new.links, &old.links),
             ports: minus(new.ports, &old.ports),
             engines: minus(new.engines, &old.engines),
             memories: minus(new.memories, &old.memories),
         }
+    }
+
+    /// Time that the stops of `node` were busy until now: see [`Interval::stops`].
+    fn stops_busy(&self, node: usize) -> [u64; 3] {
+        let now = self.state.now;
+        let walkers = match (&self.state.iotlbs[node], self.spec.nodes[node].iommu) {
+            (Some(iotlb), Some(part)) => {
+                (self.ledger.iommus[node].busy - iotlb.ahead(now)) / u64::from(part.walkers.max(1))
+            }
+            _ => 0,
+        };
+        let [writes, reads] = self.ledger.peers[node];
+        let [writes_until, reads_until] = self.state.peer_free_at[node];
+        [
+            walkers,
+            writes.saturating_sub(writes_until.saturating_sub(now)),
+            reads.saturating_sub(reads_until.saturating_sub(now)),
+        ]
+    }
+
+    /// What holds requests of `class` up at `node`, if it was busy all the time.
+    fn saturated_stop(node: NodeId, class: Class, interval: &Interval) -> Option<Resource> {
+        let [walkers, writes, reads] = interval.stops[node.at()];
+        match class {
+            _ if interval.full(walkers) => Some(Resource::Walkers(node)),
+            Class::Posted if interval.full(writes) => Some(Resource::PeerWrites(node)),
+            Class::NonPosted if interval.full(reads) => Some(Resource::PeerReads(node)),
+            _ => None,
+        }
+    }
+
+    /// Saturated stops on the way of a route's requests.
+    fn saturated_stops<'a>(
+        &'a self,
+        route: u32,
+        interval: &'a Interval,
+    ) -> impl Iterator<Item = Resource> + 'a {
+        let route = &self.routes.routes[route as usize];
+        let hops = &self.routes.hops[route.first as usize..(route.first + route.hops) as usize];
+        hops.iter().filter_map(|hop| {
+            let node = self.spec.links[hop.link.at()].from;
+            let [walkers, writes, reads] = interval.stops[node.at()];
+            match hop.pause {
+                Pause::Translation(_) if interval.full(walkers) => Some(Resource::Walkers(node)),
+                Pause::Peer if interval.full(writes) => Some(Resource::PeerWrites(node)),
+                Pause::Peer if interval.full(reads) => Some(Resource::PeerReads(node)),
+                _ => None,
+            }
+        })
     }
 
     /// Per link, the largest number of bytes that one flow moved through it.
@@ -227,6 +292,7 @@ impl Fabric {
         if writer {
             add_links(route, &mut found);
         }
+        found.extend(self.saturated_stops(route, interval).map(|resource| (None, resource)));
         if let Terminal::Memory(node) = end.terminal
             && interval.full(interval.memories[node.at()])
         {
@@ -389,6 +455,9 @@ impl Fabric {
             let node = self.spec.links[link.at()].to;
             if interval.full(interval.memories[node.at()]) {
                 return Resource::Memory(node);
+            }
+            if let Some(stop) = Self::saturated_stop(node, class, interval) {
+                return stop;
             }
             let waiting = |output: &LinkId| {
                 let lists = self.state.queues[self.spec.queue(link, *output) as usize];

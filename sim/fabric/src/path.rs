@@ -10,6 +10,7 @@ use peerbus_machine::model::{FunctionIndex, Machine};
 
 use crate::cursor::Cursor;
 use crate::decode::{Decode, Miss, MissKind, Next};
+use crate::pause::Pause;
 use crate::requester::Direction;
 use crate::spec::{EngineId, LinkId, NodeId, NodeKind, Spec, private_member, private_range};
 
@@ -20,6 +21,8 @@ pub struct Hop {
     pub link: LinkId,
     /// The queue a TLP waits in before it: from the previous hop's link to this one. Unused for the first hop.
     pub queue: u32,
+    /// What holds a TLP up before it waits there.
+    pub pause: Pause,
     /// The node behind this link may send a TLP on before it has all of it: the next link is not faster.
     pub cut_through: bool,
     /// For the last hop: number of the route it ends.
@@ -54,6 +57,9 @@ pub struct Route {
     pub max_payload: u64,
 }
 
+/// Hops, end and way back: what tells routes apart.
+type Key = (Vec<(LinkId, Pause)>, Terminal, Option<u32>);
+
 /// All routes of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
@@ -63,7 +69,7 @@ pub struct Routes {
     pub routes: Vec<Route>,
     /// What was missed, for routes that end nowhere.
     pub misses: Vec<Miss>,
-    known: BTreeMap<(Vec<LinkId>, Terminal, Option<u32>), u32>,
+    known: BTreeMap<Key, u32>,
 }
 
 /// A decoded request: its route and the addresses that share it.
@@ -96,13 +102,14 @@ impl Routes {
             return self.decode_private(spec, engine, link, addr);
         }
         let mut cursor = Cursor::new(machine.devices[requester.device].functions[0], addr);
+        let domain = decode.domain_of(cursor.requester());
         let mut node = requester.node;
         let mut links = Vec::new();
         let mut came_by = None;
         let terminal = loop {
             match decode.step(spec, node, came_by, &mut cursor) {
                 Next::Link(link) if links.len() < MAX_HOPS => {
-                    links.push(link);
+                    links.push((link, spec.pause(node, came_by, link, domain)));
                     node = spec.links[link.at()].to;
                     came_by = Some(link);
                 }
@@ -143,9 +150,10 @@ impl Routes {
         };
         let spec_of = &spec.engines[engine.at()];
         let completion = (spec_of.direction == Direction::Read).then(|| {
-            let back = links.iter().rev().map(|link| spec.links[link.at()].reverse).collect();
+            let back = links.iter().rev().map(|link| (spec.links[link.at()].reverse, Pause::Nothing)).collect();
             self.intern(spec, back, Terminal::Requester(engine), None, spec_of.max_payload)
         });
+        let links = links.into_iter().map(|link| (link, Pause::Nothing)).collect();
         let route = self.intern(spec, links, terminal, completion, 0);
         let (first, last) = member.map_or((addr, addr), private_range);
         Decoded { route, first, last }
@@ -175,6 +183,7 @@ impl Routes {
             came_by = Some(link);
         }
         let limit = max_payload(completer, &links);
+        let links = links.into_iter().map(|link| (link, Pause::Nothing)).collect();
         Some(self.intern(spec, links, Terminal::Requester(engine), None, limit))
     }
 
@@ -192,7 +201,7 @@ impl Routes {
     fn intern(
         &mut self,
         spec: &Spec,
-        links: Vec<LinkId>,
+        links: Vec<(LinkId, Pause)>,
         terminal: Terminal,
         completion: Option<u32>,
         max_payload: u64,
@@ -204,14 +213,15 @@ impl Routes {
         let index = |length: usize| u32::try_from(length).expect("fewer than 2^32 hops");
         let (route, first) = (index(self.routes.len()), index(self.hops.len()));
         let links = &key.0;
-        for (position, link) in links.iter().enumerate() {
-            let before = position.checked_sub(1).map(|before| links[before]);
+        for (position, (link, pause)) in links.iter().enumerate() {
+            let before = position.checked_sub(1).map(|before| links[before].0);
             self.hops.push(Hop {
                 link: *link,
                 queue: before.map_or(0, |before| spec.queue(before, *link)),
+                pause: *pause,
                 cut_through: links
                     .get(position + 1)
-                    .is_some_and(|next| spec.links[next.at()].rate <= spec.links[link.at()].rate),
+                    .is_some_and(|(next, _)| spec.links[next.at()].rate <= spec.links[link.at()].rate),
                 ends: (position + 1 == links.len()).then_some(route),
             });
         }

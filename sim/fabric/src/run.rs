@@ -6,15 +6,18 @@ use peerbus_engine::{Queue, Slot};
 use peerbus_machine::Registers;
 use peerbus_machine::model::{Machine, Role};
 use peerbus_machine::registers::IommuTables;
-use peerbus_units::Picos;
+use peerbus_units::{CpuAddr, Picos, Range};
 
+use crate::cache::Warmth;
 use crate::decode::{Decode, Miss};
 use crate::fault::{Faults, LinkFaults};
-use crate::ledger::{EngineLedger, FlowLedger, LatencyOf, Ledger, LinkLedger, MemoryLedger, Refusal};
+use crate::ledger::{
+    CacheLedger, EngineLedger, FlowLedger, IommuLedger, LatencyOf, Ledger, LinkLedger, MemoryLedger, Refusal,
+};
 use crate::limits::{LOOK_INTERVAL, Looked, Series};
 use crate::lost::Lost;
 use crate::malformed::Malformed;
-use crate::path::{Decoded, Routes};
+use crate::path::{Decoded, Routes, Terminal};
 use crate::requester::{Descriptor, EngineState};
 use crate::spec::{EngineId, FlowId, LinkId, NodeId, NodeKind, Options, Spec};
 use crate::state::State;
@@ -94,7 +97,7 @@ pub struct Fabric {
     pub(crate) series_part: Vec<u64>,
     /// First queue number and stride of each link's inputs.
     pub(crate) queue_base: Vec<(u32, u32)>,
-    decode: Decode,
+    pub(crate) decode: Decode,
     /// When software last wrote the IOMMU tables.
     iommu_written: Option<u64>,
     machine: Machine,
@@ -120,6 +123,9 @@ impl Fabric {
             malformed: vec![Malformed::default(); spec.links.len()],
             engines: vec![EngineLedger::default(); spec.engines.len()],
             memories: vec![MemoryLedger::default(); spec.nodes.len()],
+            caches: vec![CacheLedger::default(); spec.nodes.len()],
+            iommus: vec![IommuLedger::default(); spec.nodes.len()],
+            peers: vec![[0; 2]; spec.nodes.len()],
             series: Series { interval: LOOK_INTERVAL, busy: Vec::new() },
             ..Ledger::default()
         };
@@ -246,11 +252,26 @@ impl Fabric {
     }
 
     /// The IOMMU tables, for software to write while time stands still. Requests issued from now on are translated by
-    /// what is written; those under way go where they were going.
+    /// what is written; those under way go where they were going. Nothing of the old tables stays remembered: software
+    /// waits for that, whether it flushes each page or all of them later.
     pub fn iommu_mut(&mut self) -> &mut IommuTables {
+        for (iotlb, ledger) in self.state.iotlbs.iter_mut().zip(&mut self.ledger.iommus) {
+            if let Some(iotlb) = iotlb {
+                iotlb.invalidate();
+                ledger.invalidations += 1;
+            }
+        }
         self.iommu_written = Some(self.state.now);
         self.state.engines.iter_mut().for_each(EngineState::forget_routes);
         &mut self.decode.iommu
+    }
+
+    /// Lets the cache in front of the memory of CPU `cpu` hold `range` as `warmth` says; without a cache nothing happens.
+    pub fn prepare_memory(&mut self, cpu: usize, range: Range<CpuAddr>, warmth: Warmth) {
+        let node = self.spec.cpu(cpu);
+        if let Some(cache) = &mut self.state.caches[node.at()] {
+            cache.prepare(range, warmth);
+        }
     }
 
     /// What was missed by requests that nobody claimed, in the order of [`Ledger::refusals`].
@@ -299,6 +320,33 @@ impl Fabric {
         }
     }
 
+    /// Where requests of `engine` for `bytes` from `first` on end, without sending anything: memories (`None` where nobody
+    /// claims them) with the first address and the bytes, in order.
+    pub fn destinations(
+        &mut self,
+        engine: EngineId,
+        first: u64,
+        bytes: u64,
+    ) -> Vec<(Option<NodeId>, u64, u64)> {
+        let mut found: Vec<(Option<NodeId>, u64, u64)> = Vec::new();
+        let (mut addr, mut left) = (first, bytes);
+        while left > 0 {
+            let decoded = self.decode_request(engine, addr);
+            let length = (decoded.last - addr).saturating_add(1).min(left);
+            let node = match self.routes.routes[decoded.route as usize].terminal {
+                Terminal::Memory(node) => Some(node),
+                _ => None,
+            };
+            match found.last_mut() {
+                Some(last) if last.0 == node => last.2 += length,
+                _ => found.push((node, addr, length)),
+            }
+            addr = addr.wrapping_add(length);
+            left -= length;
+        }
+        found
+    }
+
     pub(crate) fn decode_request(&mut self, engine: EngineId, addr: u64) -> Decoded {
         let (machine, registers, spec) = (&self.machine, &self.registers, &self.spec);
         let max_payload =
@@ -330,7 +378,11 @@ impl Fabric {
         #[cfg(debug_assertions)]
         let as_issued = self.iommu_written.is_none_or(|written| tlp.issued > written);
         #[cfg(debug_assertions)]
-        if as_issued && tlp.class != crate::tlp::Class::Completion && self.ledger.events.is_multiple_of(64) {
+        if as_issued
+            && !self.is_translated(tlp.hop)
+            && tlp.class != crate::tlp::Class::Completion
+            && self.ledger.events.is_multiple_of(64)
+        {
             let engine = EngineId(u32::from(tlp.engine));
             let mut again = Routes::default();
             let decoded =

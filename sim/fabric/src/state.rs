@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
+use crate::cache::Cache;
 use crate::fault::LinkFaults;
+use crate::iotlb::Iotlb;
 use crate::requester::EngineState;
 use crate::spec::Spec;
 use crate::store::{Arena, List};
@@ -104,6 +106,12 @@ pub(crate) struct State {
     pub engines: Vec<EngineState>,
     /// Per node: when its memory has done what it was given.
     pub memory_free_at: Vec<u64>,
+    /// Per node: lines in the cache in front of its memory.
+    pub caches: Vec<Option<Cache>>,
+    /// Per node: what its IOMMU remembers.
+    pub iotlbs: Vec<Option<Iotlb>>,
+    /// Per node: when the next write and the next read between its ports may go on.
+    pub peer_free_at: Vec<[u64; 2]>,
 }
 
 impl State {
@@ -135,6 +143,9 @@ impl State {
             arena: Arena::new(1024),
             engines: spec.engines.iter().map(EngineState::new).collect(),
             memory_free_at: vec![0; spec.nodes.len()],
+            caches: spec.nodes.iter().map(|node| Some(Cache::new(&node.memory?.cache?))).collect(),
+            iotlbs: spec.nodes.iter().map(|node| Some(Iotlb::new(&node.iommu?, node.inputs.len()))).collect(),
+            peer_free_at: vec![[0; 2]; spec.nodes.len()],
         }
     }
 

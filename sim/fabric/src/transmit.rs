@@ -8,6 +8,7 @@
 use crate::bit_errors::Sent;
 use crate::cause::Cause;
 use crate::path::Hop;
+use crate::pause::Pause;
 use crate::requester::Offer;
 use crate::run::Fabric;
 use crate::spec::{FIRST_SOURCE, JOBS, LinkId, LinkSpec, NodeId};
@@ -124,9 +125,10 @@ impl Fabric {
         state.arrivals = state.arrivals.wrapping_add(1);
         let order = state.arrivals;
         tlp.hop += 1;
-        let Hop { link: next, queue, .. } = self.routes.hops[tlp.hop as usize];
+        let Hop { link: next, queue, pause, .. } = self.routes.hops[tlp.hop as usize];
         self.check_route(link, next, &tlp);
-        let packet = Queued::new(tlp, now, self.starved(next, tlp.class), order);
+        let ready = if pause == Pause::Nothing { now } else { self.pause(pause, link, &mut tlp) };
+        let packet = Queued::new(tlp, ready, self.starved(next, tlp.class), order);
         let limit = self.spec.links[next.at()].sender_limit;
         if tlp.payload() > limit {
             self.queue_pieces(queue, packet, limit);

@@ -10,6 +10,10 @@ use peerbus_units::{Bytes, Picos, Rate};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod root_complex;
+
+pub use root_complex::{CachePart, IommuPart, PeerLimits};
+
 /// Where each field's number comes from: field name → source, or `assumed`.
 pub type Sources = BTreeMap<String, String>;
 
@@ -140,6 +144,15 @@ pub struct CpuPart {
     pub memory_latency: Picos,
     /// Rate of all memory controllers together.
     pub memory_rate: Rate,
+    /// IOMMU in front of each host bridge; without it translating takes no time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iommu: Option<IommuPart>,
+    /// Cache in front of memory; without it every access takes `memory_latency`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CachePart>,
+    /// Limits for requests between its ports; without them links decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_limits: Option<PeerLimits>,
     /// Receive buffers of a root port.
     pub buffers: Buffers,
     /// Where the numbers come from.

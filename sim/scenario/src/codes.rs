@@ -64,7 +64,7 @@ peerbus_machine::code_entries! {
         right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "mute0", to: "gpu0", bytes: "1MiB")])"##;
     WRONG_SIZE "S0111" "The size is out of range"
         "`bytes` is 1 B to 1 PiB and `chunk` 1 B to 1 GiB. Transfers of a HostDma have 1 B to 4 MiB, and one size \
-         at least is needed. `dma_shift` is at most 1 PiB, so that shifted addresses stay within 64 bits. Requests of \
+         at least is needed, and its `window` has 1 B to 4 GiB and room for a transfer. `dma_shift` is at most 1 PiB, so that shifted addresses stay within 64 bits. Requests of \
          a PeerMemory have 1 B to 64 GiB, and its `Align` is a power of two."
         wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: 0)])"##
         right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1B")])"##;

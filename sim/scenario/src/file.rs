@@ -8,7 +8,7 @@ use peerbus_machine::file::Leaf;
 use peerbus_system::event::What;
 use peerbus_system::kernel::{AcsPolicy, IommuMode, MpsPolicy, ProfileName};
 use peerbus_system::peer_memory::{Choose, Distribution, Policy, Transfer, User};
-use peerbus_system::workload::{Concurrency, Engine, HostDirection, Way, WhenRefused};
+use peerbus_system::workload::{Addresses, CacheState, Concurrency, Engine, HostDirection, Way, WhenRefused};
 use peerbus_units::{Bytes, Picos};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -170,6 +170,10 @@ pub struct Copy {
     /// Added to every DMA address after the operating system returned it: a driver's bug, made to order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dma_shift: Option<Leaf<Bytes>>,
+    /// Which addresses the driver gives the device; default `Dma`, those that the operating system returned for it. `Cpu`
+    /// is a bug: those that a CPU would use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<Leaf<Addresses>>,
 }
 
 /// Every ordered pair of the chosen devices.
@@ -251,6 +255,13 @@ pub struct HostDma {
     /// Index of the CPU whose memory is used; default: the device's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Leaf<usize>>,
+    /// Transfers start at random places of a buffer of that size, up to 4GiB; default: they go round a buffer of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<Leaf<Bytes>>,
+    /// What the CPU's cache holds of the buffer when its transfers begin; default `HostWarm`, what is left after a CPU
+    /// has gone through it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Leaf<CacheState>>,
 }
 
 /// Clients allocate memory that other devices provide, move data, and give it back.

@@ -92,6 +92,9 @@ pub(crate) fn start(
 ) -> Dma {
     let dma_settings = dma_settings(settings, firmware);
     let iommu = iommu(tree, settings, firmware);
+    if settings.parameters().iommu.small_pages {
+        registers.iommu_mut().use_small_pages();
+    }
     let mut dma = match &iommu {
         Some(iommu) => Dma::probe(tree, registers, &rules.dma, iommu, &dma_settings),
         None => Dma::without_iommu(tree, &rules.dma, &dma_settings),

@@ -200,12 +200,13 @@ pub struct SpaceOutcome {
 
 /// Every [`ErrorOutcome::kind`] that runs report. Expectations on another kind are refused when they are read, since
 /// their counts could only ever be zero.
-pub const ERROR_KINDS: [&str; 12] = [
+pub const ERROR_KINDS: [&str; 13] = [
     "COMPLETION_TIMEOUT",
     "IOMMU_FAULT",
     "LINK_DOWN",
     "MALFORMED_TLP",
     "MAPPING_REFUSED",
+    "MISDIRECTED",
     "P2P_REFUSED",
     "PEER_MEMORY_REFUSED",
     "REGISTRATION_REFUSED",

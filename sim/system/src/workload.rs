@@ -79,6 +79,19 @@ pub struct Copy {
     /// Added to every DMA address after the operating system returned it: a driver's bug, made to order.
     #[serde(default)]
     pub dma_shift: Bytes,
+    /// Which addresses the driver gives the device.
+    #[serde(default)]
+    pub addresses: Addresses,
+}
+
+/// Which addresses of a peer's memory a driver gives its device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub enum Addresses {
+    /// Those that the operating system returned for the device.
+    #[default]
+    Dma,
+    /// Those that a CPU would use: a common bug, which shows where bus addresses differ or an IOMMU translates.
+    Cpu,
 }
 
 /// Every ordered pair of the chosen devices.
@@ -164,6 +177,24 @@ pub struct HostDma {
     /// Index of the CPU whose memory is used; default: the device's own.
     #[serde(default)]
     pub cpu: Option<usize>,
+    /// Transfers start at random places of a buffer of that size; default: they go round a buffer of their own.
+    #[serde(default)]
+    pub window: Option<Bytes>,
+    /// What the caches hold of the buffer when its transfers begin.
+    #[serde(default)]
+    pub cache: CacheState,
+}
+
+/// What the cache in front of memory holds of a buffer before it is used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub enum CacheState {
+    /// Nothing.
+    Cold,
+    /// What remains after a CPU has gone through the buffer once.
+    #[default]
+    HostWarm,
+    /// What remains after a device has written the buffer once.
+    DeviceWarm,
 }
 
 /// One thing a run does.

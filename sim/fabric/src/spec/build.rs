@@ -123,6 +123,8 @@ impl Spec {
             upstream: None,
             function: None,
             memory,
+            iommu: None,
+            peer_limits: None,
             first_queue: 0,
         };
         for (index, device) in machine.devices.iter().enumerate() {
@@ -131,6 +133,8 @@ impl Spec {
                 read_latency: device.part.completer_latency,
                 // Base Specification: 128 bytes for everything but a root complex.
                 read_completion_boundary: 128,
+                cache: None,
+                cache_latency: Picos::ZERO,
             };
             self.nodes.push(node(&device.name, NodeKind::Device(index), Some(memory)));
         }
@@ -139,7 +143,8 @@ impl Spec {
             self.nodes.push(NodeSpec { function, ..node(&switch.name, NodeKind::Switch(index), None) });
         }
         for (index, bridge) in machine.host_bridges.iter().enumerate() {
-            self.nodes.push(node(&bridge.name, NodeKind::Root(index), None));
+            let iommu = machine.cpus[bridge.cpu].part.iommu;
+            self.nodes.push(NodeSpec { iommu, ..node(&bridge.name, NodeKind::Root(index), None) });
         }
         for (index, cpu) in machine.cpus.iter().enumerate() {
             let memory = MemorySpec {
@@ -147,8 +152,12 @@ impl Spec {
                 // The way back across the internal network is part of serving the read: see `add_internal_links`.
                 read_latency: cpu.part.memory_latency + cpu.part.network_latency,
                 read_completion_boundary: cpu.part.read_completion_boundary.0,
+                cache: cpu.part.cache,
+                cache_latency: cpu.part.cache.map_or(Picos::ZERO, |cache| cache.latency)
+                    + cpu.part.network_latency,
             };
-            self.nodes.push(node(&cpu.name, NodeKind::Cpu(index), Some(memory)));
+            let peer_limits = cpu.part.peer_limits;
+            self.nodes.push(NodeSpec { peer_limits, ..node(&cpu.name, NodeKind::Cpu(index), Some(memory)) });
         }
     }
 
@@ -264,6 +273,10 @@ impl Spec {
                 from: cpu,
                 to: root,
                 latency: part.root_port_latency,
+                sender_limit: part
+                    .peer_limits
+                    .and_then(|limits| limits.max_payload)
+                    .map_or(u64::MAX, |limit| limit.0),
                 ..up.clone()
             };
             let (up, _) = self.add_pair(up, down);

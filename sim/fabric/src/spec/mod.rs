@@ -10,7 +10,7 @@
 //! Latencies are charged on entry: a link's latency is the pipeline of the node it leads to.
 
 use peerbus_machine::model::{FunctionIndex, Machine, Role};
-use peerbus_machine::part::Credits;
+use peerbus_machine::part::{CachePart, Credits, IommuPart, PeerLimits};
 use peerbus_units::{BitErrorRate, Bytes, Picos, Rate};
 
 use crate::cause::Cause;
@@ -111,6 +111,10 @@ pub struct NodeSpec {
     pub function: Option<FunctionIndex>,
     /// Its memory.
     pub memory: Option<MemorySpec>,
+    /// The IOMMU that requests from below meet, of a root.
+    pub iommu: Option<IommuPart>,
+    /// Limits for requests between its ports, of a CPU.
+    pub peer_limits: Option<PeerLimits>,
     /// Number of its first queue.
     pub first_queue: u32,
 }
@@ -141,6 +145,10 @@ pub struct MemorySpec {
     pub read_latency: Picos,
     /// Completions are cut at multiples of this.
     pub read_completion_boundary: u64,
+    /// Cache in front of it.
+    pub cache: Option<CachePart>,
+    /// From a read request's arrival to its first completion, when the cache has all of it.
+    pub cache_latency: Picos,
 }
 
 /// A directed link.

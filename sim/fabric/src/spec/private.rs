@@ -84,6 +84,8 @@ impl Spec {
             upstream: None,
             function: None,
             memory: None,
+            iommu: None,
+            peer_limits: None,
             first_queue: 0,
         });
         let mut members: Vec<(usize, u32)> = Vec::new();

@@ -1,6 +1,6 @@
 //! Capacities multiplied for a "what if" run.
 
-use peerbus_machine::part::Credits;
+use peerbus_machine::part::{CachePart, Credits};
 use peerbus_units::Rate;
 
 use super::{Scaling, Spec};
@@ -27,6 +27,7 @@ impl Spec {
             Resource::Memory(node) => {
                 if let Some(memory) = &mut self.nodes[node.at()].memory {
                     memory.rate = faster(memory.rate);
+                    memory.cache = memory.cache.map(|cache| CachePart { rate: faster(cache.rate), ..cache });
                 }
             }
             Resource::Credits(link) => {
@@ -35,6 +36,21 @@ impl Spec {
                     let header = more(credits.header);
                     let data = u64::from(credits.data) * u64::from(header) / u64::from(credits.header.max(1));
                     *credits = Credits { header, data: u16::try_from(data).unwrap_or(u16::MAX) };
+                }
+            }
+            Resource::Walkers(node) => {
+                if let Some(iommu) = &mut self.nodes[node.at()].iommu {
+                    iommu.walkers = more(iommu.walkers);
+                }
+            }
+            Resource::PeerWrites(node) => {
+                if let Some(limits) = &mut self.nodes[node.at()].peer_limits {
+                    limits.write_rate = limits.write_rate.map(faster);
+                }
+            }
+            Resource::PeerReads(node) => {
+                if let Some(limits) = &mut self.nodes[node.at()].peer_limits {
+                    limits.read_rate = limits.read_rate.map(faster);
                 }
             }
             // The window of a workload is not a part of the machine.

@@ -8,6 +8,7 @@ mod causes;
 mod faults;
 mod link;
 mod private;
+mod root_complex;
 
 use peerbus_fabric::{Cause, Fabric, LinkLayer, Options};
 use peerbus_machine::{Machine, Registers};

@@ -34,6 +34,9 @@ fn fact_of(field: &str) -> Option<Fact> {
         | "buffers"
         | "max_payload"
         | "max_read_request"
+        | "iommu"
+        | "cache"
+        | "peer_limits"
         | "read_completion_boundary" => Fact::Timing,
         _ => return None,
     })

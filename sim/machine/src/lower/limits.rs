@@ -3,7 +3,7 @@
 use peerbus_units::Bytes;
 
 use crate::catalogue::kind_word;
-use crate::part::{BarPart, Part, ResourceKind};
+use crate::part::{BarPart, CachePart, IommuPart, Part, ResourceKind};
 
 /// Widths a link can have.
 pub(super) const LANES: [u8; 7] = [1, 2, 4, 8, 12, 16, 32];
@@ -59,6 +59,14 @@ pub fn part_problems(part: &Part) -> Vec<(&'static str, String)> {
                 "is not 64B or 128B",
             );
             link_end(&mut check, cpu.generation, cpu.lanes, cpu.max_payload);
+            check(cpu.iommu.is_none_or(iommu_fits), "iommu", "cannot exist; see its fields for their ranges");
+            check(cpu.cache.is_none_or(cache_fits), "cache", "cannot exist; see its fields for their ranges");
+            let cut = cpu.peer_limits.and_then(|limits| limits.max_payload);
+            check(
+                cut.is_none_or(|cut| cut.is_power_of_two() && (64..=4096).contains(&cut.0)),
+                "peer_limits",
+                "has a `max_payload` that is not a power of two from 64B to 4KiB",
+            );
         }
         Part::Switch(switch) => {
             check(switch.ports >= 2, "ports", "is less than 2");
@@ -79,6 +87,21 @@ pub fn part_problems(part: &Part) -> Vec<(&'static str, String)> {
         Part::CpuLink(_) | Part::Interconnect(_) => {}
     }
     found
+}
+
+fn iommu_fits(iommu: IommuPart) -> bool {
+    (1..=64).contains(&iommu.ways)
+        && (1..=4096).contains(&iommu.entries)
+        && iommu.entries.is_multiple_of(iommu.ways)
+        && iommu.walk_entries <= 1024
+        && (1..=64).contains(&iommu.walkers)
+}
+
+fn cache_fits(cache: CachePart) -> bool {
+    (1..=64).contains(&cache.ways)
+        && cache.write_ways <= cache.ways
+        && (1..=1 << 30).contains(&cache.size.0)
+        && cache.size.0.is_multiple_of(64 * u64::from(cache.ways))
 }
 
 fn link_end(check: &mut impl FnMut(bool, &'static str, &str), generation: u8, lanes: u8, payload: Bytes) {

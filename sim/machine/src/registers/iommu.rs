@@ -33,9 +33,20 @@ pub struct IommuTables {
     requesters: BTreeMap<(u32, u16), DomainNumber>,
     /// Last address, and CPU address of the first, by domain and first address. Runs of a domain are disjoint.
     runs: BTreeMap<(DomainNumber, Iova), (Iova, CpuAddr)>,
+    small_pages: bool,
 }
 
 impl IommuTables {
+    /// Has runs entered in pages of 4 KiB alone, whatever their size.
+    pub fn use_small_pages(&mut self) {
+        self.small_pages = true;
+    }
+
+    /// log2 of the largest page that runs are entered in: 1 GiB, or 4 KiB.
+    pub fn largest_page(&self) -> u32 {
+        if self.small_pages { 12 } else { 30 }
+    }
+
     /// Requests of `segment` with the id `requester` are translated by `domain`; with `None` they pass as they are.
     pub fn attach(&mut self, segment: u32, requester: u16, domain: Option<DomainNumber>) {
         match domain {

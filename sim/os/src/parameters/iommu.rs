@@ -26,6 +26,8 @@ pub struct IommuParameters {
     pub strict: Option<bool>,
     /// `iommu.forcedac=`, `iommu=forcedac`, `intel_iommu=forcedac`: no preference for addresses below 4 GiB.
     pub force_dac: Option<bool>,
+    /// `intel_iommu=sp_off`: tables hold no pages larger than the smallest.
+    pub small_pages: bool,
     /// `iommu=soft`: bounce buffers although there is an IOMMU.
     pub soft: bool,
 }
@@ -55,6 +57,7 @@ impl IommuParameters {
                 "off" => self.intel = Some(IommuSwitch::Off),
                 "strict" => self.strict = Some(true),
                 "forcedac" => self.force_dac = Some(true),
+                "sp_off" => self.small_pages = true,
                 _ => {}
             }
         }
@@ -107,6 +110,10 @@ mod tests {
         check(
             "intel_iommu=on,strict",
             IommuParameters { intel: Some(IommuSwitch::On), strict: Some(true), ..base() },
+        );
+        check(
+            "intel_iommu=on,sp_off",
+            IommuParameters { intel: Some(IommuSwitch::On), small_pages: true, ..base() },
         );
         check("amd_iommu=off", IommuParameters { amd: Some(IommuSwitch::Off), ..base() });
         check("amd_iommu=on", base());

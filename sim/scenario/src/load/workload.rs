@@ -12,6 +12,7 @@ use crate::{codes, file};
 const PIB: u64 = 1 << 50;
 const LARGEST_CHUNK: u64 = 1 << 30;
 const LARGEST_TRANSFER: u64 = 4 << 20;
+const LARGEST_WINDOW: u64 = 4 << 30;
 const MOST_TRANSFERS: u64 = 1_000_000_000_000;
 const MOST_OUTSTANDING: u32 = 4096;
 /// 1000 s.
@@ -96,7 +97,9 @@ impl Context<'_> {
             None => Some(Bytes::ZERO),
             given => self.size(given, place, "dma_shift", 0..=PIB),
         };
+        let addresses = self.choice(&given.addresses, place, "addresses");
         Some(Copy {
+            addresses: addresses?,
             name: name?,
             from: from?,
             to: to?,
@@ -163,7 +166,18 @@ impl Context<'_> {
             None => Some(None),
             given => self.take(given, place, "cpu", "the index of a CPU, from 0").map(Some),
         };
-        let (sizes, transfers) = (sizes?, transfers?);
+        let window = match &given.window {
+            None => Some(None),
+            given => self.size(given, place, "window", 1..=LARGEST_WINDOW).map(Some),
+        };
+        let cache = self.choice(&given.cache, place, "cache");
+        let (sizes, transfers, window) = (sizes?, transfers?, window?);
+        let larger = |size: &&Bytes| window.is_some_and(|window| size.0.next_power_of_two() > window.0);
+        if let Some(size) = sizes.iter().find(larger) {
+            let message = format!("transfers of {size} do not fit the window");
+            self.error(codes::WRONG_SIZE, &place.field("window"), message, "write a larger window");
+            return None;
+        }
         if let Some(size) = sizes.iter().find(|size| size.0.saturating_mul(transfers) > PIB) {
             let message = format!("{transfers} transfers of {size} are more than 1PiB");
             self.error(codes::WRONG_COUNT, &place.field("transfers"), message, "make fewer transfers");
@@ -177,6 +191,8 @@ impl Context<'_> {
             transfers,
             outstanding: outstanding?,
             cpu: cpu?,
+            window,
+            cache: cache?,
         })
     }
 

@@ -20,7 +20,7 @@ use crate::plan;
 
 /// Turns a finished run into its outcome.
 pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Driven) -> RunResult {
-    let Driven { fabric, schedule, mut flows, peer_memories } = driven;
+    let Driven { mut fabric, schedule, mut flows, peer_memories } = driven;
     for memory in &peer_memories {
         note_first_addresses(memory, &mut flows);
     }
@@ -39,6 +39,7 @@ pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Dri
     let mut errors = refusals(&flows, &outcomes);
     errors.extend(peer_memory::errors(machine, &peer_memories));
     errors.extend(unsupported_requests(&fabric, &flows));
+    errors.extend(misdirected(&mut fabric, &flows));
     errors.extend(malformed(machine, booted, &fabric, &flows));
     errors.extend(failures::errors(&fabric, &flows));
     errors.extend(unplaced(machine, booted));
@@ -212,13 +213,17 @@ fn path(fabric: &Fabric, ledger: &FlowLedger) -> Vec<String> {
 pub fn resource_name(fabric: &Fabric, resource: Resource) -> String {
     let link = |link: LinkId| &fabric.spec.links[link.0 as usize].name;
     let engine = |engine: EngineId| &fabric.spec.engines[engine.0 as usize].name;
+    let node = |node: NodeId| &fabric.spec.nodes[node.0 as usize].name;
     match resource {
         Resource::Link(id) => format!("link {}", link(id)),
         Resource::Port(id) => format!("root port rate of {}", link(id)),
         Resource::Engine(id) => format!("engine {}", engine(id)),
         Resource::Tags(id) => format!("tags of {}", engine(id)),
-        Resource::Memory(id) => format!("memory of {}", fabric.spec.nodes[id.0 as usize].name),
+        Resource::Memory(id) => format!("memory of {}", node(id)),
         Resource::Credits(id) => format!("credits of {}", link(id)),
+        Resource::Walkers(id) => format!("page walkers of {}", node(id)),
+        Resource::PeerWrites(id) => format!("writes between ports of {}", node(id)),
+        Resource::PeerReads(id) => format!("reads between ports of {}", node(id)),
         Resource::Window(_) => "transfers under way (the workload offers no more)".to_owned(),
     }
 }
@@ -243,6 +248,13 @@ fn resources(fabric: &Fabric) -> Vec<Resource> {
     }
     let memories = spec.nodes.iter().enumerate().filter(|(_, node)| node.memory.is_some());
     all.extend(memories.map(|(index, _)| Resource::Memory(NodeId(number(index)))));
+    for (index, node) in spec.nodes.iter().enumerate() {
+        let id = NodeId(number(index));
+        all.extend(node.iommu.map(|_| Resource::Walkers(id)));
+        let limits = node.peer_limits;
+        all.extend(limits.and_then(|limits| limits.write_rate).map(|_| Resource::PeerWrites(id)));
+        all.extend(limits.and_then(|limits| limits.read_rate).map(|_| Resource::PeerReads(id)));
+    }
     all
 }
 
@@ -362,6 +374,38 @@ fn unsupported_requests(fabric: &Fabric, flows: &[FlowRun]) -> Vec<ErrorOutcome>
             time: refusal.first.map(|(time, _, _)| Picos(time)),
         })
         .collect()
+}
+
+/// Bytes of flows between devices that reached a memory other than the one they were for, by flow and memory.
+fn misdirected(fabric: &mut Fabric, flows: &[FlowRun]) -> Vec<ErrorOutcome> {
+    let mut errors = Vec::new();
+    for run in flows {
+        let Program::Direct { leg } = &run.plan.program else { continue };
+        let (engine, meant, what) = match leg.direction {
+            Direction::Write => (fabric.spec.writer(leg.device), &run.plan.to, "written to"),
+            Direction::Read => (fabric.spec.reader(leg.device), &run.plan.from, "read from"),
+        };
+        let touched = leg.extent.min(run.plan.bytes.0);
+        for (node, addr, bytes) in fabric.destinations(engine, leg.base, touched) {
+            let Some(place) = node.map(|node| fabric.spec.nodes[node.0 as usize].name.clone()) else {
+                continue;
+            };
+            if place != *meant {
+                let text = format!("{} meant for {meant} were {what} the memory of {place}", Bytes(bytes));
+                errors.push(ErrorOutcome {
+                    kind: "MISDIRECTED".to_owned(),
+                    place,
+                    text,
+                    count: 1,
+                    bytes: Bytes(bytes),
+                    addr: Some(addr),
+                    flow: Some(run.plan.name.clone()),
+                    time: run.started,
+                });
+            }
+        }
+    }
+    errors
 }
 
 fn miss_kind(kind: MissKind) -> &'static str {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use peerbus_engine::Stream;
 use peerbus_fabric::{Descriptor, Direction, EngineId, Fabric, FlowId, LatencyOf, LinkId, Upcall};
 use peerbus_machine::Machine;
 use peerbus_units::{Bytes, DmaAddr, Picos};
@@ -28,6 +29,8 @@ pub struct FlowRun {
     slots: Vec<u8>,
     /// When it started.
     pub started: Option<Picos>,
+    /// Where its transfers start.
+    random: Stream,
 }
 
 /// A run after its end.
@@ -53,6 +56,9 @@ enum Due {
 /// Tokens of transfers that clients of peer memory ordered; flow numbers leave this bit alone.
 const ORDERED: u64 = 1 << 63;
 
+/// Random streams of flows, apart from those of clients of peer memory.
+const PLACES: u64 = 1 << 62;
+
 struct Driver<'a> {
     fabric: Fabric,
     memories: PeerMemories<'a>,
@@ -66,6 +72,7 @@ struct Driver<'a> {
     left: Vec<usize>,
     workload_of: Vec<usize>,
     due: BTreeMap<Picos, Vec<Due>>,
+    seed: u64,
 }
 
 /// Runs a schedule to its end. `seed` is that of the random streams.
@@ -88,6 +95,7 @@ pub fn drive(machine: &Machine, booted: &Booted, fabric: Fabric, schedule: Sched
         orders: Vec::new(),
         free_orders: Vec::new(),
         fabric,
+        seed,
     };
     for plan in &schedule.flows {
         let flow = driver.new_flow(plan);
@@ -133,6 +141,7 @@ impl Driver<'_> {
             drained: 0,
             slots: Vec::new(),
             started: None,
+            random: Stream::new(self.seed, PLACES | u64::try_from(self.flows.len()).unwrap_or(u64::MAX)),
         }
     }
 
@@ -216,7 +225,10 @@ impl Driver<'_> {
             Program::Ordered => {}
             Program::Direct { leg } => self.feed_direct(flow, &leg),
             Program::Staged { fill, drain } => self.feed_staged(flow, &fill, &drain),
-            Program::Transfers { legs, size, stride, count, outstanding } => {
+            Program::Transfers { legs, size, stride, count, outstanding, buffers, cache, .. } => {
+                for (cpu, buffer) in buffers {
+                    self.fabric.prepare_memory(cpu, buffer, cache);
+                }
                 let slots = outstanding.min(count);
                 self.flows[flow].slots = vec![0; usize::try_from(slots).unwrap_or(usize::MAX)];
                 for slot in 0..slots {
@@ -277,8 +289,13 @@ impl Driver<'_> {
         let index = usize::try_from(slot).unwrap_or(usize::MAX);
         self.flows[flow].given += 1;
         self.flows[flow].slots[index] = u8::try_from(legs.len()).unwrap_or(1);
+        let places = match self.flows[flow].plan.program {
+            Program::Transfers { places, .. } => places,
+            _ => None,
+        };
         for (number, leg) in legs.iter().enumerate() {
-            self.submit(flow, number, leg, leg.base + slot * stride, size, slot);
+            let place = places.map_or(slot, |places| self.flows[flow].random.below(places));
+            self.submit(flow, number, leg, leg.base + place * stride, size, slot);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a flow is: which engine moves which bytes, by which addresses.
 
-use peerbus_fabric::{Direction, LinkId};
-use peerbus_units::{Bytes, Picos};
+use peerbus_fabric::{Direction, LinkId, Warmth};
+use peerbus_units::{Bytes, CpuAddr, Picos, Range};
 
 /// One leg: an engine and a region it goes through, again from the start when it reaches the end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,6 +55,12 @@ pub enum Program {
         count: u64,
         /// Transfers under way.
         outstanding: u64,
+        /// Each starts at a random one of that many places, not in a place of its own.
+        places: Option<u64>,
+        /// The buffers: CPU whose memory they are in, and where.
+        buffers: Vec<(usize, Range<CpuAddr>)>,
+        /// What caches hold of them when the flow starts.
+        cache: Warmth,
     },
     /// Transfers as clients of peer memory order them.
     Ordered,

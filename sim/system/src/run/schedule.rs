@@ -3,9 +3,9 @@
 //! The flows of a phase start together; a phase starts when the one before it is done. Workloads run beside each
 //! other.
 
-use peerbus_fabric::{Direction, LinkId, Spec, private_addr};
+use peerbus_fabric::{Direction, LinkId, Spec, Warmth, private_addr};
 use peerbus_machine::Machine;
-use peerbus_units::{Address, Bytes, CpuAddr, Picos};
+use peerbus_units::{Address, Bytes, CpuAddr, Picos, Range};
 
 use super::flow::{FlowPlan, Leg, Peer, Program, STAGING_CHUNKS};
 use super::peer_memory::PeerMemoryPlan;
@@ -15,7 +15,8 @@ use crate::expand::{self, PeerMemoryRole};
 use crate::iommu::{BarMemory, MapError, Mapping};
 use crate::peer_memory::{PeerMemory, Transfer};
 use crate::workload::{
-    AllToAll, Concurrency, Copy, Engine, HostDirection, HostDma, PairMatrix, Way, WhenRefused, Workload,
+    Addresses, AllToAll, CacheState, Concurrency, Copy, Engine, HostDirection, HostDma, PairMatrix, Way,
+    WhenRefused, Workload,
 };
 
 /// Why a workload cannot be set up.
@@ -73,6 +74,14 @@ const MOST_DESCRIPTORS: u64 = 60_000;
 /// Memory is mapped in whole pages.
 const PAGE: u64 = 4096;
 
+fn warmth(cache: CacheState) -> Warmth {
+    match cache {
+        CacheState::Cold => Warmth::Cold,
+        CacheState::HostWarm => Warmth::Host,
+        CacheState::DeviceWarm => Warmth::Device,
+    }
+}
+
 struct Planner<'a> {
     machine: &'a Machine,
     booted: &'a mut Booted,
@@ -118,6 +127,7 @@ struct Between<'a> {
     way: Way,
     start: Picos,
     dma_shift: Bytes,
+    addresses: Addresses,
     workload: &'a str,
 }
 
@@ -139,6 +149,7 @@ impl Planner<'_> {
             way: copy.way,
             start: copy.start,
             dma_shift: copy.dma_shift,
+            addresses: copy.addresses,
             workload: &copy.name,
         })?;
         self.schedule.phases.push(vec![vec![flow]]);
@@ -211,6 +222,7 @@ impl Planner<'_> {
                     way,
                     start: Picos::ZERO,
                     dma_shift: Bytes::ZERO,
+                    addresses: Addresses::Dma,
                     workload: name,
                 })?);
             }
@@ -249,6 +261,7 @@ impl Planner<'_> {
             self.check_linked(device)?;
         }
         let Target { mut peer, memory } = resolve::resolve(self.machine, self.booted, target, mover);
+        let by_cpu = memory.map(|memory| memory.range().first().raw());
         let mapped = memory.map(|memory| self.bar_region(mover, &memory, wanted.bytes, &mut peer));
         let unmappable = mapped.as_ref().and_then(|mapped| mapped.as_ref().err());
         let unmappable = unmappable.map(|error: &MapError| {
@@ -259,7 +272,14 @@ impl Planner<'_> {
             (Some(Ok((base, extent))), _) => {
                 let direction =
                     if wanted.engine == Engine::Writer { Direction::Write } else { Direction::Read };
-                let base = base.wrapping_add(wanted.dma_shift.0);
+                let given = match (wanted.addresses, by_cpu) {
+                    (Addresses::Cpu, Some(address)) => {
+                        peer.dma = Some((address, "CPU".to_owned()));
+                        address
+                    }
+                    _ => base,
+                };
+                let base = given.wrapping_add(wanted.dma_shift.0);
                 (Program::Direct { leg: Leg { device: mover, direction, private: None, base, extent } }, None)
             }
             (_, WhenRefused::Fail) => (Program::Refused, unmappable),
@@ -388,22 +408,33 @@ impl Planner<'_> {
         // Up to a page, transfers start at multiples of the next power of two and never cross a page; larger ones
         // start at pages.
         let stride = if size.0 <= 4096 { size.0.next_power_of_two() } else { size.0.div_ceil(4096) * 4096 };
-        let extent = stride * u64::from(dma.outstanding);
+        let places = dma.window.map(|window| window.0 / stride);
+        if places == Some(0) {
+            return Err(format!("a window has room for a transfer at least, which takes {}", Bytes(stride)));
+        }
+        let extent = places.map_or(stride * u64::from(dma.outstanding), |places| places * stride);
         let directions = match dma.direction {
             HostDirection::Read => vec![Direction::Read],
             HostDirection::Write => vec![Direction::Write],
             HostDirection::ReadWrite => vec![Direction::Read, Direction::Write],
         };
         let ways = u64::try_from(directions.len()).unwrap_or(1);
-        let mut legs = Vec::new();
+        let (mut legs, mut buffers) = (Vec::new(), Vec::new());
         for direction in directions {
             let at = self.memory.allocate(cpu, extent);
             let at = at.ok_or_else(|| format!("cpu{cpu} has not enough memory for the buffers"))?;
+            buffers.extend(Range::sized(CpuAddr(at), Bytes(extent)).map(|buffer| (cpu, buffer)));
             legs.push(self.host_leg(device, direction, at, extent));
         }
         let (outstanding, count) = (u64::from(dma.outstanding), dma.transfers);
         let (program, unmappable) = match legs.into_iter().collect() {
-            Ok(legs) => (Program::Transfers { legs, size: size.0, stride, count, outstanding }, None),
+            Ok(legs) => {
+                let cache = warmth(dma.cache);
+                let size = size.0;
+                let program =
+                    Program::Transfers { legs, size, stride, count, outstanding, places, buffers, cache };
+                (program, None)
+            }
             Err(why) => (Program::Refused, Some(why)),
         };
         let (name, host) = (self.machine.devices[device].name.clone(), format!("cpu{cpu} memory"));

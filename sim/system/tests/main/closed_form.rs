@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use peerbus_fabric::LinkLayer;
 use peerbus_system::kernel::KernelSettings;
 use peerbus_system::run::{RunInput, run};
-use peerbus_system::workload::{HostDirection, HostDma, Workload};
+use peerbus_system::workload::{CacheState, HostDirection, HostDma, Workload};
 use peerbus_units::Bytes;
 
 use crate::run::topologies;
@@ -73,6 +73,8 @@ fn host_dma_meets_the_closed_form_within_half_a_percent() {
             transfers: 40_000,
             outstanding: 512,
             cpu: None,
+            window: None,
+            cache: CacheState::default(),
         };
         let input = RunInput {
             kernel: KernelSettings::default(),

@@ -200,6 +200,7 @@ fn copy(bytes: Bytes, refused: WhenRefused, dma_shift: Bytes) -> Workload {
         refused,
         start: Picos::ZERO,
         dma_shift,
+        addresses: Addresses::Dma,
     })
 }
 
@@ -212,6 +213,8 @@ fn host_dma() -> Workload {
         transfers: 50,
         outstanding: 4,
         cpu: None,
+        window: None,
+        cache: CacheState::default(),
     })
 }
 

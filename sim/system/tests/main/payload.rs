@@ -5,7 +5,7 @@ use peerbus_system::boot::{BootOptions, boot};
 use peerbus_system::kernel::{KernelSettings, MpsPolicy};
 use peerbus_system::outcome::Outcome;
 use peerbus_system::run::{RunInput, run};
-use peerbus_system::workload::{Copy, Engine, WhenRefused, Workload};
+use peerbus_system::workload::{Addresses, Copy, Engine, WhenRefused, Workload};
 use peerbus_units::{Bytes, Picos};
 
 use crate::build::{Build, HostSpec, MILAN, two_hosts};
@@ -34,6 +34,7 @@ fn copy(from: &str, to: &str, engine: Engine, kernel: KernelSettings) -> Outcome
         refused: WhenRefused::Fail,
         start: Picos::ZERO,
         dma_shift: Bytes::ZERO,
+        addresses: Addresses::Dma,
     };
     run(&machine().machine, &RunInput { kernel, ..input(vec![Workload::Copy(copy)]) }).unwrap()
 }

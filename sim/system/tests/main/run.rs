@@ -62,6 +62,7 @@ fn copy(dma_shift: Bytes) -> Workload {
         refused: WhenRefused::Fail,
         start: Picos::ZERO,
         dma_shift,
+        addresses: Addresses::Dma,
     })
 }
 
@@ -153,10 +154,69 @@ fn what_cannot_be_simulated_is_an_error_not_a_panic() {
             transfers: 10,
             outstanding,
             cpu: None,
+            window: None,
+            cache: CacheState::default(),
         })
     };
     let problem = run(&small, &input(vec![dma(70_000)])).unwrap_err().problem;
     assert!(problem.contains("60000 descriptors under way"), "{problem}");
     let outcome = run(&small, &input(vec![dma(50_000), copy(Bytes::ZERO)])).unwrap();
     assert!(outcome.flows.iter().all(|flow| flow.delivered == flow.bytes));
+}
+
+#[test]
+fn cpu_addresses_land_where_bus_addresses_say() {
+    // Bus addresses are 64 GiB lower than the CPU's, and every GPU's BAR has 64 GiB.
+    let machine = &topologies()["bus-offset-4gpu.ron"];
+    let errors = |to: &str, addresses| {
+        let Workload::Copy(known) = copy(Bytes::ZERO) else { unreachable!("it is a copy") };
+        let workload = Workload::Copy(Copy { from: "gpu2".into(), to: to.into(), addresses, ..known });
+        let outcome = run(machine, &input(vec![workload])).unwrap();
+        let found = outcome.errors.iter().map(|error| (error.kind.clone(), error.place.clone(), error.bytes));
+        (outcome.flows[0].delivered, found.collect::<Vec<_>>())
+    };
+    let mib = Bytes::mib(1);
+    for to in ["gpu0", "gpu1", "gpu3"] {
+        assert_eq!(errors(to, Addresses::Dma), (mib, vec![]), "{to}");
+    }
+    let misdirected = ("MISDIRECTED".to_owned(), "gpu1".to_owned(), mib);
+    assert_eq!(errors("gpu0", Addresses::Cpu), (mib, vec![misdirected]));
+    let refused = ("UNSUPPORTED_REQUEST".to_owned(), "host0".to_owned(), mib);
+    assert_eq!(errors("gpu3", Addresses::Cpu), (Bytes::ZERO, vec![refused]));
+}
+
+/// Median latency of single 64-byte reads on a machine with two sockets.
+fn read_latency(cpu: usize, window: Option<Bytes>, cache: CacheState) -> Picos {
+    let machine = &topologies()["broadwell-nfp6000.ron"];
+    let dma = HostDma {
+        name: "dma".into(),
+        device: "nic0".into(),
+        direction: HostDirection::Read,
+        sizes: vec![Bytes(64)],
+        transfers: 200,
+        outstanding: 1,
+        cpu: Some(cpu),
+        window,
+        cache,
+    };
+    run(machine, &input(vec![Workload::HostDma(dma)])).unwrap().flows[0].latency_p50
+}
+
+#[test]
+fn host_memory_of_the_other_socket_is_farther() {
+    let [near, far] = [0, 1].map(|cpu| read_latency(cpu, None, CacheState::HostWarm));
+    // The link between the sockets takes 53 ns each way.
+    assert!((Picos::nanos(105)..Picos::nanos(110)).contains(&far.saturating_sub(near)), "{near} {far}");
+}
+
+#[test]
+fn what_caches_hold_at_first_decides_how_long_reads_take() {
+    let large = Some(Bytes::mib(64));
+    let at = |window, cache| read_latency(0, window, cache);
+    let (warm, cold) = (at(None, CacheState::HostWarm), at(None, CacheState::Cold));
+    // 76 ns, to the three digits that latencies are recorded with.
+    assert!((75..=77).contains(&(cold.saturating_sub(warm).0 / 1000)), "{warm} {cold}");
+    assert_eq!(at(None, CacheState::DeviceWarm), warm);
+    // Most of 64 MiB does not fit 25 MiB.
+    assert!(at(large, CacheState::HostWarm) > warm);
 }

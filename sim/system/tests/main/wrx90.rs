@@ -7,7 +7,7 @@ use peerbus_fabric::LinkLayer;
 use peerbus_machine::Machine;
 use peerbus_system::kernel::KernelSettings;
 use peerbus_system::run::{RunInput, run};
-use peerbus_system::workload::{Copy, Engine, Way, WhenRefused, Workload};
+use peerbus_system::workload::{Addresses, Copy, Engine, Way, WhenRefused, Workload};
 use peerbus_units::{Bytes, Picos};
 
 use crate::run::topologies;
@@ -56,6 +56,7 @@ fn simulate(machine: &Machine, pairs: &[(u32, u32)]) -> (f64, String) {
             way: Way::Fastest,
             start: Picos::ZERO,
             dma_shift: Bytes::ZERO,
+            addresses: Addresses::Dma,
         })
     });
     let input = RunInput {
