@@ -166,7 +166,7 @@ fn what_cannot_be_simulated_is_an_error_not_a_panic() {
 
 #[test]
 fn cpu_addresses_land_where_bus_addresses_say() {
-    // Bus addresses are 64 GiB lower than the CPU's, and every GPU's BAR has 64 GiB.
+    // Bus addresses are 128 GiB lower than the CPU's, and every GPU takes that much.
     let machine = &topologies()["bus-offset-4gpu.ron"];
     let errors = |to: &str, addresses| {
         let Workload::Copy(known) = copy(Bytes::ZERO) else { unreachable!("it is a copy") };
