@@ -282,7 +282,8 @@ impl Decode {
                 continue;
             }
             let (home, forwards) = self.bridges[window.bridge];
-            if !forwards {
+            // Requests of its own cores go to every port.
+            if !forwards && cursor.requester().is_some() {
                 let text = format!(
                     "the root complex of {} does not forward requests between its ports",
                     spec.nodes[node.at()].name
@@ -379,6 +380,14 @@ impl Decode {
             None => format!("{what}; none is programmed"),
         };
         self.unclaimed(node, cursor, text)
+    }
+
+    /// Where a completion for the cores of the CPU `home` goes from `node`: they have no bus number below any port.
+    pub fn completion_step_to_cpu(&self, spec: &Spec, node: NodeId, home: NodeId) -> Option<LinkId> {
+        match (spec.nodes[node.at()].kind, spec.nodes[home.at()].kind) {
+            (NodeKind::Cpu(from), NodeKind::Cpu(to)) => self.next_cpu[from][to],
+            _ => spec.nodes[node.at()].upstream,
+        }
     }
 
     /// Where a completion for `requester`, below host bridge `bridge`, goes from `node`.

@@ -16,7 +16,8 @@ impl Decode {
     /// Makes a CPU address of the cursor's, if its requester's requests are translated, and tells whether they are.
     /// `Err`: there is no translation.
     pub(crate) fn translate(&self, node: NodeId, cursor: &mut Cursor) -> Result<bool, Next> {
-        let requester = &self.functions[cursor.requester().index()];
+        let Some(requester) = cursor.requester() else { return Ok(false) };
+        let requester = &self.functions[requester.index()];
         let Some(domain) = requester.id.and_then(|id| self.iommu.domain_of(id)) else { return Ok(false) };
         let iova = Iova(cursor.addr());
         match self.iommu.translate(domain, iova) {

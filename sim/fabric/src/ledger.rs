@@ -56,6 +56,11 @@ pub enum LatencyOf {
     Request,
     /// Whole descriptors: from submission to the last byte.
     Descriptor,
+    /// What a store costs the core that does it: from its first write until its fence lets it go on. Its bytes may be
+    /// on their way for longer.
+    Fence,
+    /// What the fabric's user records with [`FlowLedger::record_latency`].
+    User,
 }
 
 /// Counters of a flow.

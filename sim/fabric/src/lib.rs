@@ -11,10 +11,11 @@
 //! Modules in reading order: `link_layer` (what a TLP costs), `spec` (nodes and links of a machine), `cursor`
 //! (an address on its way), `decode` (who claims it), `iommu` (translation at the root), `path` (a decoded route),
 //! `tlp`, `store` (queues without allocation), `state`, `transmit` (the three things that happen to a TLP),
-//! `requester`, `completer`, `malformed` (payloads too large), `cause` (where time goes), `limits` (what holds a flow back), `ledger`, `run`.
+//! `requester`, `cores` (what is special about cores of a CPU), `completer`, `malformed` (payloads too large), `cause` (where time goes), `limits` (what holds a flow back), `ledger`, `run`.
 
 mod cause;
 mod completer;
+mod cores;
 mod cursor;
 mod decode;
 mod iommu;
@@ -39,5 +40,7 @@ pub use link_layer::LinkLayer;
 pub use malformed::Malformed;
 pub use requester::{Descriptor, Direction};
 pub use run::{Fabric, Upcall};
-pub use spec::{EngineId, FlowId, LinkId, NodeId, NodeKind, Options, Scaling, Spec, supports};
+pub use spec::{
+    EngineId, EngineSpec, FlowId, LinkId, NodeId, NodeKind, Options, PAGE, Scaling, Spec, WriteBuffers, supports,
+};
 pub use tlp::Attributes;

@@ -6,12 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use peerbus_machine::model::{FunctionIndex, Machine};
+use peerbus_machine::model::Machine;
 
 use crate::cursor::Cursor;
 use crate::decode::{Decode, Miss, MissKind, Next};
 use crate::requester::Direction;
-use crate::spec::{EngineId, LinkId, NodeId, NodeKind, Spec};
+use crate::spec::{EngineId, EngineSpec, LinkId, NodeId, Spec};
 
 /// One hop of a route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,7 +90,7 @@ impl Routes {
         addr: u64,
     ) -> Decoded {
         let requester = &spec.engines[engine.at()];
-        let mut cursor = Cursor::new(machine.devices[requester.device].functions[0], addr);
+        let mut cursor = Cursor::new(requester.requester, addr);
         let mut node = requester.node;
         let mut links = Vec::new();
         let mut came_by = None;
@@ -129,12 +129,16 @@ impl Routes {
         engine: EngineId,
         completer: NodeId,
     ) -> Option<u32> {
-        let device = spec.engines[engine.at()].device;
-        let requester: FunctionIndex = machine.devices[device].functions[0];
-        let bridge = machine.functions[requester].host_bridge;
+        let EngineSpec { requester, node: home, .. } = spec.engines[engine.at()];
         let (mut node, mut came_by, mut links) = (completer, None, Vec::new());
-        while spec.nodes[node.at()].kind != NodeKind::Device(device) || links.is_empty() {
-            let link = decode.completion_step(spec, node, came_by, requester, bridge)?;
+        while node != home || links.is_empty() {
+            let link = match requester {
+                Some(function) => {
+                    let bridge = machine.functions[function].host_bridge;
+                    decode.completion_step(spec, node, came_by, function, bridge)?
+                }
+                None => decode.completion_step_to_cpu(spec, node, home)?,
+            };
             if links.len() == MAX_HOPS {
                 return None;
             }

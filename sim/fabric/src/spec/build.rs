@@ -9,7 +9,7 @@ use peerbus_units::{Picos, Rate};
 
 use super::{
     EngineId, EngineSpec, FIRST_SOURCE, LinkId, LinkSpec, MAX_INPUTS, MAX_SOURCES, MemorySpec, NodeId,
-    NodeKind, NodeSpec, Options, PortSpec, Spec,
+    NodeKind, NodeSpec, Options, PAGE, PortSpec, Spec,
 };
 use crate::cause::{Cause, pipeline_between};
 use crate::link_layer::{Framing, LinkLayer, dllp_interval, tlp_rate};
@@ -308,20 +308,22 @@ impl Spec {
                     name: format!("{}/{name}", device.name),
                     direction,
                     node,
-                    device: index,
+                    requester: Some(device.functions[0]),
                     link: self.nodes[node.at()].upstream,
                     source: 0,
                     rate,
                     tags: part.tags.max(1),
                     max_payload: registers.max_payload(device.functions[0]).0,
                     max_read_request: registers.max_read_request(device.functions[0]).0,
+                    boundary: PAGE,
+                    write_buffers: None,
                     request_latency: part.request_latency,
                 });
             }
         }
     }
 
-    fn add_engine(&mut self, mut engine: EngineSpec) {
+    pub(crate) fn add_engine(&mut self, mut engine: EngineSpec) -> EngineId {
         let id = EngineId::from_index(self.engines.len());
         if let Some(link) = engine.link {
             let sources = &mut self.links[link.at()].sources;
@@ -330,6 +332,7 @@ impl Spec {
             sources.push(id);
         }
         self.engines.push(engine);
+        id
     }
 
     fn entry_latency(&self, machine: &Machine, node: NodeId) -> Picos {

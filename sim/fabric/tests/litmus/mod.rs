@@ -5,6 +5,7 @@
 //! wire (8,910 ps), a read request 24 (763 ps), a 256-byte completion 276 (8,783 ps).
 
 mod causes;
+mod cores;
 
 use peerbus_fabric::{Cause, Fabric, LinkLayer, Options};
 use peerbus_machine::{Machine, Registers};

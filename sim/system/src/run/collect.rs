@@ -200,7 +200,7 @@ fn path(fabric: &Fabric, ledger: &FlowLedger) -> Vec<String> {
     let start = fabric.spec.engines[engine.0 as usize].node;
     let mut nodes = vec![name(start)];
     nodes.extend(links.iter().map(|link| name(fabric.spec.links[link.0 as usize].to)));
-    if engine == fabric.spec.reader(fabric.spec.engines[engine.0 as usize].device) {
+    if fabric.spec.engines[engine.0 as usize].direction == Direction::Read {
         nodes.reverse();
     }
     nodes
