@@ -11,10 +11,23 @@
 
 use peerbus_units::Bytes;
 
+use crate::decode::next_links;
 use crate::ledger::{EngineLedger, LatencyOf};
 use crate::requester::{Active, Descriptor, EngineState};
 use crate::run::Fabric;
-use crate::spec::{EngineId, EngineSpec, WriteBuffers};
+use crate::spec::{EngineId, EngineSpec, LinkId, NodeKind, Spec, WriteBuffers};
+
+impl Spec {
+    /// The link by which requests of the cores of `cpu` for what lies below `root`, both by index in the machine, leave; the
+    /// host bridge belongs to the CPU `home`. `None`: no way leads there.
+    pub fn link_from_core(&self, cpu: usize, root: usize, home: usize) -> Option<LinkId> {
+        if cpu == home {
+            return self.link_between(self.cpu(cpu), self.root(root));
+        }
+        let cpus = self.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Cpu(_))).count();
+        next_links(self, cpu, cpus).get(home).copied().flatten()
+    }
+}
 
 impl Fabric {
     /// Adds an engine that no part of the machine has by itself. To be called before time passes; its link must leave

@@ -27,6 +27,10 @@ const REQUEST_REDIRECT: u16 = 1 << 2;
 const COMPLETION_REDIRECT: u16 = 1 << 3;
 const UPSTREAM_FORWARDING: u16 = 1 << 4;
 
+/// Where message-signalled interrupts are written to, first and last address, as on x86: the CPU takes them, and no IOMMU
+/// translates them.
+const INTERRUPTS: [u64; 2] = [0xfee0_0000, 0xfeef_ffff];
+
 /// What software programmed into one function, as far as routing is concerned.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FunctionDecode {
@@ -228,6 +232,10 @@ impl Decode {
         let this = &spec.nodes[node.at()];
         let from_cpu = came_by.is_none_or(|link| this.ports.iter().all(|port| port.up != link));
         if !from_cpu {
+            // Interrupts are taken out before anything else looks at the address.
+            if cursor.is_in(interrupts::<BusAddr>()) {
+                return self.to_own_cpu(node, this.upstream, cursor);
+            }
             match self.translate(node, cursor) {
                 Ok(true) => return self.to_own_cpu(node, this.upstream, cursor),
                 Ok(false) => {}
@@ -272,6 +280,9 @@ impl Decode {
     }
 
     fn at_cpu(&self, spec: &Spec, node: NodeId, cpu: usize, cursor: &mut Cursor) -> Next {
+        if cursor.is_in(interrupts::<CpuAddr>()) {
+            return Next::Here;
+        }
         for (home, range) in &self.memory {
             if cursor.is_in(*range) {
                 return if *home == cpu { Next::Here } else { self.to_cpu(node, cpu, *home, cursor) };
@@ -441,8 +452,14 @@ impl Decode {
     }
 }
 
+/// [`INTERRUPTS`] in the space it is asked in.
+fn interrupts<A: Address>() -> Range<A> {
+    let [first, last] = INTERRUPTS.map(A::from_raw);
+    Range::new(first, last).expect("its first address is before its last")
+}
+
 /// First links of the shortest ways from CPU `from` to every other; ties go to the lower link number.
-fn next_links(spec: &Spec, from: usize, cpus: usize) -> Vec<Option<LinkId>> {
+pub(crate) fn next_links(spec: &Spec, from: usize, cpus: usize) -> Vec<Option<LinkId>> {
     let mut first = vec![None; cpus];
     let mut seen = vec![false; cpus];
     seen[from] = true;

@@ -41,6 +41,7 @@ pub use malformed::Malformed;
 pub use requester::{Descriptor, Direction};
 pub use run::{Fabric, Upcall};
 pub use spec::{
-    EngineId, EngineSpec, FlowId, LinkId, NodeId, NodeKind, Options, PAGE, Scaling, Spec, WriteBuffers, supports,
+    EngineId, EngineSpec, FlowId, LinkId, NodeId, NodeKind, Options, PAGE, Scaling, Spec, WriteBuffers,
+    supports,
 };
 pub use tlp::Attributes;

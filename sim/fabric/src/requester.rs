@@ -49,13 +49,15 @@ pub struct Descriptor {
     pub attributes: Attributes,
     /// Time that software takes before the engine knows of it.
     pub software: Picos,
+    /// Tell by [`crate::Upcall::Issued`] when its last request has been sent.
+    pub tell_issued: bool,
 }
 
 impl Descriptor {
     /// A descriptor without attributes, which its engine knows of at once.
     pub fn new(engine: EngineId, addr: DmaAddr, bytes: Bytes, flow: FlowId, token: u64) -> Descriptor {
         let (attributes, software) = (Attributes::NONE, Picos::ZERO);
-        Descriptor { engine, addr, bytes, flow, token, attributes, software }
+        Descriptor { engine, addr, bytes, flow, token, attributes, software, tell_issued: false }
     }
 }
 
@@ -309,9 +311,11 @@ impl Fabric {
         }
         if active.left == 0 {
             state.retire(turn, now, starved);
+            self.tell_issued(issued.descriptor);
         } else {
             state.turn = turn + 1;
         }
+        let state = &mut self.state.engines[engine.at()];
         let picos = length * rate.picos() + state.remainder;
         let time = picos / rate.bytes();
         state.remainder = picos % rate.bytes();

@@ -4,9 +4,7 @@
 //! to a 64-bit address has 88 bytes on the wire (2,800 ps), its payload takes 160 ps inside the CPU and 128 ps in the
 //! device's memory.
 
-use peerbus_fabric::{
-    Cause, Descriptor, Direction, EngineId, EngineSpec, Fabric, LatencyOf, WriteBuffers,
-};
+use peerbus_fabric::{Cause, Descriptor, Direction, EngineId, EngineSpec, Fabric, LatencyOf, WriteBuffers};
 use peerbus_units::{Bytes, DmaAddr, Picos};
 
 use super::{causes, fabric};
@@ -93,7 +91,8 @@ fn write_combining_buffers_bound_a_core() {
     // A line takes 3.2 ns, but the second follows at once: an engine keeps its pace after a short delay. A buffer is held for
     // 50 ns: two of them pass 4 lines in two rounds, the fourth leaves at 10 + 50 + 3.2 ns, and the fence ends 50 ns later.
     let buffers = |count| Some(WriteBuffers { count, hold: Picos::nanos(50), fence: true });
-    let fence = |count| latency(&accesses(LatencyOf::Fence, Direction::Write, buffers(count), 0, &[(0, 4 * LINE)]));
+    let fence =
+        |count| latency(&accesses(LatencyOf::Fence, Direction::Write, buffers(count), 0, &[(0, 4 * LINE)]));
     assert_eq!(fence(2), 113);
     // One buffer: the fourth line waits three times. Enough buffers: two more lines, one hold.
     assert_eq!(fence(1), 10 + 150 + 50);
@@ -116,7 +115,9 @@ fn a_fence_holds_back_the_next_store() {
 fn uncached_loads_go_one_at_a_time() {
     // A core with one tag asks for the second line when it has the first; with two it does not wait. The round trip: 20 ns and
     // more inside, the port both ways, the device's 200 ns.
-    let time = |tags| accesses(LatencyOf::Request, Direction::Read, None, tags, &[(0, 2 * LINE)]).ledger.flows[0].last;
+    let time = |tags| {
+        accesses(LatencyOf::Request, Direction::Read, None, tags, &[(0, 2 * LINE)]).ledger.flows[0].last
+    };
     let one = accesses(LatencyOf::Request, Direction::Read, None, 1, &[(0, LINE)]);
     let round_trip = one.ledger.flows[0].last - 10_000;
     // Fractions of a picosecond are kept: two round trips may take one more.

@@ -3,7 +3,7 @@
 //! The flows of a phase start together; a phase starts when the one before it is done. Workloads run beside each
 //! other.
 
-use peerbus_fabric::{Direction, Spec};
+use peerbus_fabric::{Direction, EngineSpec, Spec};
 use peerbus_machine::Machine;
 use peerbus_units::{Address, Bytes, CpuAddr, Picos};
 
@@ -61,6 +61,8 @@ pub struct Schedule {
     pub mappings: Vec<Mapping>,
     /// Workloads on peer memory.
     pub peer_memories: Vec<PeerMemoryPlan>,
+    /// Engines that the run adds to those of the machine's devices.
+    pub engines: Vec<EngineSpec>,
 }
 
 /// Largest transfer of a [`HostDma`].
@@ -73,14 +75,28 @@ const MOST_DESCRIPTORS: u64 = 60_000;
 /// Memory is mapped in whole pages.
 const PAGE: u64 = 4096;
 
-struct Planner<'a> {
-    machine: &'a Machine,
-    booted: &'a mut Booted,
-    spec: &'a Spec,
-    memory: HostMemory,
-    schedule: Schedule,
+pub(super) struct Planner<'a> {
+    pub(super) machine: &'a Machine,
+    pub(super) booted: &'a mut Booted,
+    pub(super) spec: &'a Spec,
+    pub(super) memory: HostMemory,
+    pub(super) schedule: Schedule,
     /// Most descriptors that all flows together could have under way.
     descriptors: u64,
+}
+
+/// Refuses transfers that no workload makes.
+pub(super) fn check_size(size: Bytes) -> Result<(), String> {
+    if (1..=LARGEST_TRANSFER).contains(&size.0) {
+        return Ok(());
+    }
+    Err(format!("a transfer has 1 B to {}, not {size}", Bytes(LARGEST_TRANSFER)))
+}
+
+/// From one transfer of that size to the next. Up to a page, transfers start at multiples of the next power of two and
+/// never cross a page; larger ones start at pages.
+pub(super) fn stride(size: Bytes) -> u64 {
+    if size.0 <= PAGE { size.0.next_power_of_two() } else { size.0.div_ceil(PAGE) * PAGE }
 }
 
 /// Plans all workloads and maps their memory.
@@ -100,6 +116,10 @@ pub fn plan(
             Workload::AllToAll(exchange) => planner.all_to_all(exchange),
             Workload::HostDma(dma) => planner.host_dma(dma),
             Workload::PeerMemory(memory) => planner.peer_memory(number, memory, workloads),
+            Workload::CpuAccess(access) => planner.cpu_access(access),
+            Workload::DeviceAccess(access) => planner.device_access(access),
+            Workload::NvmeIo(io) => planner.nvme_io(io),
+            Workload::NicIo(io) => planner.nic_io(io),
         };
         result.map_err(|problem| RunError { workload: workload.name().to_owned(), problem })?;
     }
@@ -221,7 +241,7 @@ impl Planner<'_> {
         Ok(flows)
     }
 
-    fn one_device(&self, name: &str) -> Result<usize, String> {
+    pub(super) fn one_device(&self, name: &str) -> Result<usize, String> {
         // `gpu0/memory` is the device's memory: the only thing of a device that copies can name.
         let device = name.strip_suffix("/memory").unwrap_or(name);
         expand::single(self.machine, device).ok_or_else(|| format!("`{device}` names no device, or several"))
@@ -254,7 +274,7 @@ impl Planner<'_> {
                 let direction =
                     if wanted.engine == Engine::Writer { Direction::Write } else { Direction::Read };
                 let base = base.wrapping_add(wanted.dma_shift.0);
-                (Program::Direct { leg: Leg { device: mover, direction, base, extent } }, None)
+                (Program::Direct { leg: Leg { device: mover, direction, base, extent, engine: None } }, None)
             }
             (_, WhenRefused::Fail) => (Program::Refused, unmappable),
             (_, WhenRefused::Stage) => {
@@ -292,12 +312,18 @@ impl Planner<'_> {
     }
 
     /// A leg of `device` over host memory, mapped for it; or why it cannot be.
-    fn host_leg(&mut self, device: usize, direction: Direction, at: u64, extent: u64) -> Result<Leg, String> {
+    pub(super) fn host_leg(
+        &mut self,
+        device: usize,
+        direction: Direction,
+        at: u64,
+        extent: u64,
+    ) -> Result<Leg, String> {
         let client = self.machine.devices[device].functions[0];
         match self.booted.map_memory(client, CpuAddr(at), Bytes(extent)) {
             Ok(mapping) => {
                 let (base, extent) = self.keep(mapping);
-                Ok(Leg { device, direction, base, extent })
+                Ok(Leg { device, direction, base, extent, engine: None })
             }
             Err(error) => {
                 let name = &self.machine.devices[device].name;
@@ -308,7 +334,7 @@ impl Planner<'_> {
 
     /// First DMA address and bytes of what a flow of `bytes` touches of a BAR: whole pages of it, or all of it, when the
     /// flow starts again at its end. Notes the address.
-    fn bar_region(
+    pub(super) fn bar_region(
         &mut self,
         device: usize,
         memory: &BarMemory,
@@ -341,9 +367,7 @@ impl Planner<'_> {
         }
         let mut phases = Vec::new();
         for size in &dma.sizes {
-            if !(1..=LARGEST_TRANSFER).contains(&size.0) {
-                return Err(format!("a transfer has 1 B to {}, not {size}", Bytes(LARGEST_TRANSFER)));
-            }
+            check_size(*size)?;
             phases.push(vec![self.transfers(dma, device, cpu, *size)?]);
         }
         self.schedule.phases.push(phases);
@@ -351,9 +375,7 @@ impl Planner<'_> {
     }
 
     fn transfers(&mut self, dma: &HostDma, device: usize, cpu: usize, size: Bytes) -> Result<usize, String> {
-        // Up to a page, transfers start at multiples of the next power of two and never cross a page; larger ones
-        // start at pages.
-        let stride = if size.0 <= 4096 { size.0.next_power_of_two() } else { size.0.div_ceil(4096) * 4096 };
+        let stride = stride(size);
         let extent = stride * u64::from(dma.outstanding);
         let directions = match dma.direction {
             HostDirection::Read => vec![Direction::Read],
@@ -456,7 +478,7 @@ impl Planner<'_> {
         }
     }
 
-    fn check_linked(&self, device: usize) -> Result<(), String> {
+    pub(super) fn check_linked(&self, device: usize) -> Result<(), String> {
         let node = self.spec.device(device);
         match self.spec.is_linked(node) {
             true => Ok(()),
@@ -464,7 +486,7 @@ impl Planner<'_> {
         }
     }
 
-    fn add(&mut self, plan: FlowPlan, workload: &str) -> Result<usize, String> {
+    pub(super) fn add(&mut self, plan: FlowPlan, workload: &str) -> Result<usize, String> {
         if self.schedule.flows.iter().any(|flow| flow.name == plan.name) {
             return Err(format!("a flow of {workload} is called `{}`, like another one", plan.name));
         }
