@@ -5,11 +5,12 @@
 //! read completion boundary and at the completer's MPS, and wait at the output towards the requester.
 
 use crate::cause::Cause;
+use crate::faults::PacketError;
 use crate::path::Terminal;
 use crate::run::Fabric;
 use crate::spec::{EngineId, JOBS, LinkId, NodeId};
 use crate::state::Job;
-use crate::tlp::{Class, Status, Tlp};
+use crate::tlp::{Attributes, Class, Status, Tlp};
 
 impl Fabric {
     /// A TLP has reached the end of its route by link `link`.
@@ -20,6 +21,9 @@ impl Fabric {
                 self.return_credits(link, &tlp, now);
                 self.died(tlp.flow, now);
                 self.complete(engine, &tlp);
+            }
+            Terminal::Memory(_) if tlp.class == Class::Posted && tlp.attributes.has(Attributes::POISONED) => {
+                self.refuse_poisoned_write(link, &tlp);
             }
             Terminal::Memory(node) => {
                 let (start, done) = self.occupy_memory(node, u64::from(tlp.length));
@@ -40,6 +44,7 @@ impl Fabric {
             Terminal::Refused(_, miss) => {
                 self.return_credits(link, &tlp, now);
                 self.died(tlp.flow, now);
+                self.count_error_at(link, PacketError::UnsupportedRequest, &tlp);
                 let refusal = &mut self.ledger.refusals[miss as usize];
                 refusal.requests += 1;
                 refusal.bytes += u64::from(tlp.length);

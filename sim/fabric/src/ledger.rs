@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 
 use crate::cause::Cause;
+use crate::faults::ErrorCounters;
 use crate::limits::{Resource, Series};
 use crate::malformed::Malformed;
 use crate::spec::EngineId;
@@ -167,6 +168,8 @@ pub struct Ledger {
     pub refusals: Vec<Refusal>,
     /// Per directed link, what its receiver dropped.
     pub malformed: Vec<Malformed>,
+    /// Errors as functions count them.
+    pub errors: ErrorCounters,
     /// Events handled.
     pub events: u64,
     /// Utilisation of links over time.

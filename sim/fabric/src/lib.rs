@@ -11,13 +11,14 @@
 //! Modules in reading order: `link_layer` (what a TLP costs), `spec` (nodes and links of a machine), `cursor`
 //! (an address on its way), `decode` (who claims it), `iommu` (translation at the root), `path` (a decoded route),
 //! `tlp`, `store` (queues without allocation), `state`, `transmit` (the three things that happen to a TLP),
-//! `requester`, `cores` (what is special about cores of a CPU), `completer`, `malformed` (payloads too large), `cause` (where time goes), `limits` (what holds a flow back), `ledger`, `run`.
+//! `requester`, `cores` (what is special about cores of a CPU), `completer`, `malformed` (payloads too large), `faults` (errors as functions count them), `cause` (where time goes), `limits` (what holds a flow back), `ledger`, `run`.
 
 mod cause;
 mod completer;
 mod cores;
 mod cursor;
 mod decode;
+mod faults;
 mod iommu;
 mod ledger;
 mod limits;
@@ -34,6 +35,7 @@ mod transmit;
 
 pub use cause::Cause;
 pub use decode::{Miss, MissKind};
+pub use faults::{ErrorCounters, PacketError, Severity};
 pub use ledger::{FlowLedger, LatencyOf, Ledger, LinkLedger, Refusal};
 pub use limits::{Resource, Series};
 pub use link_layer::LinkLayer;
@@ -44,4 +46,4 @@ pub use spec::{
     EngineId, EngineSpec, FlowId, LinkId, NodeId, NodeKind, Options, PAGE, Scaling, Spec, WriteBuffers,
     supports,
 };
-pub use tlp::Attributes;
+pub use tlp::{Attributes, Class};

@@ -250,7 +250,9 @@ impl Fabric {
             return Offer::Ready { class: Class::NonPosted, data: 0 };
         }
         let length = self.request_length(engine);
-        Offer::Ready { class: Class::Posted, data: u32::try_from(length.div_ceil(16)).unwrap_or(u32::MAX) }
+        let state = &self.state.engines[engine.at()];
+        let covered = length + (state.active[state.turn].addr & 3);
+        Offer::Ready { class: Class::Posted, data: u32::try_from(covered.div_ceil(16)).unwrap_or(u32::MAX) }
     }
 
     /// Length of the next request of the descriptor whose turn it is; decodes its address if needed.
@@ -268,7 +270,8 @@ impl Fabric {
             }
         };
         let spec = &self.spec.engines[engine.at()];
-        let limit = if writer { spec.max_payload } else { spec.max_read_request };
+        // Limits are in double words, of which a request from the middle of one takes one more.
+        let limit = if writer { spec.max_payload } else { spec.max_read_request } - (active.addr & 3);
         let to_boundary = spec.boundary - (active.addr & (spec.boundary - 1));
         // last - addr + 1 without overflow at the top of the space.
         let to_edge = (decoded.last - active.addr).saturating_add(1);
@@ -338,7 +341,8 @@ impl Fabric {
         let state = &mut self.state.engines[engine.at()];
         let outstanding = &mut state.tags[usize::from(tlp.tag)];
         let length = u32::from(tlp.length);
-        let failed = tlp.status == Status::Failed;
+        let poisoned = tlp.status == Status::Good && tlp.attributes.has(Attributes::POISONED);
+        let failed = poisoned || tlp.status == Status::Failed;
         assert!(outstanding.left >= length, "{} bytes complete a request of {}", length, outstanding.left);
         outstanding.left -= length;
         let (left, descriptor) = (outstanding.left, outstanding.descriptor);
@@ -355,6 +359,9 @@ impl Fabric {
             {
                 self.wake(link, now);
             }
+        }
+        if poisoned {
+            self.count_poisoned_completion(engine);
         }
         self.account(descriptor, tlp.flow, u64::from(length), !failed, now);
     }

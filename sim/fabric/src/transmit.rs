@@ -313,7 +313,7 @@ impl Fabric {
         let ledger = &mut self.ledger.links[link.at()];
         let payload = tlp.payload();
         let wire = match spec.pcie {
-            Some(_) => spec.framing.wire_bytes(tlp.header(), payload),
+            Some(_) => spec.framing.wire_bytes(tlp.header(), tlp.covered()),
             // Inside a CPU a request costs what its address does.
             None => payload.max(16),
         };

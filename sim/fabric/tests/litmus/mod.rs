@@ -6,6 +6,8 @@
 
 mod causes;
 mod cores;
+mod errors;
+mod splitting;
 
 use peerbus_fabric::{Cause, Fabric, LinkLayer, Options};
 use peerbus_machine::{Machine, Registers};
