@@ -6,11 +6,12 @@
 //! front of the memory holds is served at the cache's rate and latency instead.
 
 use crate::cause::Cause;
+use crate::faults::PacketError;
 use crate::path::Terminal;
 use crate::run::Fabric;
 use crate::spec::{EngineId, JOBS, LinkId, NodeId};
 use crate::state::Job;
-use crate::tlp::{Class, Status, Tlp};
+use crate::tlp::{Attributes, Class, Status, Tlp};
 
 /// When a memory serves a request, and how long it takes a read to have its first data from then on.
 struct Service {
@@ -28,6 +29,9 @@ impl Fabric {
                 self.return_credits(link, &tlp, now);
                 self.died(tlp.flow, now);
                 self.complete(engine, &tlp);
+            }
+            Terminal::Memory(_) if tlp.class == Class::Posted && tlp.attributes.has(Attributes::POISONED) => {
+                self.refuse_poisoned_write(link, &tlp);
             }
             terminal @ (Terminal::Memory(node) | Terminal::Private(node)) => {
                 // The memory behind a private link is faster than any of them; what is behind a BAR need not be.
@@ -55,6 +59,7 @@ impl Fabric {
             Terminal::Refused(_, miss) => {
                 self.return_credits(link, &tlp, now);
                 self.died(tlp.flow, now);
+                self.count_error_at(link, PacketError::UnsupportedRequest, &tlp);
                 let refusal = &mut self.ledger.refusals[miss as usize];
                 refusal.requests += 1;
                 refusal.bytes += u64::from(tlp.length);

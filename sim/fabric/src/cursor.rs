@@ -7,8 +7,8 @@ use peerbus_units::{Address, Range};
 /// addresses for which every decision so far is the same.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor {
-    /// Who sends the request.
-    requester: FunctionIndex,
+    /// Who sends the request; `None` for a core of a CPU.
+    requester: Option<FunctionIndex>,
     /// The address in the current space.
     addr: u64,
     /// Current number minus the requester's, modulo 2^64.
@@ -19,12 +19,12 @@ pub struct Cursor {
 
 impl Cursor {
     /// A cursor at the requester.
-    pub fn new(requester: FunctionIndex, addr: u64) -> Cursor {
+    pub fn new(requester: Option<FunctionIndex>, addr: u64) -> Cursor {
         Cursor { requester, addr, shift: 0, low: 0, high: u64::MAX }
     }
 
-    /// Who sends the request.
-    pub(crate) fn requester(&self) -> FunctionIndex {
+    /// Who sends the request; `None` for a core of a CPU.
+    pub(crate) fn requester(&self) -> Option<FunctionIndex> {
         self.requester
     }
 

@@ -27,6 +27,10 @@ const REQUEST_REDIRECT: u16 = 1 << 2;
 const COMPLETION_REDIRECT: u16 = 1 << 3;
 const UPSTREAM_FORWARDING: u16 = 1 << 4;
 
+/// Where message-signalled interrupts are written to, first and last address, as on x86: the CPU takes them, and no IOMMU
+/// translates them.
+const INTERRUPTS: [u64; 2] = [0xfee0_0000, 0xfeef_ffff];
+
 /// What software programmed into one function, as far as routing is concerned.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FunctionDecode {
@@ -231,6 +235,10 @@ impl Decode {
         let this = &spec.nodes[node.at()];
         let from_cpu = came_by.is_none_or(|link| this.ports.iter().all(|port| port.up != link));
         if !from_cpu {
+            // Interrupts are taken out before anything else looks at the address.
+            if cursor.is_in(interrupts::<BusAddr>()) {
+                return self.to_own_cpu(node, this.upstream, cursor);
+            }
             match self.translate(node, cursor) {
                 Ok(true) => return self.to_own_cpu(node, this.upstream, cursor),
                 Ok(false) => {}
@@ -275,6 +283,9 @@ impl Decode {
     }
 
     fn at_cpu(&self, spec: &Spec, node: NodeId, cpu: usize, cursor: &mut Cursor) -> Next {
+        if cursor.is_in(interrupts::<CpuAddr>()) {
+            return Next::Here;
+        }
         for (home, range) in &self.memory {
             if cursor.is_in(*range) {
                 return if *home == cpu { Next::Here } else { self.to_cpu(node, cpu, *home, cursor) };
@@ -285,7 +296,8 @@ impl Decode {
                 continue;
             }
             let (home, forwards) = self.bridges[window.bridge];
-            if !forwards {
+            // Requests of its own cores go to every port.
+            if !forwards && cursor.requester().is_some() {
                 let text = format!(
                     "the root complex of {} does not forward requests between its ports",
                     spec.nodes[node.at()].name
@@ -384,6 +396,14 @@ impl Decode {
         self.unclaimed(node, cursor, text)
     }
 
+    /// Where a completion for the cores of the CPU `home` goes from `node`: they have no bus number below any port.
+    pub fn completion_step_to_cpu(&self, spec: &Spec, node: NodeId, home: NodeId) -> Option<LinkId> {
+        match (spec.nodes[node.at()].kind, spec.nodes[home.at()].kind) {
+            (NodeKind::Cpu(from), NodeKind::Cpu(to)) => self.next_cpu[from][to],
+            _ => spec.nodes[node.at()].upstream,
+        }
+    }
+
     /// Where a completion for `requester`, below host bridge `bridge`, goes from `node`.
     pub fn completion_step(
         &self,
@@ -436,8 +456,14 @@ impl Decode {
     }
 }
 
+/// [`INTERRUPTS`] in the space it is asked in.
+fn interrupts<A: Address>() -> Range<A> {
+    let [first, last] = INTERRUPTS.map(A::from_raw);
+    Range::new(first, last).expect("its first address is before its last")
+}
+
 /// First links of the shortest ways from CPU `from` to every other; ties go to the lower link number.
-fn next_links(spec: &Spec, from: usize, cpus: usize) -> Vec<Option<LinkId>> {
+pub(crate) fn next_links(spec: &Spec, from: usize, cpus: usize) -> Vec<Option<LinkId>> {
     let mut first = vec![None; cpus];
     let mut seen = vec![false; cpus];
     seen[from] = true;

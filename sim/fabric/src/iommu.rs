@@ -22,8 +22,9 @@ impl Decode {
     /// Makes a CPU address of the cursor's, if its requester's requests are translated, and tells whether they are.
     /// `Err`: there is no translation.
     pub(crate) fn translate(&self, node: NodeId, cursor: &mut Cursor) -> Result<bool, Next> {
-        let requester = &self.functions[cursor.requester().index()];
-        let Some(domain) = self.domain_of(cursor.requester()) else { return Ok(false) };
+        let Some(requester) = cursor.requester() else { return Ok(false) };
+        let Some(domain) = self.domain_of(requester) else { return Ok(false) };
+        let requester = &self.functions[requester.index()];
         let iova = Iova(cursor.addr());
         match self.iommu.translate(domain, iova) {
             Translation::Mapped { run, to } => {

@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 
 use crate::cause::Cause;
 use crate::fault::LinkFaults;
+use crate::faults::ErrorCounters;
 use crate::limits::{Resource, Series};
 use crate::lost::Lost;
 use crate::malformed::Malformed;
@@ -86,6 +87,11 @@ pub enum LatencyOf {
     Request,
     /// Whole descriptors: from submission to the last byte.
     Descriptor,
+    /// What a store costs the core that does it: from its first write until its fence lets it go on. Its bytes may be
+    /// on their way for longer.
+    Fence,
+    /// What the fabric's user records with [`FlowLedger::record_latency`].
+    User,
 }
 
 /// Counters of a flow.
@@ -204,6 +210,8 @@ pub struct Ledger {
     pub timeouts: Vec<Lost>,
     /// Per engine, completions that nobody waited for any more (uncorrectable error: Unexpected Completion).
     pub unexpected: Vec<Lost>,
+    /// Errors as functions count them.
+    pub errors: ErrorCounters,
     /// Events handled.
     pub events: u64,
     /// Utilisation of links over time.

@@ -11,17 +11,19 @@
 //! Modules in reading order: `link_layer` (what a TLP costs), `spec` (nodes and links of a machine), `cursor`
 //! (an address on its way), `decode` (who claims it), `iommu` (translation at the root), `path` (a decoded route),
 //! `tlp`, `store` (queues without allocation), `state`, `transmit` (the three things that happen to a TLP),
-//! `pause` and `iotlb` (translation and other stops inside a CPU), `requester`, `completer`, `cache` (in front of memory), `wire` (the
+//! `pause` and `iotlb` (translation and other stops inside a CPU), `requester`, `cores` (what is special about cores of a CPU), `completer`, `cache` (in front of memory), `wire` (the
 //! present condition of a link), `bit_errors`, `outage`, `fault` (what goes wrong when), `lost` (what never arrives), `malformed` (payloads
-//! too large), `cause` (where time goes), `limits` (what holds a flow back), `ledger`, `run`.
+//! too large), `faults` (errors as functions count them), `cause` (where time goes), `limits` (what holds a flow back), `ledger`, `run`.
 
 mod bit_errors;
 mod cache;
 mod cause;
 mod completer;
+mod cores;
 mod cursor;
 mod decode;
 mod fault;
+mod faults;
 mod iommu;
 mod iotlb;
 mod ledger;
@@ -45,6 +47,7 @@ pub use cache::Warmth;
 pub use cause::Cause;
 pub use decode::{Miss, MissKind};
 pub use fault::{Fault, LinkFaults};
+pub use faults::{ErrorCounters, PacketError, Severity};
 pub use ledger::{CacheLedger, FlowLedger, IommuLedger, LatencyOf, Ledger, LinkLedger, Refusal};
 pub use limits::{Resource, Series};
 pub use link_layer::LinkLayer;
@@ -52,5 +55,8 @@ pub use lost::Lost;
 pub use malformed::Malformed;
 pub use requester::{Descriptor, Direction};
 pub use run::{Fabric, Upcall};
-pub use spec::{EngineId, FlowId, LinkId, NodeId, NodeKind, Options, Scaling, Spec, private_addr, supports};
+pub use spec::{
+    COMPLETION_TIMEOUT, EngineId, EngineSpec, FlowId, LinkId, NodeId, NodeKind, Options, PAGE, Scaling, Spec,
+    WriteBuffers, private_addr, supports,
+};
 pub use tlp::{Attributes, Class};

@@ -6,6 +6,7 @@
 //! Switches never cut packets. A root complex may, between its root ports, and does: inside a CPU packets fall into
 //! pieces anyway, and at the port they leave by they are put together up to its MPS.
 
+use crate::faults::PacketError;
 use crate::run::Fabric;
 use crate::spec::{EngineId, LinkId};
 use crate::store::Queued;
@@ -33,6 +34,7 @@ impl Fabric {
         dropped.first.get_or_insert((now, tlp.flow, payload, completion));
         self.return_credits(link, tlp, now);
         self.died(tlp.flow, now);
+        self.count_error(self.spec.links[link.at()].receiver, PacketError::MalformedTlp, tlp.class);
         if completion {
             let engine = EngineId::from_index(usize::from(tlp.engine));
             self.complete(engine, &Tlp { status: Status::Failed, ..*tlp });

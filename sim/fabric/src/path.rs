@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use peerbus_machine::model::{FunctionIndex, Machine};
+use peerbus_machine::model::Machine;
 
 use crate::cursor::Cursor;
 use crate::decode::{Decode, Miss, MissKind, Next};
 use crate::pause::Pause;
 use crate::requester::Direction;
-use crate::spec::{EngineId, LinkId, NodeId, NodeKind, Spec, private_member, private_range};
+use crate::spec::{EngineId, EngineSpec, LinkId, NodeId, NodeKind, Spec, private_member, private_range};
 
 /// One hop of a route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,8 +101,8 @@ impl Routes {
         if let Some(link) = requester.link.filter(|link| spec.links[link.at()].private) {
             return self.decode_private(spec, engine, link, addr);
         }
-        let mut cursor = Cursor::new(machine.devices[requester.device].functions[0], addr);
-        let domain = decode.domain_of(cursor.requester());
+        let mut cursor = Cursor::new(requester.requester, addr);
+        let domain = cursor.requester().and_then(|requester| decode.domain_of(requester));
         let mut node = requester.node;
         let mut links = Vec::new();
         let mut came_by = None;
@@ -150,7 +150,8 @@ impl Routes {
         };
         let spec_of = &spec.engines[engine.at()];
         let completion = (spec_of.direction == Direction::Read).then(|| {
-            let back = links.iter().rev().map(|link| (spec.links[link.at()].reverse, Pause::Nothing)).collect();
+            let back =
+                links.iter().rev().map(|link| (spec.links[link.at()].reverse, Pause::Nothing)).collect();
             self.intern(spec, back, Terminal::Requester(engine), None, spec_of.max_payload)
         });
         let links = links.into_iter().map(|link| (link, Pause::Nothing)).collect();
@@ -169,12 +170,16 @@ impl Routes {
         engine: EngineId,
         completer: NodeId,
     ) -> Option<u32> {
-        let device = spec.engines[engine.at()].device;
-        let requester: FunctionIndex = machine.devices[device].functions[0];
-        let bridge = machine.functions[requester].host_bridge;
+        let EngineSpec { requester, node: home, .. } = spec.engines[engine.at()];
         let (mut node, mut came_by, mut links) = (completer, None, Vec::new());
-        while spec.nodes[node.at()].kind != NodeKind::Device(device) || links.is_empty() {
-            let link = decode.completion_step(spec, node, came_by, requester, bridge)?;
+        while node != home || links.is_empty() {
+            let link = match requester {
+                Some(function) => {
+                    let bridge = machine.functions[function].host_bridge;
+                    decode.completion_step(spec, node, came_by, function, bridge)?
+                }
+                None => decode.completion_step_to_cpu(spec, node, home)?,
+            };
             if links.len() == MAX_HOPS {
                 return None;
             }

@@ -2,7 +2,7 @@
 //!
 //! A device has a writer and a reader. An engine takes any number of descriptors and serves flows round robin, one
 //! request at a time, and the descriptors of one flow in order. A request never crosses a 4 KiB boundary (Base Specification), the edge of a decoded window,
-//! or its limit: MPS for a write, MRRS for a read. A reader keeps one tag per outstanding request.
+//! the boundary of its engine (a cache line, for a core), or its limit: MPS for a write, MRRS for a read. A reader keeps one tag per outstanding request.
 
 use std::collections::VecDeque;
 
@@ -49,13 +49,15 @@ pub struct Descriptor {
     pub attributes: Attributes,
     /// Time that software takes before the engine knows of it.
     pub software: Picos,
+    /// Tell by [`crate::Upcall::Issued`] when its last request has been sent.
+    pub tell_issued: bool,
 }
 
 impl Descriptor {
     /// A descriptor without attributes, which its engine knows of at once.
     pub fn new(engine: EngineId, addr: DmaAddr, bytes: Bytes, flow: FlowId, token: u64) -> Descriptor {
         let (attributes, software) = (Attributes::NONE, Picos::ZERO);
-        Descriptor { engine, addr, bytes, flow, token, attributes, software }
+        Descriptor { engine, addr, bytes, flow, token, attributes, software, tell_issued: false }
     }
 }
 
@@ -103,6 +105,10 @@ pub(crate) struct EngineState {
     free_tags: Vec<u16>,
     /// When a tag last became free after there had been none.
     pub tags_back: u64,
+    /// When write buffers that are taken become free, in order.
+    pub buffers: VecDeque<u64>,
+    /// A store fence ends then.
+    fenced_until: u64,
 }
 
 /// What an engine would send next.
@@ -127,6 +133,8 @@ impl EngineState {
             // Popped from the end: tag 0 is used first.
             free_tags: (0..spec.tags).rev().collect(),
             tags_back: 0,
+            buffers: VecDeque::new(),
+            fenced_until: 0,
         }
     }
 
@@ -138,6 +146,12 @@ impl EngineState {
     /// Decodes every descriptor anew before its next request.
     pub fn forget_routes(&mut self) {
         self.active.iter_mut().chain(&mut self.waiting).for_each(|active| active.decoded = None);
+    }
+
+    /// Nothing more is issued before `until`.
+    pub fn fence(&mut self, until: u64) {
+        self.fenced_until = until;
+        self.active.iter_mut().for_each(|active| active.ready = active.ready.max(until));
     }
 
     pub fn has_free_tag(&self) -> bool {
@@ -193,8 +207,6 @@ impl EngineState {
     }
 }
 
-const PAGE: u64 = 4096;
-
 impl Fabric {
     /// Gives an engine work. The end is told by [`crate::Upcall::Done`].
     pub fn submit(&mut self, descriptor: Descriptor) {
@@ -213,15 +225,24 @@ impl Fabric {
             self.abandon(down, number, descriptor.flow.0, descriptor.bytes.0);
             return;
         }
+        let leaving = self.bytes_that_leave(&descriptor).0;
+        if leaving < descriptor.bytes.0 {
+            self.account(number, descriptor.flow.0, descriptor.bytes.0 - leaving, false, self.state.now);
+            if leaving == 0 {
+                return;
+            }
+        }
+        let spec = &self.spec.engines[descriptor.engine.at()];
         let (class, source) = (spec.direction.class(), spec.source);
         let known = self.state.now + descriptor.software.0;
-        let ready = known + spec.request_latency.0;
+        let fenced = self.state.engines[descriptor.engine.at()].fenced_until;
+        let ready = (known + spec.request_latency.0).max(fenced);
         let starved = self.starved(link, class);
         self.state.engines[descriptor.engine.at()].add(Active {
             descriptor: number,
             flow: descriptor.flow.0,
             addr: descriptor.addr.0,
-            left: descriptor.bytes.0,
+            left: leaving,
             known,
             ready,
             since: self.state.now,
@@ -260,7 +281,9 @@ impl Fabric {
             return Offer::Ready { class: Class::NonPosted, data: 0 };
         }
         let length = self.request_length(engine);
-        Offer::Ready { class: Class::Posted, data: u32::try_from(length.div_ceil(16)).unwrap_or(u32::MAX) }
+        let state = &self.state.engines[engine.at()];
+        let covered = length + (state.active[state.turn].addr & 3);
+        Offer::Ready { class: Class::Posted, data: u32::try_from(covered.div_ceil(16)).unwrap_or(u32::MAX) }
     }
 
     /// Length of the next request of the descriptor whose turn it is; decodes its address if needed.
@@ -278,11 +301,12 @@ impl Fabric {
             }
         };
         let spec = &self.spec.engines[engine.at()];
-        let limit = if writer { spec.max_payload } else { spec.max_read_request };
-        let to_page = PAGE - active.addr % PAGE;
+        // Limits are in double words, of which a request from the middle of one takes one more.
+        let limit = if writer { spec.max_payload } else { spec.max_read_request } - (active.addr & 3);
+        let to_boundary = spec.boundary - (active.addr & (spec.boundary - 1));
         // last - addr + 1 without overflow at the top of the space.
         let to_edge = (decoded.last - active.addr).saturating_add(1);
-        active.left.min(limit).min(to_page).min(to_edge)
+        active.left.min(limit).min(to_boundary).min(to_edge)
     }
 
     /// Takes the request that [`Fabric::offer`] announced.
@@ -290,7 +314,7 @@ impl Fabric {
         let length = self.request_length(engine);
         let now = self.state.now;
         let writer = self.is_writer(engine);
-        let EngineSpec { rate, link, direction, .. } = self.spec.engines[engine.at()];
+        let EngineSpec { rate, link, direction, write_buffers, .. } = self.spec.engines[engine.at()];
         let starved = link.map_or(0, |link| self.starved(link, direction.class()));
         let state = &mut self.state.engines[engine.at()];
         let (turn, pace) = (state.turn, state.next_issue);
@@ -322,9 +346,11 @@ impl Fabric {
         }
         if active.left == 0 {
             state.retire(turn, now, starved);
+            self.tell_issued(issued.descriptor);
         } else {
             state.turn = turn + 1;
         }
+        let state = &mut self.state.engines[engine.at()];
         let picos = length * rate.picos() + state.remainder;
         let time = picos / rate.bytes();
         state.remainder = picos % rate.bytes();
@@ -334,6 +360,9 @@ impl Fabric {
         state.next_issue = due + time;
         self.ledger.engines[engine.at()].busy += time;
         self.ledger.engines[engine.at()].requests += 1;
+        if let Some(buffers) = write_buffers {
+            self.take_write_buffer(engine, buffers, &issued, length);
+        }
         self.charge_issue(engine, &issued, pace, &tlp);
         tlp
     }
@@ -344,11 +373,12 @@ impl Fabric {
         let state = &mut self.state.engines[engine.at()];
         let outstanding = &mut state.tags[usize::from(tlp.tag)];
         let length = u32::from(tlp.length);
-        let failed = tlp.status == Status::Failed;
         if outstanding.left == 0 || outstanding.issued != tlp.issued {
             self.drop_unexpected(engine, tlp);
             return;
         }
+        let poisoned = tlp.status == Status::Good && tlp.attributes.has(Attributes::POISONED);
+        let failed = poisoned || tlp.status == Status::Failed;
         assert!(outstanding.left >= length, "{} bytes complete a request of {}", length, outstanding.left);
         outstanding.left -= length;
         let (left, descriptor) = (outstanding.left, outstanding.descriptor);
@@ -362,6 +392,9 @@ impl Fabric {
             {
                 self.wake(link, now);
             }
+        }
+        if poisoned {
+            self.count_poisoned_completion(engine);
         }
         self.account(descriptor, tlp.flow, u64::from(length), !failed, now);
     }

@@ -37,6 +37,12 @@ pub enum Upcall {
         /// Bytes refused.
         refused: u64,
     },
+    /// A descriptor that asked for it has sent its last request. Writes may still be on their way, but nothing that its
+    /// engine writes to the same place from now on arrives before them.
+    Issued {
+        /// The descriptor's token.
+        token: u64,
+    },
     /// The timer rang.
     Timer,
 }
@@ -55,6 +61,7 @@ struct OpenDescriptor {
     left: u64,
     refused: u64,
     asked: u64,
+    tell_issued: bool,
 }
 
 impl Descriptors {
@@ -65,7 +72,8 @@ impl Descriptors {
 
     pub(crate) fn open(&mut self, descriptor: &Descriptor, now: u64) -> u16 {
         let asked = descriptor.bytes.0;
-        let open = OpenDescriptor { token: descriptor.token, submitted: now, left: asked, refused: 0, asked };
+        let Descriptor { token, tell_issued, .. } = *descriptor;
+        let open = OpenDescriptor { token, submitted: now, left: asked, refused: 0, asked, tell_issued };
         match self.free.pop() {
             Some(number) => {
                 self.open[usize::from(number)] = open;
@@ -309,6 +317,15 @@ impl Fabric {
             let (delivered, refused) = (open.asked - open.refused, open.refused);
             self.descriptors.free.push(number);
             self.upcalls.push_back(Upcall::Done { token, submitted, delivered, refused });
+        }
+    }
+
+    /// Descriptor `number` has sent its last request.
+    #[inline]
+    pub(crate) fn tell_issued(&mut self, number: u16) {
+        let open = &self.descriptors.open[usize::from(number)];
+        if open.tell_issued {
+            self.upcalls.push_back(Upcall::Issued { token: open.token });
         }
     }
 

@@ -60,7 +60,7 @@ impl Attributes {
     pub const ID_BASED: Attributes = Attributes(2);
     /// No Snoop: caches need not be asked.
     pub const NO_SNOOP: Attributes = Attributes(4);
-    /// Its data is known to be bad (EP).
+    /// Its data is known to be bad (EP). Of a read: that of its completions will be.
     pub const POISONED: Attributes = Attributes(8);
     /// Its address has been translated by the device (AT).
     pub const TRANSLATED: Attributes = Attributes(16);
@@ -108,6 +108,16 @@ impl Tlp {
         }
     }
 
+    /// Bytes of the double words that hold its payload, apart from the end of the last: at an address that is not a multiple
+    /// of 4 the first one is there in whole (Base Specification, Byte Enable Rules).
+    #[inline]
+    pub fn covered(&self) -> u64 {
+        match self.payload() {
+            0 => 0,
+            payload => payload + (self.addr & 3),
+        }
+    }
+
     /// Bytes of its header: three double words, four for a request to an address above 4 GiB.
     #[inline]
     pub fn header(&self) -> u64 {
@@ -117,7 +127,7 @@ impl Tlp {
     /// Data credits (16 bytes each) it needs.
     #[inline]
     pub fn data_credits(&self) -> u32 {
-        u32::try_from(self.payload().div_ceil(16)).unwrap_or(u32::MAX)
+        u32::try_from(self.covered().div_ceil(16)).unwrap_or(u32::MAX)
     }
 }
 

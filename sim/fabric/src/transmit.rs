@@ -326,7 +326,7 @@ impl Fabric {
         let state = &mut self.state.links[link.at()];
         let ledger = &mut self.ledger.links[link.at()];
         let payload = tlp.payload();
-        let wire = spec.framing.wire_bytes(tlp.header(), payload);
+        let wire = spec.framing.wire_bytes(tlp.header(), tlp.covered());
         let debt = if state.debt == 0 { 0 } else { pay_in_idle_time(state, now) };
         let sending = state.sending_time(spec, wire + debt, payload);
         let time = sending.max(state.port_time);

@@ -155,8 +155,40 @@ pub struct CpuPart {
     pub peer_limits: Option<PeerLimits>,
     /// Receive buffers of a root port.
     pub buffers: Buffers,
+    /// How one of its cores reaches memory of devices; absent: [`CorePart::default`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core: Option<CorePart>,
     /// Where the numbers come from.
     pub sources: Sources,
+}
+
+/// How one core of a CPU stores to and loads from memory of devices.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CorePart {
+    /// From an instruction until its request is on the CPU's internal network.
+    pub latency: Picos,
+    /// Rate at which it fills write-combining buffers, or asks for lines.
+    pub rate: Rate,
+    /// Write-combining buffers of 64 bytes; at least 1.
+    pub write_buffers: u16,
+    /// From a buffer being sent until it is free again: the internal network has accepted it.
+    pub write_hold: Picos,
+    /// Lines that streaming loads from write-combining memory ask for at a time; at least 1.
+    pub streaming_loads: u16,
+}
+
+impl Default for CorePart {
+    /// Of the cores that were measured (see the part `intel-broadwell-ep`); assumed for others.
+    fn default() -> CorePart {
+        CorePart {
+            latency: Picos::nanos(22),
+            rate: Rate::new(20, 1000).expect("20 GB/s is a rate"),
+            write_buffers: 10,
+            write_hold: Picos::nanos(66),
+            streaming_loads: 10,
+        }
+    }
 }
 
 /// A PCIe switch.
@@ -311,8 +343,34 @@ pub struct DevicePart {
     pub memory_rate: Rate,
     /// Receive buffers of its port.
     pub buffers: Buffers,
+    /// What its controller does with commands, for an NVMe drive; absent: [`NvmePart::default`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nvme: Option<NvmePart>,
     /// Where the numbers come from.
     pub sources: Sources,
+}
+
+/// What the controller of an NVMe drive does with a command beside moving data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NvmePart {
+    /// From having a read command until its data is in the controller.
+    pub read_latency: Picos,
+    /// From having the data of a write command until it is safe.
+    pub write_latency: Picos,
+    /// Commands it begins per second, whatever their size; at least 1.
+    pub commands_per_second: u64,
+}
+
+impl Default for NvmePart {
+    /// A data-centre drive with TLC flash and power-loss protection: reads wait for flash, writes for the buffer. Assumed.
+    fn default() -> NvmePart {
+        NvmePart {
+            read_latency: Picos::nanos(60_000),
+            write_latency: Picos::nanos(8_000),
+            commands_per_second: 3_000_000,
+        }
+    }
 }
 
 /// A link between CPU packages.

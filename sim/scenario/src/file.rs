@@ -8,7 +8,10 @@ use peerbus_machine::file::Leaf;
 use peerbus_system::event::What;
 use peerbus_system::kernel::{AcsPolicy, IommuMode, MpsPolicy, ProfileName};
 use peerbus_system::peer_memory::{Choose, Distribution, Policy, Transfer, User};
-use peerbus_system::workload::{Addresses, CacheState, Concurrency, Engine, HostDirection, Way, WhenRefused};
+use peerbus_system::workload::{
+    AccessKind, Addresses, CacheState, Concurrency, CpuMemory, Engine, HostDirection, NicCommand,
+    NvmeCommand, SubmissionQueue, Way, WhenRefused,
+};
 use peerbus_units::{Bytes, Picos};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -134,6 +137,14 @@ pub enum Workload {
     HostDma(HostDma),
     /// Clients allocate and free memory of other devices.
     PeerMemory(Box<PeerMemory>),
+    /// Cores of a CPU copy to or from a device's BAR.
+    CpuAccess(CpuAccess),
+    /// Processors of a device load from or store to another device's memory.
+    DeviceAccess(DeviceAccess),
+    /// Commands of an NVMe drive, with their queues, doorbells and interrupts.
+    NvmeIo(NvmeIo),
+    /// Messages of a network adapter, with their descriptors, doorbells and interrupts.
+    NicIo(NicIo),
 }
 
 /// A copy from one device's memory to another's.
@@ -264,6 +275,116 @@ pub struct HostDma {
     pub cache: Option<Leaf<CacheState>>,
 }
 
+/// Cores of a CPU copy to or from a device's largest memory BAR.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CpuAccess {
+    /// Name; the flows are called `NAME.SIZE`, and with several cores `NAME.SIZE.CORE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Leaf<String>>,
+    /// Index of the CPU; default: the device's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Leaf<usize>>,
+    /// The device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<Leaf<String>>,
+    /// `Load` or `Store`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Leaf<AccessKind>>,
+    /// How the BAR is mapped; default `WriteCombining`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Leaf<CpuMemory>>,
+    /// Sizes of a copy up to 4MiB, run one after the other. The latency of a store is what it costs its core.
+    pub sizes: Vec<Leaf<Bytes>>,
+    /// Copies per size and core; default 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copies: Option<Leaf<u64>>,
+    /// Cores that copy at the same time, 1 to 7; default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cores: Option<Leaf<u32>>,
+}
+
+/// Processors of a device load from or store to another device's memory, in requests of at most 128 bytes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeviceAccess {
+    /// Name; the flows are called `NAME.SIZE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Leaf<String>>,
+    /// The device that loads or stores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<Leaf<String>>,
+    /// The device whose memory it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Leaf<String>>,
+    /// `Load` or `Store`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Leaf<AccessKind>>,
+    /// Bytes of an access after coalescing, up to 4MiB, run one after the other.
+    pub sizes: Vec<Leaf<Bytes>>,
+    /// Accesses per size; default 10000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accesses: Option<Leaf<u64>>,
+    /// Accesses under way at a time, 1 to 4096; 1 measures latency; default 64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outstanding: Option<Leaf<u32>>,
+}
+
+/// A queue of commands for an NVMe drive: command, page list, data, completion entry, interrupt.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NvmeIo {
+    /// Name; the flows are called `NAME.SIZE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Leaf<String>>,
+    /// The drive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drive: Option<Leaf<String>>,
+    /// Device whose memory holds the data; default: host memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Leaf<String>>,
+    /// `Read` (the drive writes into memory) or `Write`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<Leaf<NvmeCommand>>,
+    /// Bytes of a command up to 4MiB, run one after the other.
+    pub sizes: Vec<Leaf<Bytes>>,
+    /// Commands per size; default 10000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commands: Option<Leaf<u64>>,
+    /// Commands under way at a time, 1 to 4096; default 64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depth: Option<Leaf<u32>>,
+    /// Where the submission queue is; default `Host`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Leaf<SubmissionQueue>>,
+}
+
+/// A descriptor ring of a network adapter: doorbell, descriptor, data, completion entry, interrupt.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NicIo {
+    /// Name; the flows are called `NAME.SIZE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Leaf<String>>,
+    /// The adapter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<Leaf<String>>,
+    /// Device whose memory holds the data; default: host memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Leaf<String>>,
+    /// `Send` (the adapter reads from memory) or `Receive`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<Leaf<NicCommand>>,
+    /// Bytes of a message up to 4MiB, run one after the other.
+    pub sizes: Vec<Leaf<Bytes>>,
+    /// Messages per size; default 10000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages: Option<Leaf<u64>>,
+    /// Descriptors under way at a time, 1 to 4096; default 64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depth: Option<Leaf<u32>>,
+}
+
 /// Clients allocate memory that other devices provide, move data, and give it back.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -339,6 +460,10 @@ impl Workload {
             Workload::AllToAll(exchange) => exchange.name.as_ref(),
             Workload::HostDma(dma) => dma.name.as_ref(),
             Workload::PeerMemory(memory) => memory.name.as_ref(),
+            Workload::CpuAccess(access) => access.name.as_ref(),
+            Workload::DeviceAccess(access) => access.name.as_ref(),
+            Workload::NvmeIo(io) => io.name.as_ref(),
+            Workload::NicIo(io) => io.name.as_ref(),
         }
     }
 }

@@ -7,7 +7,7 @@ use peerbus_machine::Machine;
 use peerbus_units::Bytes;
 
 use crate::peer_memory::{Choose, PeerMemory, Transfer};
-use crate::workload::{HostDirection, HostDma, Workload};
+use crate::workload::{AccessKind, CpuAccess, HostDirection, HostDma, NicCommand, NvmeCommand, Workload};
 
 /// A text in which `*` stands for any characters, none included.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -95,6 +95,13 @@ pub enum Ends {
         /// True when the device writes.
         writes: bool,
     },
+    /// Between cores of a CPU and a device.
+    Cores {
+        /// The device, by index in [`Machine::devices`].
+        device: usize,
+        /// True when the cores store.
+        stores: bool,
+    },
 }
 
 /// A flow that a workload makes.
@@ -134,7 +141,58 @@ fn flows_of(machine: &Machine, workload: &Workload, all: &[Workload]) -> Vec<(St
             let flows = peer_memory_flows(machine, memory, all);
             flows.into_iter().map(|flow| (flow.name.clone(), flow.ends())).collect()
         }
+        Workload::CpuAccess(access) => {
+            single(machine, &access.device).map(|device| core_flows(device, access)).unwrap_or_default()
+        }
+        Workload::DeviceAccess(access) => {
+            let ends = single(machine, &access.device).zip(single(machine, &access.memory));
+            let Some((device, memory)) = ends else { return Vec::new() };
+            let (from, to) =
+                if access.kind == AccessKind::Load { (memory, device) } else { (device, memory) };
+            sized(&access.name, &access.sizes, |_| Ends::Devices { from, to })
+        }
+        Workload::NvmeIo(io) => {
+            let writes = io.command == NvmeCommand::Read;
+            commands(machine, &io.drive, io.memory.as_deref(), writes, (&io.name, &io.sizes))
+        }
+        Workload::NicIo(io) => {
+            let writes = io.command == NicCommand::Receive;
+            commands(machine, &io.adapter, io.memory.as_deref(), writes, (&io.name, &io.sizes))
+        }
     }
+}
+
+fn sized(name: &str, sizes: &[Bytes], ends: impl Fn(Bytes) -> Ends) -> Vec<(String, Ends)> {
+    sizes.iter().map(|size| (format!("{name}.{size}"), ends(*size))).collect()
+}
+
+fn core_flows(device: usize, access: &CpuAccess) -> Vec<(String, Ends)> {
+    let ends = Ends::Cores { device, stores: access.kind == AccessKind::Store };
+    let cores = |size: &Bytes| {
+        let base = format!("{}.{size}", access.name);
+        match access.cores {
+            1 => vec![(base, ends)],
+            cores => (0..cores).map(|core| (format!("{base}.{core}"), ends)).collect(),
+        }
+    };
+    access.sizes.iter().flat_map(cores).collect()
+}
+
+/// The flows of commands of a device that `writes` its data or reads it.
+fn commands(
+    machine: &Machine,
+    device: &str,
+    memory: Option<&str>,
+    writes: bool,
+    (name, sizes): (&str, &[Bytes]),
+) -> Vec<(String, Ends)> {
+    let Some(device) = single(machine, device) else { return Vec::new() };
+    let Some(memory) = memory else {
+        return sized(name, sizes, |size| Ends::Host { device, size: Some(size), writes });
+    };
+    let Some(memory) = single(machine, memory) else { return Vec::new() };
+    let (from, to) = if writes { (device, memory) } else { (memory, device) };
+    sized(name, sizes, |_| Ends::Devices { from, to })
 }
 
 /// `name` without `/memory`: `gpu0/memory` is the memory of `gpu0`, the only thing of a device that a copy can name.

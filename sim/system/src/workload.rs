@@ -197,6 +197,142 @@ pub enum CacheState {
     DeviceWarm,
 }
 
+/// Direction of a [`CpuAccess`] or [`DeviceAccess`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub enum AccessKind {
+    /// Loads: every one is a read that is waited for.
+    Load,
+    /// Stores: posted writes.
+    Store,
+}
+
+/// How a CPU maps memory of a device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub enum CpuMemory {
+    /// Every load and store is a request of its own, of 8 bytes at most, one at a time.
+    Uncached,
+    /// Stores are gathered to lines of 64 bytes; streaming loads ask for lines.
+    #[default]
+    WriteCombining,
+}
+
+/// Cores of a CPU copy to or from a device's BAR.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CpuAccess {
+    /// Name; the flows are called `NAME.SIZE`, and with several cores `NAME.SIZE.CORE`.
+    pub name: String,
+    /// Index of the CPU; default: the device's own.
+    #[serde(default)]
+    pub cpu: Option<usize>,
+    /// The device whose largest memory BAR is used.
+    pub device: String,
+    /// Direction.
+    pub kind: AccessKind,
+    /// How the BAR is mapped.
+    #[serde(default)]
+    pub memory: CpuMemory,
+    /// Copies of these sizes, run one after the other.
+    pub sizes: Vec<Bytes>,
+    /// Copies per size and core.
+    pub copies: u64,
+    /// Cores that copy at the same time, 1–7.
+    pub cores: u32,
+}
+
+/// Processors of a device load from or store to memory of another device, in requests of their own.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceAccess {
+    /// Name; the flows are called `NAME.SIZE`.
+    pub name: String,
+    /// The device that loads or stores.
+    pub device: String,
+    /// The device whose memory it is.
+    pub memory: String,
+    /// Direction.
+    pub kind: AccessKind,
+    /// Bytes of an access after coalescing, run one after the other; never more than 128 in one request.
+    pub sizes: Vec<Bytes>,
+    /// Accesses per size.
+    pub accesses: u64,
+    /// Accesses under way at a time; 1 measures latency.
+    pub outstanding: u32,
+}
+
+/// Direction of an [`NvmeIo`], as NVMe names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub enum NvmeCommand {
+    /// The drive writes into memory.
+    Read,
+    /// The drive reads from memory.
+    Write,
+}
+
+/// Where the submission queue of a drive is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub enum SubmissionQueue {
+    /// In host memory: the drive fetches commands.
+    #[default]
+    Host,
+    /// In the drive's controller memory buffer: the CPU stores commands there.
+    Controller,
+}
+
+/// A queue of commands for an NVMe drive.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NvmeIo {
+    /// Name; the flows are called `NAME.SIZE`.
+    pub name: String,
+    /// The drive.
+    pub drive: String,
+    /// Device whose memory holds the data; default: host memory.
+    #[serde(default)]
+    pub memory: Option<String>,
+    /// Direction.
+    pub command: NvmeCommand,
+    /// Bytes of a command, run one after the other.
+    pub sizes: Vec<Bytes>,
+    /// Commands per size.
+    pub commands: u64,
+    /// Commands under way at a time.
+    pub depth: u32,
+    /// Where the submission queue is.
+    #[serde(default)]
+    pub queue: SubmissionQueue,
+}
+
+/// Direction of a [`NicIo`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub enum NicCommand {
+    /// The adapter reads from memory.
+    Send,
+    /// The adapter writes into memory.
+    Receive,
+}
+
+/// A descriptor ring of a network adapter.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NicIo {
+    /// Name; the flows are called `NAME.SIZE`.
+    pub name: String,
+    /// The adapter.
+    pub adapter: String,
+    /// Device whose memory holds the data; default: host memory.
+    #[serde(default)]
+    pub memory: Option<String>,
+    /// Direction.
+    pub command: NicCommand,
+    /// Bytes of a message, run one after the other.
+    pub sizes: Vec<Bytes>,
+    /// Messages per size.
+    pub messages: u64,
+    /// Descriptors under way at a time.
+    pub depth: u32,
+}
+
 /// One thing a run does.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub enum Workload {
@@ -210,6 +346,14 @@ pub enum Workload {
     HostDma(HostDma),
     /// Clients allocate and free memory of other devices.
     PeerMemory(Box<PeerMemory>),
+    /// Cores of a CPU copy to or from a BAR.
+    CpuAccess(CpuAccess),
+    /// Processors of a device load from or store to another device.
+    DeviceAccess(DeviceAccess),
+    /// Commands of an NVMe drive.
+    NvmeIo(NvmeIo),
+    /// Messages of a network adapter.
+    NicIo(NicIo),
 }
 
 impl Workload {
@@ -221,6 +365,10 @@ impl Workload {
             Workload::AllToAll(exchange) => &exchange.name,
             Workload::HostDma(dma) => &dma.name,
             Workload::PeerMemory(memory) => &memory.name,
+            Workload::CpuAccess(access) => &access.name,
+            Workload::DeviceAccess(access) => &access.name,
+            Workload::NvmeIo(io) => &io.name,
+            Workload::NicIo(io) => &io.name,
         }
     }
 }

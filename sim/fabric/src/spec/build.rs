@@ -9,7 +9,7 @@ use peerbus_units::{BitErrorRate, Bytes, Picos, Rate};
 
 use super::{
     EngineId, EngineSpec, FIRST_SOURCE, LinkId, LinkSpec, MAX_INPUTS, MAX_SOURCES, MemorySpec, NodeId,
-    NodeKind, NodeSpec, Options, PortSpec, Spec,
+    NodeKind, NodeSpec, Options, PAGE, PortSpec, Spec,
 };
 use crate::cause::{Cause, pipeline_between};
 use crate::link_layer::{Framing, LinkLayer, dllp_interval, tlp_rate};
@@ -21,7 +21,7 @@ use crate::wire::flit_time;
 const CREDIT_UPDATE: Picos = Picos::nanos(30);
 
 /// Completion timeout of a device whose part says nothing: the end of the specification's default range, 50 µs to 50 ms.
-const COMPLETION_TIMEOUT: Picos = Picos::nanos(50_000_000);
+pub const COMPLETION_TIMEOUT: Picos = Picos::nanos(50_000_000);
 
 /// Buffers between a host bridge and the CPU's internal network: deep enough never to limit. Assumed.
 const INTERNAL: Credits = Credits { header: 512, data: 8192 };
@@ -362,7 +362,7 @@ impl Spec {
                     name: format!("{}/{name}", device.name),
                     direction,
                     node,
-                    device: index,
+                    requester: Some(device.functions[0]),
                     link: self.nodes[node.at()].upstream,
                     source: 0,
                     rate,
@@ -370,13 +370,15 @@ impl Spec {
                     max_payload: registers.max_payload(device.functions[0]).0,
                     max_read_request: registers.max_read_request(device.functions[0]).0,
                     completion_timeout: part.completion_timeout.unwrap_or(COMPLETION_TIMEOUT),
+                    boundary: PAGE,
+                    write_buffers: None,
                     request_latency: part.request_latency,
                 });
             }
         }
     }
 
-    pub(super) fn add_engine(&mut self, mut engine: EngineSpec) {
+    pub(crate) fn add_engine(&mut self, mut engine: EngineSpec) -> EngineId {
         let id = EngineId::from_index(self.engines.len());
         if let Some(link) = engine.link {
             let sources = &mut self.links[link.at()].sources;
@@ -385,6 +387,7 @@ impl Spec {
             sources.push(id);
         }
         self.engines.push(engine);
+        id
     }
 
     fn entry_latency(&self, machine: &Machine, node: NodeId) -> Picos {

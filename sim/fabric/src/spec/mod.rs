@@ -22,7 +22,7 @@ mod build;
 mod private;
 mod scale;
 
-pub use build::supports;
+pub use build::{COMPLETION_TIMEOUT, supports};
 pub use private::private_addr;
 pub(crate) use private::{private_member, private_range};
 
@@ -204,17 +204,17 @@ pub struct LinkSpec {
     pub sources: Vec<EngineId>,
 }
 
-/// Something that issues requests: a DMA engine of a device.
+/// Something that issues requests: a DMA engine of a device, its processors, or the cores of a CPU.
 #[derive(Clone, Debug)]
 pub struct EngineSpec {
     /// Name for reports: `gpu0/writer`.
     pub name: String,
     /// What it issues.
     pub direction: Direction,
-    /// Its device's node.
+    /// Its device's node, or its CPU's.
     pub node: NodeId,
-    /// Its device in the machine.
-    pub device: usize,
+    /// Whose ID its requests carry; `None` for the cores of a CPU, whose requests a root complex makes.
+    pub requester: Option<FunctionIndex>,
     /// The link it sends on; `None` for a device without a link, whose engines refuse everything.
     pub link: Option<LinkId>,
     /// Its bit among the inputs of that link.
@@ -229,9 +229,27 @@ pub struct EngineSpec {
     pub max_read_request: u64,
     /// A read is given up when it is not completed within this time.
     pub completion_timeout: Picos,
+    /// Requests never cross a multiple of this power of two: 4 KiB (Base Specification) or less, such as a cache line.
+    pub boundary: u64,
+    /// Buffers from which it writes and how long each is taken; `None` for a writer that keeps nothing.
+    pub write_buffers: Option<WriteBuffers>,
     /// From being given a descriptor to the first request.
     pub request_latency: Picos,
 }
+
+/// Buffers of a writer, such as the write-combining buffers of a core. One write takes one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WriteBuffers {
+    /// How many; at least 1.
+    pub count: u16,
+    /// From a write leaving the engine until its buffer is free again.
+    pub hold: Picos,
+    /// A descriptor ends with a store fence: the next one begins when no buffer is taken any more.
+    pub fence: bool,
+}
+
+/// Requests never cross multiples of this (Base Specification, Request Rules).
+pub const PAGE: u64 = 4096;
 
 /// A compiled machine.
 #[derive(Clone, Debug)]

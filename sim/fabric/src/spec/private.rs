@@ -7,7 +7,7 @@ use peerbus_machine::model::{Interconnect, Machine};
 use peerbus_machine::part::Credits;
 use peerbus_units::{BitErrorRate, Bytes, DmaAddr, Picos};
 
-use super::{EngineId, EngineSpec, LinkId, LinkSpec, NodeId, NodeKind, NodeSpec, Spec};
+use super::{EngineId, EngineSpec, LinkId, LinkSpec, NodeId, NodeKind, NodeSpec, PAGE, Spec};
 use crate::cause::Cause;
 use crate::link_layer::Framing;
 use crate::requester::Direction;
@@ -163,7 +163,7 @@ impl Spec {
                     name: format!("{}/{name} of {}", self.nodes[node.at()].name, self.links[link.at()].name),
                     direction,
                     node,
-                    device,
+                    requester: None,
                     link: Some(link),
                     source: 0,
                     // Copy engines of private links are built for them: never slower.
@@ -171,6 +171,8 @@ impl Spec {
                     tags: TAGS,
                     max_payload: payload,
                     max_read_request: payload,
+                    boundary: PAGE,
+                    write_buffers: None,
                     request_latency: Picos::ZERO,
                     completion_timeout: self.engines[self.reader(device).at()].completion_timeout,
                 });

@@ -20,10 +20,17 @@ impl Spec {
                 let link = &mut self.links[link.at()];
                 link.port_rate = link.port_rate.map(faster);
             }
+            // Engines that a run adds are not the machine's: there is nothing to scale yet.
             Resource::Engine(engine) => {
-                self.engines[engine.at()].rate = faster(self.engines[engine.at()].rate)
+                if let Some(engine) = self.engines.get_mut(engine.at()) {
+                    engine.rate = faster(engine.rate);
+                }
             }
-            Resource::Tags(engine) => self.engines[engine.at()].tags = more(self.engines[engine.at()].tags),
+            Resource::Tags(engine) => {
+                if let Some(engine) = self.engines.get_mut(engine.at()) {
+                    engine.tags = more(engine.tags);
+                }
+            }
             Resource::Memory(node) => {
                 if let Some(memory) = &mut self.nodes[node.at()].memory {
                     memory.rate = faster(memory.rate);

@@ -5,10 +5,13 @@
 //! wire (8,910 ps), a read request 24 (763 ps), a 256-byte completion 276 (8,783 ps).
 
 mod causes;
+mod cores;
+mod errors;
 mod faults;
 mod link;
 mod private;
 mod root_complex;
+mod splitting;
 
 use peerbus_fabric::{Cause, Fabric, LinkLayer, Options};
 use peerbus_machine::{Machine, Registers};

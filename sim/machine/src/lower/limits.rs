@@ -58,6 +58,8 @@ pub fn part_problems(part: &Part) -> Vec<(&'static str, String)> {
                 "read_completion_boundary",
                 "is not 64B or 128B",
             );
+            let buffers = cpu.core.is_none_or(|core| core.write_buffers > 0 && core.streaming_loads > 0);
+            check(buffers, "core", "has no write buffers, or none for loads");
             link_end(&mut check, cpu.generation, cpu.lanes, cpu.max_payload);
             check(cpu.iommu.is_none_or(iommu_fits), "iommu", "cannot exist; see its fields for their ranges");
             check(cpu.cache.is_none_or(cache_fits), "cache", "cannot exist; see its fields for their ranges");
@@ -81,6 +83,8 @@ pub fn part_problems(part: &Part) -> Vec<(&'static str, String)> {
                 "is not a power of two from 128B to 4KiB",
             );
             check(device.tags > 0, "tags", "is zero");
+            let rate = device.nvme.is_none_or(|nvme| nvme.commands_per_second > 0);
+            check(rate, "nvme", "begins no commands");
             check(bars_fit(&device.bars), "bars", "holds a BAR that cannot exist");
             link_end(&mut check, device.generation, device.lanes, device.max_payload);
         }

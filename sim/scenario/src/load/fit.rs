@@ -24,6 +24,10 @@ impl Context<'_> {
             }
             Workload::HostDma(dma) => self.fit_host_dma(dma, place, machine),
             Workload::PeerMemory(memory) => self.fit_peer_memory(memory, place, machine),
+            Workload::CpuAccess(access) => self.fit_cpu_access(access, place, machine),
+            Workload::DeviceAccess(access) => self.fit_device_access(access, place, machine),
+            Workload::NvmeIo(io) => self.fit_nvme_io(io, place, machine),
+            Workload::NicIo(io) => self.fit_nic_io(io, place, machine),
         }
     }
 
@@ -78,7 +82,12 @@ impl Context<'_> {
         if let Some(device) = self.one_device(&dma.device, &place.field("device"), machine) {
             self.linked(device, &place.field("device"), machine);
         }
-        if let Some(cpu) = dma.cpu.filter(|cpu| *cpu >= machine.cpus.len()) {
+        self.fit_cpu(dma.cpu, place, machine);
+    }
+
+    /// Reports a CPU that the machine does not have.
+    pub fn fit_cpu(&mut self, cpu: Option<usize>, place: &Place, machine: &Machine) {
+        if let Some(cpu) = cpu.filter(|cpu| *cpu >= machine.cpus.len()) {
             let message = format!("{} has no cpu {cpu}", machine.name);
             let help = match machine.cpus.len() {
                 0 | 1 => "it has only cpu 0".to_owned(),
@@ -88,7 +97,6 @@ impl Context<'_> {
         }
     }
 
-    /// The one device that `name` names; reports none and several.
     pub fn one_device(&mut self, name: &str, place: &Place, machine: &Machine) -> Option<usize> {
         match devices(machine, device_part(name)).as_slice() {
             [] => {

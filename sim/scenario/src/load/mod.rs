@@ -3,6 +3,7 @@
 //! [`load`] reports everything that is wrong, in the scenario and in its machines, each with its place. What it
 //! returns without errors can be run: names are distinct, devices exist and conditions speak of flows that are made.
 
+mod access;
 mod context;
 mod event;
 mod fit;
@@ -287,7 +288,7 @@ fn names(cell: &CellInput) -> Names {
     let matrix = |workload: &Workload| match workload {
         Workload::PairMatrix(matrix) => Some(matrix.name.clone()),
         Workload::AllToAll(exchange) => Some(exchange.name.clone()),
-        Workload::Copy(_) | Workload::HostDma(_) | Workload::PeerMemory(_) => None,
+        _ => None,
     };
     let flows = expand::flows(&cell.machine, &cell.input.workloads);
     let memories = cell.input.workloads.iter().filter_map(|workload| match workload {

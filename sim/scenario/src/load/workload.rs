@@ -13,13 +13,13 @@ const PIB: u64 = 1 << 50;
 const LARGEST_CHUNK: u64 = 1 << 30;
 const LARGEST_TRANSFER: u64 = 4 << 20;
 const LARGEST_WINDOW: u64 = 4 << 30;
-const MOST_TRANSFERS: u64 = 1_000_000_000_000;
-const MOST_OUTSTANDING: u32 = 4096;
+pub(super) const MOST_TRANSFERS: u64 = 1_000_000_000_000;
+pub(super) const MOST_OUTSTANDING: u32 = 4096;
 /// 1000 s.
 const LATEST_START: Picos = Picos(1_000_000_000_000_000);
 const DEFAULT_CHUNK: Bytes = Bytes::mib(2);
-const DEFAULT_TRANSFERS: u64 = 10_000;
-const DEFAULT_OUTSTANDING: u32 = 64;
+pub(super) const DEFAULT_TRANSFERS: u64 = 10_000;
+pub(super) const DEFAULT_OUTSTANDING: u32 = 64;
 
 /// A workload and where it stands.
 #[derive(Clone, Debug)]
@@ -46,6 +46,12 @@ impl Context<'_> {
                 file::Workload::PeerMemory(memory) => {
                     self.peer_memory(memory, &place).map(|memory| Workload::PeerMemory(Box::new(memory)))
                 }
+                file::Workload::CpuAccess(access) => self.cpu_access(access, &place).map(Workload::CpuAccess),
+                file::Workload::DeviceAccess(access) => {
+                    self.device_access(access, &place).map(Workload::DeviceAccess)
+                }
+                file::Workload::NvmeIo(io) => self.nvme_io(io, &place).map(Workload::NvmeIo),
+                file::Workload::NicIo(io) => self.nic_io(io, &place).map(Workload::NicIo),
             };
             placed.extend(workload.map(|workload| Placed { workload, place }));
         }
@@ -178,9 +184,7 @@ impl Context<'_> {
             self.error(codes::WRONG_SIZE, &place.field("window"), message, "write a larger window");
             return None;
         }
-        if let Some(size) = sizes.iter().find(|size| size.0.saturating_mul(transfers) > PIB) {
-            let message = format!("{transfers} transfers of {size} are more than 1PiB");
-            self.error(codes::WRONG_COUNT, &place.field("transfers"), message, "make fewer transfers");
+        if self.too_much(&sizes, transfers, place, "transfers") {
             return None;
         }
         Some(HostDma {
@@ -194,6 +198,14 @@ impl Context<'_> {
             window,
             cache: cache?,
         })
+    }
+
+    /// Reports when `count` of one of `sizes` is more than a run can move. `field` says what they are.
+    pub fn too_much(&mut self, sizes: &[Bytes], count: u64, place: &Place, field: &'static str) -> bool {
+        let Some(size) = sizes.iter().find(|size| size.0.saturating_mul(count) > PIB) else { return false };
+        let message = format!("{count} {field} of {size} are more than 1PiB");
+        self.error(codes::WRONG_COUNT, &place.field(field), message, format!("make fewer {field}"));
+        true
     }
 
     /// The list of devices at `field` of `place`.
@@ -212,7 +224,7 @@ impl Context<'_> {
         if devices.is_empty() { None } else { devices.into_iter().collect() }
     }
 
-    fn sizes(&mut self, given: &[Leaf<Bytes>], place: &Place) -> Option<Vec<Bytes>> {
+    pub fn sizes(&mut self, given: &[Leaf<Bytes>], place: &Place) -> Option<Vec<Bytes>> {
         if given.is_empty() {
             self.none_given(place, "sizes", "a list of sizes, such as [\"64B\", \"4KiB\"]");
             return None;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use peerbus_fabric::{Direction, EngineId, Fabric, FlowLedger, LinkId, MissKind, NodeId, Resource};
+use peerbus_fabric::{Direction, EngineId, Fabric, FlowLedger, LinkId, MissKind, NodeId, NodeKind, Resource};
 use peerbus_machine::Machine;
 use peerbus_machine::model::Fact;
 use peerbus_units::{Bytes, Picos};
@@ -121,7 +121,8 @@ fn refused_outcome(plan: &FlowPlan, at: Picos) -> FlowOutcome {
 /// A flow's outcome without results.
 fn blank(plan: &FlowPlan) -> FlowOutcome {
     let peer = plan.peer.as_ref();
-    let transfers = matches!(plan.program, Program::Transfers { .. } | Program::Ordered);
+    let transfers =
+        matches!(plan.program, Program::Transfers { .. } | Program::Ordered | Program::Commands(_));
     FlowOutcome {
         name: plan.name.clone(),
         from: plan.from.clone(),
@@ -241,7 +242,9 @@ fn resources(fabric: &Fabric) -> Vec<Resource> {
             all.push(Resource::Port(id));
         }
     }
-    for index in 0..spec.engines.len() {
+    // Engines beyond those of devices belong to the run: another one would not have them.
+    let devices = spec.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Device(_))).count();
+    for index in 0..2 * devices {
         let id = EngineId(number(index));
         all.push(Resource::Engine(id));
         all.push(Resource::Tags(id));

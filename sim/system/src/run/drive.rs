@@ -7,7 +7,7 @@ use peerbus_fabric::{Descriptor, Direction, EngineId, Fabric, FlowId, LatencyOf,
 use peerbus_machine::Machine;
 use peerbus_units::{Bytes, DmaAddr, Picos};
 
-use super::flow::{FlowPlan, Leg, Program, STAGING_CHUNKS, descriptors_under_way};
+use super::flow::{Commands, FlowPlan, Leg, Part, Program, STAGING_CHUNKS, Step, descriptors_under_way};
 use super::peer_memory::{self, Event, Io, Order, PeerMemories};
 use super::schedule::Schedule;
 use crate::boot::Booted;
@@ -27,6 +27,8 @@ pub struct FlowRun {
     drained: u64,
     /// Legs of transfer slots that are not back yet.
     slots: Vec<u8>,
+    /// Commands under way: the step of each, and when it began.
+    commands: Vec<(usize, Picos)>,
     /// When it started.
     pub started: Option<Picos>,
     /// Where its transfers start.
@@ -51,6 +53,8 @@ enum Due {
     Start(usize),
     /// Something happens to peer memory.
     PeerMemory(Event),
+    /// A command's step can be taken: flow and number of the command.
+    Step(usize, usize),
 }
 
 /// Tokens of transfers that clients of peer memory ordered; flow numbers leave this bit alone.
@@ -58,6 +62,8 @@ const ORDERED: u64 = 1 << 63;
 
 /// Random streams of flows, apart from those of clients of peer memory.
 const PLACES: u64 = 1 << 62;
+/// Bits of a token that number the step of a command.
+const STEP_BITS: u32 = 4;
 
 struct Driver<'a> {
     fabric: Fabric,
@@ -73,10 +79,21 @@ struct Driver<'a> {
     workload_of: Vec<usize>,
     due: BTreeMap<Picos, Vec<Due>>,
     seed: u64,
+    /// Engines of the schedule.
+    engines: Vec<EngineId>,
+    /// Per device, when it can take another command.
+    free_at: BTreeMap<usize, Picos>,
 }
 
 /// Runs a schedule to its end. `seed` is that of the random streams.
-pub fn drive(machine: &Machine, booted: &Booted, fabric: Fabric, schedule: Schedule, seed: u64) -> Driven {
+pub fn drive(
+    machine: &Machine,
+    booted: &Booted,
+    mut fabric: Fabric,
+    schedule: Schedule,
+    seed: u64,
+) -> Driven {
+    let engines = schedule.engines.iter().map(|engine| fabric.add_engine(engine.clone())).collect();
     let mut workload_of = vec![0; schedule.flows.len()];
     for (workload, phases) in schedule.phases.iter().enumerate() {
         for flow in phases.iter().flatten() {
@@ -94,6 +111,8 @@ pub fn drive(machine: &Machine, booted: &Booted, fabric: Fabric, schedule: Sched
         memories: PeerMemories::new(machine, booted, &schedule.peer_memories, seed),
         orders: Vec::new(),
         free_orders: Vec::new(),
+        engines,
+        free_at: BTreeMap::new(),
         fabric,
         seed,
     };
@@ -114,6 +133,7 @@ pub fn drive(machine: &Machine, booted: &Booted, fabric: Fabric, schedule: Sched
         match upcall {
             Upcall::Done { token, .. } if token & ORDERED != 0 => driver.order_done(token),
             Upcall::Done { token, delivered, refused, .. } => driver.done(token, delivered + refused),
+            Upcall::Issued { token } => driver.step_done(token, true),
             Upcall::Timer => driver.handle_due(),
         }
         driver.plan_timer();
@@ -129,7 +149,12 @@ impl Driver<'_> {
             Program::Refused => (0, LatencyOf::Request),
             Program::Direct { .. } => (1, LatencyOf::Request),
             Program::Staged { .. } => (2, LatencyOf::Request),
+            // A core goes on after a store without waiting for it to arrive.
+            Program::Transfers { legs, .. } if legs.iter().any(|leg| self.is_fenced(leg)) => {
+                (legs.len(), LatencyOf::Fence)
+            }
             Program::Transfers { legs, .. } => (legs.len(), LatencyOf::Descriptor),
+            Program::Commands(_) => (Part::COUNT, LatencyOf::User),
             Program::Ordered => (1, LatencyOf::Descriptor),
         };
         FlowRun {
@@ -140,6 +165,7 @@ impl Driver<'_> {
             drain_given: 0,
             drained: 0,
             slots: Vec::new(),
+            commands: Vec::new(),
             started: None,
             random: Stream::new(self.seed, PLACES | u64::try_from(self.flows.len()).unwrap_or(u64::MAX)),
         }
@@ -174,6 +200,7 @@ impl Driver<'_> {
             for due in entry.remove() {
                 match due {
                     Due::Start(flow) => self.start(flow),
+                    Due::Step(flow, command) => self.take_step(flow, command),
                     Due::PeerMemory(event) => {
                         let io = self.memories.timer(event, now);
                         self.follow(io);
@@ -223,6 +250,14 @@ impl Driver<'_> {
         match self.flows[flow].plan.program.clone() {
             Program::Refused => self.finished(flow),
             Program::Ordered => {}
+            Program::Commands(commands) => {
+                let under_way = commands.depth.min(commands.count);
+                self.flows[flow].commands =
+                    vec![(0, Picos::ZERO); usize::try_from(under_way).unwrap_or(usize::MAX)];
+                for command in 0..self.flows[flow].commands.len() {
+                    self.begin_command(flow, command);
+                }
+            }
             Program::Direct { leg } => self.feed_direct(flow, &leg),
             Program::Staged { fill, drain } => self.feed_staged(flow, &fill, &drain),
             Program::Transfers { legs, size, stride, count, outstanding, buffers, cache, .. } => {
@@ -304,8 +339,15 @@ impl Driver<'_> {
         let leg_bits = u64::try_from(leg_number).unwrap_or(0);
         let token = flow_number << 32 | slot << 1 | leg_bits;
         let flow = self.flows[flow].legs[leg_number];
-        let engine = self.engine_of(leg.device, leg.direction, leg.private);
+        let engine = self.engine(leg);
         self.fabric.submit(Descriptor::new(engine, DmaAddr(addr), Bytes(bytes), flow, token));
+    }
+
+    fn engine(&self, leg: &Leg) -> EngineId {
+        match leg.engine {
+            Some(engine) => self.engines[engine],
+            None => self.engine_of(leg.device, leg.direction, leg.private),
+        }
     }
 
     /// The engine of a device that moves data in that direction, on PCIe or on one of its private links.
@@ -318,11 +360,87 @@ impl Driver<'_> {
         })
     }
 
+    fn is_fenced(&self, leg: &Leg) -> bool {
+        let engine = usize::try_from(self.engine(leg).0).unwrap_or(usize::MAX);
+        self.fabric.spec.engines[engine].write_buffers.is_some_and(|buffers| buffers.fence)
+    }
+
+    fn begin_command(&mut self, flow: usize, command: usize) {
+        self.flows[flow].given += 1;
+        self.flows[flow].commands[command] = (0, self.fabric.now());
+        self.plan_step(flow, command);
+    }
+
+    /// The step that `command` is at, if the flow is one of commands.
+    fn step(&self, flow: usize, command: usize) -> Option<(usize, Step, &Commands)> {
+        let Program::Commands(commands) = &self.flows[flow].plan.program else { return None };
+        let number = self.flows[flow].commands[command].0;
+        Some((number, commands.steps[number], commands))
+    }
+
+    /// Takes the next step of a command, or plans it for when the device is ready.
+    fn plan_step(&mut self, flow: usize, command: usize) {
+        let Some((_, step, _)) = self.step(flow, command) else { return };
+        let now = self.fabric.now();
+        let mut at = now;
+        if step.spacing > Picos::ZERO {
+            let free = self.free_at.entry(step.leg.device).or_default();
+            at = at.max(*free);
+            *free = at + step.spacing;
+        }
+        at = at + step.wait;
+        if at > now {
+            self.due.entry(at).or_default().push(Due::Step(flow, command));
+        } else {
+            self.take_step(flow, command);
+        }
+    }
+
+    fn take_step(&mut self, flow: usize, command: usize) {
+        let Some((number, step, _)) = self.step(flow, command) else { return };
+        let number_of = |index: usize| u64::try_from(index).unwrap_or(u64::MAX);
+        let token = number_of(flow) << 32 | number_of(command) << STEP_BITS | number_of(number);
+        let addr = DmaAddr(step.leg.base.wrapping_add(step.stride * number_of(command)));
+        let leg = self.flows[flow].legs[step.part as usize];
+        let mut descriptor = Descriptor::new(self.engine(&step.leg), addr, Bytes(step.bytes), leg, token);
+        descriptor.tell_issued = step.posted;
+        self.fabric.submit(descriptor);
+    }
+
+    /// A step's requests have all been sent, or all of its bytes have arrived: the one of them that the next step waits for
+    /// matters.
+    fn step_done(&mut self, token: u64, issued: bool) {
+        let index = |bits: u64| usize::try_from(bits).unwrap_or(usize::MAX);
+        let (flow, command) = (index(token >> 32), index(token >> STEP_BITS & 0xfff_ffff));
+        let number = index(token & ((1 << STEP_BITS) - 1));
+        let Program::Commands(commands) = &self.flows[flow].plan.program else { return };
+        if commands.steps[number].posted != issued {
+            return;
+        }
+        let (steps, count) = (commands.steps.len(), commands.count);
+        self.flows[flow].commands[command].0 = number + 1;
+        if number + 1 < steps {
+            return self.plan_step(flow, command);
+        }
+        let took = self.fabric.now().saturating_sub(self.flows[flow].commands[command].1);
+        let data = usize::from(self.flows[flow].legs[Part::Data as usize].0);
+        self.fabric.ledger.flows[data].record_latency(took.0);
+        self.flows[flow].done += 1;
+        if self.flows[flow].given < count {
+            self.begin_command(flow, command);
+        } else if self.flows[flow].done == count {
+            self.finished(flow);
+        }
+    }
+
     fn done(&mut self, token: u64, bytes: u64) {
         let flow = usize::try_from(token >> 32).unwrap_or(usize::MAX);
+        if matches!(self.flows[flow].plan.program, Program::Commands(_)) {
+            return self.step_done(token, false);
+        }
         let (slot, leg_number) = (token >> 1 & 0x7fff_ffff, token & 1);
         match self.flows[flow].plan.program.clone() {
-            Program::Refused | Program::Ordered => {}
+            Program::Refused | Program::Ordered | Program::Commands(_) => {}
             Program::Direct { leg } => {
                 self.flows[flow].done += bytes;
                 self.feed_direct(flow, &leg);

@@ -16,6 +16,8 @@ pub struct Leg {
     pub base: u64,
     /// Bytes of the region.
     pub extent: u64,
+    /// The engine, by index in [`super::schedule::Schedule::engines`]; `None`: the device's own writer or reader.
+    pub engine: Option<usize>,
 }
 
 impl Leg {
@@ -64,6 +66,57 @@ pub enum Program {
     },
     /// Transfers as clients of peer memory order them.
     Ordered,
+    /// Commands, each of which takes several steps.
+    Commands(Commands),
+}
+
+/// Commands of a drive or an adapter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Commands {
+    /// Steps of one command, in order; 1–16.
+    pub steps: Vec<Step>,
+    /// Commands in all.
+    pub count: u64,
+    /// Commands under way.
+    pub depth: u64,
+}
+
+/// A step of a command: one descriptor of one engine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// What it is counted for.
+    pub part: Part,
+    /// The engine, and the region for the first command under way.
+    pub leg: Leg,
+    /// Bytes from there to the region for the next command under way; 0 when they share one.
+    pub stride: u64,
+    /// Bytes to move.
+    pub bytes: u64,
+    /// Time that the device takes before it.
+    pub wait: Picos,
+    /// Least time between two such steps of the device.
+    pub spacing: Picos,
+    /// The next step begins when this one's requests have been sent; else when all is delivered.
+    pub posted: bool,
+}
+
+/// What the bytes of a step are; each kind is a flow of the fabric, the data first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Part {
+    /// The data.
+    Data = 0,
+    /// Commands, descriptors and lists that the device fetches.
+    Fetch = 1,
+    /// Completion entries and interrupts that the device writes.
+    Report = 2,
+    /// Doorbells and commands that a core stores.
+    Core = 3,
+}
+
+impl Part {
+    /// How many kinds there are.
+    pub const COUNT: usize = 4;
 }
 
 /// A flow as planned.
@@ -109,6 +162,10 @@ impl FlowPlan {
             Program::Transfers { legs, outstanding, .. } => outstanding.saturating_mul(legs.len() as u64),
             // Counted for the workload: its allocations share them.
             Program::Ordered => 0,
+            // A posted step may still be on its way when the next ones are.
+            Program::Commands(commands) => {
+                commands.depth.saturating_mul(u64::try_from(commands.steps.len()).unwrap_or(u64::MAX))
+            }
         }
     }
 }

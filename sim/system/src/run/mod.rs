@@ -1,10 +1,13 @@
 //! [`run`]: boots the machine, asks the operating system for addresses, lets the workloads run, collects results.
 //!
 //! Modules in reading order: `flow` (what a flow is and does), `schedule` (which flows run when), `resolve`
-//! (addresses, as the operating system gives them), `peer_memory` (clients of peer memory), `drive` (the loop),
+//! (addresses, as the operating system gives them), `access` (loads and stores of cores and devices), `commands` (drives
+//! and adapters), `peer_memory` (clients of peer memory), `drive` (the loop),
 //! `collect` (the outcome).
 
+mod access;
 mod collect;
+mod commands;
 mod drive;
 mod failures;
 mod flow;

@@ -3,7 +3,7 @@
 //! The flows of a phase start together; a phase starts when the one before it is done. Workloads run beside each
 //! other.
 
-use peerbus_fabric::{Direction, LinkId, Spec, Warmth, private_addr};
+use peerbus_fabric::{Direction, EngineSpec, LinkId, Spec, Warmth, private_addr};
 use peerbus_machine::Machine;
 use peerbus_units::{Address, Bytes, CpuAddr, Picos, Range};
 
@@ -62,6 +62,8 @@ pub struct Schedule {
     pub mappings: Vec<Mapping>,
     /// Workloads on peer memory.
     pub peer_memories: Vec<PeerMemoryPlan>,
+    /// Engines that the run adds to those of the machine's devices.
+    pub engines: Vec<EngineSpec>,
 }
 
 /// Largest transfer of a [`HostDma`].
@@ -82,14 +84,28 @@ fn warmth(cache: CacheState) -> Warmth {
     }
 }
 
-struct Planner<'a> {
-    machine: &'a Machine,
-    booted: &'a mut Booted,
-    spec: &'a Spec,
-    memory: HostMemory,
-    schedule: Schedule,
+pub(super) struct Planner<'a> {
+    pub(super) machine: &'a Machine,
+    pub(super) booted: &'a mut Booted,
+    pub(super) spec: &'a Spec,
+    pub(super) memory: HostMemory,
+    pub(super) schedule: Schedule,
     /// Most descriptors that all flows together could have under way.
     descriptors: u64,
+}
+
+/// Refuses transfers that no workload makes.
+pub(super) fn check_size(size: Bytes) -> Result<(), String> {
+    if (1..=LARGEST_TRANSFER).contains(&size.0) {
+        return Ok(());
+    }
+    Err(format!("a transfer has 1 B to {}, not {size}", Bytes(LARGEST_TRANSFER)))
+}
+
+/// From one transfer of that size to the next. Up to a page, transfers start at multiples of the next power of two and
+/// never cross a page; larger ones start at pages.
+pub(super) fn stride(size: Bytes) -> u64 {
+    if size.0 <= PAGE { size.0.next_power_of_two() } else { size.0.div_ceil(PAGE) * PAGE }
 }
 
 /// Plans all workloads and maps their memory.
@@ -109,6 +125,10 @@ pub fn plan(
             Workload::AllToAll(exchange) => planner.all_to_all(exchange),
             Workload::HostDma(dma) => planner.host_dma(dma),
             Workload::PeerMemory(memory) => planner.peer_memory(number, memory, workloads),
+            Workload::CpuAccess(access) => planner.cpu_access(access),
+            Workload::DeviceAccess(access) => planner.device_access(access),
+            Workload::NvmeIo(io) => planner.nvme_io(io),
+            Workload::NicIo(io) => planner.nic_io(io),
         };
         result.map_err(|problem| RunError { workload: workload.name().to_owned(), problem })?;
     }
@@ -236,7 +256,7 @@ impl Planner<'_> {
         Ok(flows)
     }
 
-    fn one_device(&self, name: &str) -> Result<usize, String> {
+    pub(super) fn one_device(&self, name: &str) -> Result<usize, String> {
         // `gpu0/memory` is the device's memory: the only thing of a device that copies can name.
         let device = name.strip_suffix("/memory").unwrap_or(name);
         expand::single(self.machine, device).ok_or_else(|| format!("`{device}` names no device, or several"))
@@ -280,7 +300,12 @@ impl Planner<'_> {
                     _ => base,
                 };
                 let base = given.wrapping_add(wanted.dma_shift.0);
-                (Program::Direct { leg: Leg { device: mover, direction, private: None, base, extent } }, None)
+                (
+                    Program::Direct {
+                        leg: Leg { device: mover, direction, private: None, base, extent, engine: None },
+                    },
+                    None,
+                )
             }
             (_, WhenRefused::Fail) => (Program::Refused, unmappable),
             (_, WhenRefused::Stage) => {
@@ -322,7 +347,7 @@ impl Planner<'_> {
             bytes: wanted.bytes,
             chunk: wanted.chunk,
             program: Program::Direct {
-                leg: Leg { device: mover, direction, private: Some(link), base, extent },
+                leg: Leg { device: mover, direction, private: Some(link), base, extent, engine: None },
             },
             peer: Some(Peer::private()),
             unmappable: None,
@@ -346,12 +371,18 @@ impl Planner<'_> {
     }
 
     /// A leg of `device` over host memory, mapped for it; or why it cannot be.
-    fn host_leg(&mut self, device: usize, direction: Direction, at: u64, extent: u64) -> Result<Leg, String> {
+    pub(super) fn host_leg(
+        &mut self,
+        device: usize,
+        direction: Direction,
+        at: u64,
+        extent: u64,
+    ) -> Result<Leg, String> {
         let client = self.machine.devices[device].functions[0];
         match self.booted.map_memory(client, CpuAddr(at), Bytes(extent)) {
             Ok(mapping) => {
                 let (base, extent) = self.keep(mapping);
-                Ok(Leg { device, direction, private: None, base, extent })
+                Ok(Leg { device, direction, private: None, base, extent, engine: None })
             }
             Err(error) => {
                 let name = &self.machine.devices[device].name;
@@ -362,7 +393,7 @@ impl Planner<'_> {
 
     /// First DMA address and bytes of what a flow of `bytes` touches of a BAR: whole pages of it, or all of it, when the
     /// flow starts again at its end. Notes the address.
-    fn bar_region(
+    pub(super) fn bar_region(
         &mut self,
         device: usize,
         memory: &BarMemory,
@@ -395,9 +426,7 @@ impl Planner<'_> {
         }
         let mut phases = Vec::new();
         for size in &dma.sizes {
-            if !(1..=LARGEST_TRANSFER).contains(&size.0) {
-                return Err(format!("a transfer has 1 B to {}, not {size}", Bytes(LARGEST_TRANSFER)));
-            }
+            check_size(*size)?;
             phases.push(vec![self.transfers(dma, device, cpu, *size)?]);
         }
         self.schedule.phases.push(phases);
@@ -405,9 +434,7 @@ impl Planner<'_> {
     }
 
     fn transfers(&mut self, dma: &HostDma, device: usize, cpu: usize, size: Bytes) -> Result<usize, String> {
-        // Up to a page, transfers start at multiples of the next power of two and never cross a page; larger ones
-        // start at pages.
-        let stride = if size.0 <= 4096 { size.0.next_power_of_two() } else { size.0.div_ceil(4096) * 4096 };
+        let stride = stride(size);
         let places = dma.window.map(|window| window.0 / stride);
         if places == Some(0) {
             return Err(format!("a window has room for a transfer at least, which takes {}", Bytes(stride)));
@@ -521,7 +548,7 @@ impl Planner<'_> {
         }
     }
 
-    fn check_linked(&self, device: usize) -> Result<(), String> {
+    pub(super) fn check_linked(&self, device: usize) -> Result<(), String> {
         let node = self.spec.device(device);
         match self.spec.is_linked(node) {
             true => Ok(()),
@@ -529,7 +556,7 @@ impl Planner<'_> {
         }
     }
 
-    fn add(&mut self, plan: FlowPlan, workload: &str) -> Result<usize, String> {
+    pub(super) fn add(&mut self, plan: FlowPlan, workload: &str) -> Result<usize, String> {
         if self.schedule.flows.iter().any(|flow| flow.name == plan.name) {
             return Err(format!("a flow of {workload} is called `{}`, like another one", plan.name));
         }
