@@ -11,7 +11,8 @@
 //! Modules in reading order: `link_layer` (what a TLP costs), `spec` (nodes and links of a machine), `cursor`
 //! (an address on its way), `decode` (who claims it), `iommu` (translation at the root), `path` (a decoded route),
 //! `tlp`, `store` (queues without allocation), `state`, `transmit` (the three things that happen to a TLP),
-//! `requester`, `completer`, `malformed` (payloads too large), `cause` (where time goes), `limits` (what holds a flow back), `ledger`, `run`.
+//! `requester`, `completer`, `malformed` (payloads too large), `cause` (where time goes), `limits` (what holds a flow back), `ledger`,
+//! `order` (checked in debug builds), `standstill` (why nothing goes on), `run`.
 
 mod cause;
 mod completer;
@@ -22,10 +23,13 @@ mod ledger;
 mod limits;
 mod link_layer;
 mod malformed;
+#[cfg(debug_assertions)]
+mod order;
 mod path;
 mod requester;
 mod run;
 mod spec;
+mod standstill;
 mod state;
 mod store;
 mod tlp;
@@ -40,4 +44,5 @@ pub use malformed::Malformed;
 pub use requester::{Descriptor, Direction};
 pub use run::{Fabric, Upcall};
 pub use spec::{EngineId, FlowId, LinkId, NodeId, NodeKind, Options, Scaling, Spec, supports};
+pub use standstill::Standstill;
 pub use tlp::Attributes;

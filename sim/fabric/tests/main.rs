@@ -4,5 +4,7 @@ mod causal;
 mod litmus;
 mod machines;
 mod payload;
+mod random;
+mod standstill;
 mod traffic;
 mod translation;
