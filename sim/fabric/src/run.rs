@@ -112,7 +112,7 @@ impl Fabric {
             malformed: vec![Malformed::default(); spec.links.len()],
             engines: vec![EngineLedger::default(); spec.engines.len()],
             memories: vec![MemoryLedger::default(); spec.nodes.len()],
-            series: Series { interval: LOOK_INTERVAL, busy: Vec::new() },
+            series: Series { interval: LOOK_INTERVAL, ..Series::default() },
             ..Ledger::default()
         };
         Fabric {
