@@ -101,6 +101,9 @@ pub enum Command {
     Replay(Replay),
     /// Run scenarios and check their expectations
     Run(Run),
+    /// Run a scenario at every combination of values of its `sweep`
+    #[command(subcommand)]
+    Sweep(Sweep),
     /// Compare two results of `run --format json`
     Compare(Compare),
     /// Make a machine file from what other programs write about a real machine
@@ -359,6 +362,38 @@ pub struct Run {
     pub bless: bool,
     #[command(flatten)]
     pub output: Output,
+}
+
+/// What to do with sweeps.
+#[derive(Subcommand, Debug)]
+pub enum Sweep {
+    /// Run every point, and write a line of JSON for each
+    Run(SweepRun),
+}
+
+const SWEEP_HELP: &str = "\
+Each line holds a point's values, its flows with where their time went, errors and expectations. The exit code is 1 when an
+expectation fails at any point.
+
+Examples:
+  peerbus sweep run scenarios/explore-placement.ron -o out.jsonl
+  peerbus sweep run scenario.ron | jq -c '[.values, .flows[0].throughput_gbytes_per_s]'";
+
+/// Arguments of `sweep run`.
+#[derive(Args, Debug)]
+#[command(after_long_help = SWEEP_HELP)]
+pub struct SweepRun {
+    /// Scenario file with a `sweep`
+    pub scenario: PathBuf,
+    /// Seed of all random streams, instead of the scenario's
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Threads; default one per CPU. The answer does not depend on it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Write the lines to this file
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// Forms of a comparison.

@@ -19,13 +19,14 @@ mod look;
 mod machines;
 mod replay;
 mod run;
+mod sweep;
 mod terminal;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Command, Import, Root};
+use args::{Command, Import, Root, Sweep};
 use terminal::{Reported, Terminal};
 
 /// Whether the answer is yes; decides between exit codes 0 and 1.
@@ -73,6 +74,7 @@ fn dispatch(command: Command, terminal: &Terminal) -> anyhow::Result<Answer> {
         Command::P2p(args) => look::p2p(&args, terminal),
         Command::Replay(args) => replay::replay(&args, terminal),
         Command::Run(args) => run::run(&args, terminal),
+        Command::Sweep(Sweep::Run(args)) => sweep::run(&args, terminal),
         Command::Compare(args) => compare::compare(&args, terminal),
         Command::Import(Import::Nccl(args)) => import::nccl(&args, terminal),
         Command::Import(Import::Live(args)) => import::live(&args, terminal),

@@ -28,6 +28,12 @@ pub fn run(args: &args::Run, terminal: &Terminal) -> anyhow::Result<Answer> {
         bail!("--html and --baseline are for one scenario; run each by itself");
     }
     let loaded = load_all(args, terminal)?;
+    for scenario in loaded.iter().filter(|scenario| scenario.sweep.is_some()) {
+        let file = &scenario.file;
+        terminal.say(&format!(
+            "note: {file} has a sweep, which `peerbus sweep run {file}` runs; this is one run"
+        ));
+    }
     let baseline = match &args.baseline {
         // What is about to be replaced need not exist yet.
         Some(path) if !args.bless || path.exists() => Some(Baseline::read(path, args.policy.as_deref())?),
@@ -112,7 +118,7 @@ fn load_all(args: &args::Run, terminal: &Terminal) -> anyhow::Result<Vec<Loaded>
     Ok(loaded)
 }
 
-fn load_one(path: &Path, catalogue: &Catalogue, terminal: &Terminal) -> Option<Loaded> {
+pub fn load_one(path: &Path, catalogue: &Catalogue, terminal: &Terminal) -> Option<Loaded> {
     let label = files::label(path);
     let text = match files::read_text(path) {
         Ok(text) => text,

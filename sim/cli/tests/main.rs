@@ -9,4 +9,5 @@ mod inputs;
 mod outputs;
 mod replays;
 mod runs;
+mod sweeps;
 mod workspace;

@@ -24,6 +24,8 @@ impl Fabric {
     /// A TLP has reached the end of its route by link `link`.
     pub(crate) fn terminate(&mut self, link: LinkId, tlp: Tlp, route: u32) {
         let now = self.state.now;
+        #[cfg(debug_assertions)]
+        self.check_order(link, &tlp);
         match self.routes.routes[route as usize].terminal {
             Terminal::Requester(engine) => {
                 self.return_credits(link, &tlp, now);

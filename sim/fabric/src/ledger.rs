@@ -166,10 +166,32 @@ impl FlowLedger {
         limits.into_iter().map(|(resource, _)| *resource).collect()
     }
 
+    /// Latencies counted in quarters of octaves: the first picosecond of each, the first one behind it, and how many
+    /// there are; those without any left out.
+    pub fn latency_buckets(&self) -> Vec<(u64, u64, u64)> {
+        let mut buckets: Vec<(u64, u64, u64)> = Vec::new();
+        for step in self.latency.iter_recorded() {
+            let (low, high) = quarter_octave(step.value_iterated_to());
+            let count = u64::from(step.count_at_value());
+            match buckets.last_mut().filter(|bucket| bucket.0 == low) {
+                Some(bucket) => bucket.2 += count,
+                None => buckets.push((low, high, count)),
+            }
+        }
+        buckets
+    }
+
     /// Latency below which `percent` of all requests stay, in picoseconds.
     pub fn latency_percentile(&self, percent: f64) -> u64 {
         self.latency.value_at_percentile(percent)
     }
+}
+
+/// The quarter of an octave that holds `value`: first value, and first one behind it.
+fn quarter_octave(value: u64) -> (u64, u64) {
+    let width = 1u64 << value.max(4).ilog2().saturating_sub(2);
+    let low = value / width * width;
+    (low, low.saturating_add(width))
 }
 
 /// Requests that nobody claimed, at one place for one reason.
@@ -227,5 +249,23 @@ impl Ledger {
     /// One number for everything that crossed the wires: the links' digests combined in order of their numbers.
     pub fn digest(&self) -> u64 {
         self.links.iter().fold(0, |all, link| all.rotate_left(7).wrapping_mul(31) ^ link.digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latencies_are_counted_in_quarters_of_octaves() {
+        for (value, low, high) in
+            [(0, 0, 1), (3, 3, 4), (4, 4, 5), (8, 8, 10), (11, 10, 12), (1_000_000, 917_504, 1_048_576)]
+        {
+            assert_eq!(quarter_octave(value), (low, high), "{value}");
+        }
+        let mut flow = FlowLedger::new(LatencyOf::Request);
+        [900, 901, 1_023, 1_024, 5_000_000].into_iter().for_each(|picos| flow.record_latency(picos));
+        let buckets = [(896, 1_024, 3), (1_024, 1_280, 1), (4_194_304, 5_242_880, 1)];
+        assert_eq!(flow.latency_buckets(), buckets);
     }
 }

@@ -13,7 +13,8 @@
 //! `tlp`, `store` (queues without allocation), `state`, `transmit` (the three things that happen to a TLP),
 //! `pause` and `iotlb` (translation and other stops inside a CPU), `requester`, `cores` (what is special about cores of a CPU), `completer`, `cache` (in front of memory), `wire` (the
 //! present condition of a link), `bit_errors`, `outage`, `fault` (what goes wrong when), `lost` (what never arrives), `malformed` (payloads
-//! too large), `faults` (errors as functions count them), `cause` (where time goes), `limits` (what holds a flow back), `ledger`, `run`.
+//! too large), `faults` (errors as functions count them), `cause` (where time goes), `limits` (what holds a flow back), `ledger`,
+//! `order` (checked in debug builds), `standstill` (why nothing goes on), `run`.
 
 mod bit_errors;
 mod cache;
@@ -31,12 +32,15 @@ mod limits;
 mod link_layer;
 mod lost;
 mod malformed;
+#[cfg(debug_assertions)]
+mod order;
 mod outage;
 mod path;
 mod pause;
 mod requester;
 mod run;
 mod spec;
+mod standstill;
 mod state;
 mod store;
 mod tlp;
@@ -59,4 +63,5 @@ pub use spec::{
     COMPLETION_TIMEOUT, EngineId, EngineSpec, FlowId, LinkId, NodeId, NodeKind, Options, PAGE, Scaling, Spec,
     WriteBuffers, private_addr, supports,
 };
+pub use standstill::Standstill;
 pub use tlp::{Attributes, Class};

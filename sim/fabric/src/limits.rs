@@ -53,6 +53,9 @@ pub struct Series {
     pub interval: u64,
     /// Per interval, per link: time it was sending, in picoseconds.
     pub busy: Vec<Vec<u64>>,
+    /// Per interval, per link: packets that waited in front of it at the interval's end. Of intervals that were merged,
+    /// the most.
+    pub queued: Vec<Vec<u32>>,
 }
 
 /// Time between looks: several round trips of any machine, and a small part of any transfer worth a report.
@@ -482,12 +485,25 @@ impl Fabric {
         Resource::Credits(link)
     }
 
+    /// Packets that wait in front of `link`, whole requests that completions are cut from counted once.
+    fn queued(&self, link: LinkId) -> u32 {
+        let (state, (base, stride)) = (&self.state.links[link.at()], self.queue_base[link.at()]);
+        let inputs = self.spec.nodes[self.spec.links[link.at()].from.at()].inputs.len();
+        let inputs = (0..u32::try_from(inputs).unwrap_or(0))
+            .filter(|input| state.waiting.iter().any(|waiting| waiting & 1 << input != 0));
+        let lists = inputs.flat_map(|input| self.state.queues[(base + input * stride) as usize]);
+        let queued: u32 = lists.map(|list| self.state.arena.count(list)).sum();
+        queued + u32::try_from(state.jobs.len()).unwrap_or(u32::MAX)
+    }
+
     /// A regular look is over: ends an interval of the series when enough of them have passed.
     pub(crate) fn extend_series(&mut self) {
-        let series = &mut self.ledger.series;
         if self.state.now < self.series_end {
             return;
         }
+        let queued = (0..self.spec.links.len()).map(|link| self.queued(LinkId::from_index(link))).collect();
+        let series = &mut self.ledger.series;
+        series.queued.push(queued);
         let links = self.series_part.len();
         series.busy.push(std::mem::replace(&mut self.series_part, vec![0; links]));
         if series.busy.len() >= MAX_INTERVALS {
@@ -496,6 +512,11 @@ impl Fabric {
                 (0..links).map(add).collect()
             };
             series.busy = series.busy.chunks(2).map(merge).collect();
+            let most = |pair: &[Vec<u32>]| -> Vec<u32> {
+                let most = |link: usize| pair.iter().map(|queued| queued[link]).max().unwrap_or(0);
+                (0..links).map(most).collect()
+            };
+            series.queued = series.queued.chunks(2).map(most).collect();
             series.interval *= 2;
         }
         self.series_end = self.state.now + series.interval;

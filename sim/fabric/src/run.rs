@@ -20,6 +20,7 @@ use crate::malformed::Malformed;
 use crate::path::{Decoded, Routes, Terminal};
 use crate::requester::{Descriptor, EngineState};
 use crate::spec::{EngineId, FlowId, LinkId, NodeId, NodeKind, Options, Spec};
+use crate::standstill::Standstill;
 use crate::state::State;
 use crate::tlp::Tlp;
 
@@ -111,6 +112,8 @@ pub struct Fabric {
     machine: Machine,
     registers: Registers,
     upcalls: VecDeque<Upcall>,
+    #[cfg(debug_assertions)]
+    pub(crate) order: crate::order::Order,
 }
 
 impl Fabric {
@@ -134,7 +137,7 @@ impl Fabric {
             caches: vec![CacheLedger::default(); spec.nodes.len()],
             iommus: vec![IommuLedger::default(); spec.nodes.len()],
             peers: vec![[0; 2]; spec.nodes.len()],
-            series: Series { interval: LOOK_INTERVAL, busy: Vec::new() },
+            series: Series { interval: LOOK_INTERVAL, ..Series::default() },
             ..Ledger::default()
         };
         Fabric {
@@ -152,6 +155,8 @@ impl Fabric {
             machine: machine.clone(),
             registers: registers.clone(),
             upcalls: VecDeque::new(),
+            #[cfg(debug_assertions)]
+            order: crate::order::Order::default(),
             ledger,
             spec,
         }
@@ -245,18 +250,29 @@ impl Fabric {
         self.queue.set(self.look_slot(), self.state.now + LOOK_INTERVAL);
     }
 
-    /// Takes a last look and checks that nothing was lost: bytes asked are bytes delivered or refused, all
-    /// credits are back, no TLP is left. Call it when [`Fabric::advance`] has returned `None`.
+    /// [`Fabric::end`] of a run that must not stand still.
     pub fn finish(&mut self) {
+        let standstill = self.end();
+        assert!(standstill.is_none(), "{standstill:?}");
+    }
+
+    /// Takes a last look and checks that nothing was lost: bytes asked are bytes delivered or refused, all
+    /// credits are back, no TLP is left. Call it when [`Fabric::advance`] has returned `None`. A run that stands still
+    /// before its end, which has lost nothing, says why.
+    pub fn end(&mut self) -> Option<Standstill> {
         self.look();
         self.series_end = 0;
         self.extend_series();
+        if let Some(standstill) = self.standstill() {
+            return Some(standstill);
+        }
         let leftovers = self.state.leftovers(&self.spec, &self.ledger.faults);
         assert!(leftovers.is_empty(), "the fabric lost something: {leftovers:?}");
         for flow in &self.ledger.flows {
             assert_eq!(flow.asked, flow.delivered + flow.refused, "bytes of a flow were lost");
             assert_eq!(flow.time.iter().sum::<u64>(), flow.lifetime, "time of a flow was lost");
         }
+        None
     }
 
     /// The IOMMU tables, for software to write while time stands still. Requests issued from now on are translated by

@@ -260,7 +260,7 @@ impl Fabric {
 
     /// True when an older posted request must go before `queued`, which is none.
     #[inline]
-    fn is_held_back(&self, posted: List, queued: &Queued) -> bool {
+    pub(crate) fn is_held_back(&self, posted: List, queued: &Queued) -> bool {
         let Some(oldest) = self.state.arena.front(posted) else { return false };
         older(oldest.order, queued.order) && !self.may_pass(posted, queued)
     }

@@ -30,7 +30,7 @@ fn case(stream: &mut Stream) -> Case {
         engine_rate: pick(stream, &["1GB/s", "3GB/s", "10GB/s", "100GB/s"]),
         memory_rate: pick(stream, &["2GB/s", "20GB/s", "500GB/s"]),
         acs_control: pick(stream, &[0, 0, 0x1d]),
-        bus_offset: 0,
+        ..Shape::default()
     };
     let devices = shape.roots * shape.switches.max(1) * shape.devices;
     let flows = pick(stream, &[1, 1, 2, 3]);

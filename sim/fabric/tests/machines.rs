@@ -9,6 +9,8 @@ use petgraph::graph::Graph;
 /// What a test may want different from the default.
 #[derive(Clone, Debug)]
 pub struct Shape {
+    /// CPU packages, linked in a ring; host bridges belong to them in turn.
+    pub cpus: usize,
     /// Host bridges.
     pub roots: usize,
     /// Switches below each host bridge, each below its own root port; 0: devices directly below root ports.
@@ -36,6 +38,7 @@ pub struct Shape {
 impl Default for Shape {
     fn default() -> Shape {
         Shape {
+            cpus: 1,
             roots: 1,
             switches: 1,
             devices: 2,
@@ -66,7 +69,7 @@ fn rate(text: &str) -> peerbus_units::Rate {
     text.parse().unwrap()
 }
 
-fn cpu(shape: &Shape) -> Cpu {
+fn cpu(shape: &Shape, number: usize) -> Cpu {
     let part = CpuPart {
         id: "cpu".into(),
         description: String::new(),
@@ -96,7 +99,25 @@ fn cpu(shape: &Shape) -> Cpu {
         buffers: buffers(shape.credits, true),
         sources: Sources::new(),
     };
-    Cpu { name: "cpu0".into(), part, memory: Bytes::gib(64), assumed: Facts::new() }
+    Cpu { name: format!("cpu{number}"), part, memory: Bytes::gib(64), assumed: Facts::new() }
+}
+
+/// A ring of links between CPUs, 50 GB/s and 100 ns each.
+fn cpu_links(cpus: usize) -> Vec<CpuLink> {
+    let part = CpuLinkPart {
+        id: "socket".into(),
+        description: String::new(),
+        rate: rate("50GB/s"),
+        latency: Picos::nanos(100),
+        sources: Sources::new(),
+    };
+    let pairs = (0..cpus).map(|from| (from, (from + 1) % cpus)).filter(|(from, to)| cpus > 2 || from < to);
+    pairs.map(|(from, to)| CpuLink { from, to, part: part.clone() }).collect()
+}
+
+/// An address in the memory of a CPU: 2 GiB of the first lie below 4 GiB, all else is stacked above.
+pub fn host_memory(cpu: usize) -> u64 {
+    u64::try_from(8 + 64 * cpu).unwrap() << 30
 }
 
 fn switch_part(shape: &Shape) -> SwitchPart {
@@ -259,7 +280,8 @@ impl Builder {
     }
 
     fn root(&mut self, bridge: usize) {
-        let first_bus = u8::try_from(bridge * 64).unwrap();
+        let buses = 256 / self.shape.roots.max(4);
+        let first_bus = u8::try_from(bridge * buses).unwrap();
         let (mut bus, first_device) = (first_bus + 1, self.machine.devices.len());
         let mut functions = Vec::new();
         let ports = if self.shape.switches > 0 { self.shape.switches } else { self.shape.devices };
@@ -280,10 +302,10 @@ impl Builder {
         let range = Range::sized(cpu, Bytes(BAR * u64::try_from(count).unwrap())).unwrap();
         self.machine.host_bridges.push(HostBridge {
             name: format!("host{bridge}"),
-            cpu: 0,
+            cpu: bridge % self.shape.cpus,
             domain: 0,
             bus: first_bus,
-            bus_last: first_bus + 63,
+            bus_last: u8::try_from(usize::from(first_bus) + buses - 1).unwrap(),
             windows: vec![Window { cpu: range, bus: bus_addr, kind: ResourceKind::Mem64Prefetch }],
             functions,
             placed: false,
@@ -297,8 +319,8 @@ pub fn machine(shape: &Shape) -> (Machine, Registers) {
     let machine = Machine {
         name: "test".into(),
         source: String::new(),
-        cpus: vec![cpu(shape)],
-        cpu_links: vec![],
+        cpus: (0..shape.cpus).map(|number| cpu(shape, number)).collect(),
+        cpu_links: cpu_links(shape.cpus),
         host_bridges: vec![],
         switches: vec![],
         devices: vec![],

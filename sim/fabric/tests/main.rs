@@ -5,5 +5,7 @@ mod faults;
 mod litmus;
 mod machines;
 mod payload;
+mod random;
+mod standstill;
 mod traffic;
 mod translation;

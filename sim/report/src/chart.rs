@@ -72,6 +72,34 @@ pub fn sizes(end: Picos, interval: Picos, most: Bytes, lines: &[&[u64]]) -> Opti
     Some(for_page(&svg))
 }
 
+/// Packets that waited, at the ends of intervals: at most [`LINES`] lines. `None` when there is no time or none waited.
+pub fn queues(end: Picos, interval: Picos, lines: &[&[u32]]) -> Option<String> {
+    let longest = lines.iter().map(|line| line.len()).max().unwrap_or(0);
+    let most = lines.iter().flat_map(|line| line.iter()).max().copied().unwrap_or(0);
+    if end == Picos::ZERO || interval == Picos::ZERO || most == 0 {
+        return None;
+    }
+    let (unit, scale) = axis_unit(end);
+    let every = longest.div_ceil(STEPS);
+    let line = |line: &&[u32]| {
+        let groups = (1u64..).zip(line.chunks(every)).map(|(at, group)| {
+            let intervals = at.saturating_mul(u64::try_from(every).unwrap_or(u64::MAX));
+            let time = interval.0.saturating_mul(intervals).min(end.0);
+            (decimal(time, scale), f64::from(group.iter().max().copied().unwrap_or(0)))
+        });
+        std::iter::once((0.0, 0.0)).chain(groups).collect()
+    };
+    let lines: Vec<Vec<(f64, f64)>> = lines.iter().take(LINES).map(line).collect();
+    let mut svg = String::new();
+    let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+    let axes =
+        Axes { end: decimal(end.0, scale), unit, top: f64::from(most), what: "packets waiting".to_owned() };
+    let drawn = draw(&root, &axes, lines);
+    drop(root);
+    assert!(drawn, "drawing into a string cannot fail");
+    Some(for_page(&svg))
+}
+
 /// Name of the unit in which the size is between 1 and 1024, and its power of two.
 fn size_unit(size: Bytes) -> (&'static str, u32) {
     const UNITS: [(&str, u32); 6] =

@@ -35,11 +35,12 @@ pub fn size(result: &ScenarioResult) -> String {
 pub fn expectations_held(result: &ScenarioResult) -> String {
     let count = result.expectations.len();
     let holds = result.expectations.iter().filter(|it| it.holds).count();
-    if count == 0 {
+    let held = if count == 0 {
         "nothing was expected".to_owned()
     } else {
         format!("{holds} of {count} expectations hold")
-    }
+    };
+    if result.completed() { held } else { format!("{held}, and a run could not come to its end") }
 }
 
 /// What was asked for, and what became of it when that differs.
@@ -60,6 +61,26 @@ pub fn latencies(flow: &FlowOutcome) -> (String, String) {
     let star = if flow.latency_of_transfers { "*" } else { "" };
     let text = |time| format!("{}{star}", number::time_text(time));
     (text(flow.latency_p50), text(flow.latency_p99))
+}
+
+/// Shares of the time of a flow's packets by cause in millionths, in the order of a packet's life.
+pub fn shares(flow: &FlowOutcome) -> Vec<(&'static str, u64)> {
+    let all = flow.time.iter().fold(0u64, |sum, (_, time)| sum.saturating_add(time.0));
+    let share = |time: u64| number::share_millionths(time, all).unwrap_or(0);
+    flow.time.iter().map(|(cause, time)| (*cause, share(time.0))).collect()
+}
+
+/// Where the time of a flow's packets went, longest first, shares below a thousandth together.
+fn breakdown(flow: &FlowOutcome) -> Option<String> {
+    let mut shares = shares(flow);
+    shares.sort_by_key(|(_, share)| std::cmp::Reverse(*share));
+    let text = |(cause, share): &(&str, u64)| format!("{cause} {}", number::percent_text(*share));
+    let mut words: Vec<String> = shares.iter().filter(|(_, share)| *share >= 1_000).map(text).collect();
+    let small = shares.len() - words.len();
+    if small > 0 {
+        words.push(format!("{small} more below 0.1 %"));
+    }
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 /// Map type, or that the traffic is with host memory, and whether it was staged there.
@@ -107,6 +128,9 @@ pub fn facts(flow: &FlowOutcome) -> Vec<(&'static str, String)> {
     }
     if !flow.limited_by.is_empty() {
         facts.push(("limited by", flow.limited_by.join(" + ")));
+    }
+    if let Some(breakdown) = breakdown(flow) {
+        facts.push(("time", breakdown));
     }
     if !flow.assumed.is_empty() {
         facts.push(("assumed", flow.assumed.join("; ")));

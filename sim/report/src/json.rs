@@ -62,7 +62,7 @@ pub(crate) fn pretty<T: Serialize>(value: &T) -> String {
     written(serde_json::to_string_pretty(value))
 }
 
-fn compact<T: Serialize>(value: &T) -> String {
+pub(crate) fn compact<T: Serialize>(value: &T) -> String {
     written(serde_json::to_string(value))
 }
 

@@ -6,7 +6,7 @@
 //!
 //! Modules in reading order: [`number`] (integers to decimals), [`document`] (`peerbus.run/1`), [`json`] (its
 //! text, whole or as a baseline), [`describe`] and [`summary`] (what text and HTML both say: of one thing, of
-//! many), `rows` (of tables that both show), [`text`], [`chart`] and [`html`], [`compare`].
+//! many), [`sweep`] (a line of JSON per point), `rows` (of tables that both show), [`text`], [`chart`] and [`html`], [`compare`].
 
 pub mod chart;
 pub mod compare;
@@ -18,6 +18,7 @@ pub mod limits;
 pub mod number;
 mod rows;
 pub mod summary;
+pub mod sweep;
 pub mod text;
 
 /// Version of the tool, as written into every document.

@@ -1,4 +1,5 @@
-//! Codes of what can be wrong with a scenario: S01xx workloads and names; S02xx machines; S03xx expectations.
+//! Codes of what can be wrong with a scenario: S01xx workloads and names; S02xx machines; S03xx expectations;
+//! S04xx sweeps.
 //!
 //! Texts that cannot be read at all have the codes of [`peerbus_machine::codes`], as machine files do. The rules
 //! of that catalogue hold: codes are stable, and the tests load every example. The machine of the examples, `m.ron`,
@@ -161,4 +162,20 @@ peerbus_machine::code_entries! {
          variant in the same variant. Each side must have as many `*`, and every flow a counterpart."
         wrong r##"(machine: "m.ron", workloads: [PairMatrix(name: "a", devices: ["gpu*"], bytes: "1MiB")], expect: ["flow.a.*.*.bytes == flow.a.*.bytes"])"##
         right r##"(machine: "m.ron", workloads: [PairMatrix(name: "a", devices: ["gpu*"], bytes: "1MiB")], expect: ["flow.a.*.bytes == flow.a.*.delivered"])"##;
+    SWEEP_PATH "S0401" "The sweep has a path that leads nowhere"
+        "A path consists of fields with dots between them. `[0]` is an element of a list and `[*]` every one; `**` is \
+         everything below that has the next field. It begins with a field of the scenario, or with `machine.` for the \
+         machine file. The names of choices such as `Copy` are left out."
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], sweep: {"kernel.asc": [Off, On]})"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], sweep: {"kernel.acs": [Off, On]})"##;
+    SWEEP_VALUE "S0402" "The sweep has a value that does not belong there"
+        "Each value of a sweep is tried in place of what the files say, and must be right there. Values are numbers, texts, \
+         names and truths."
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], sweep: {"workloads[0].to": ["gpu1", "gpu7"]})"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], sweep: {"workloads[0].bytes": ["1MiB", "2MiB"]})"##;
+    SWEEP_SIZE "S0403" "The sweep has no points, or too many"
+        "Every combination of the values is a point. Each path has one value at least, and there are at most 100,000 \
+         points."
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], sweep: {"seed": []})"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], sweep: {"seed": [1, 2]})"##;
 }

@@ -4,6 +4,8 @@
 //! at the first problem; what is missing or impossible is found by `load`, all of it at once and each with its
 //! place. The types of [`peerbus_system::workload`] are what comes out.
 
+use std::collections::BTreeMap;
+
 use peerbus_machine::file::Leaf;
 use peerbus_system::event::What;
 use peerbus_system::kernel::{AcsPolicy, IommuMode, MpsPolicy, ProfileName};
@@ -41,9 +43,43 @@ pub struct Scenario {
     /// Runs to make; each says how it differs from the rest of the file. One run when there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<Variant>,
+    /// Lists of values for fields by path, such as `"kernel.acs": [Off, On]`; `peerbus sweep run` runs every combination.
+    /// `machine.` leads into the machine file, `[*]` to all elements of a list, `**` to any depth.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sweep: BTreeMap<String, Vec<Leaf<Anything>>>,
     /// Conditions that must hold, such as `flow.peer.throughput >= 24GB/s`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub expect: Vec<Leaf<String>>,
+}
+
+/// A value of a kind that only its place in a file tells; its text is what counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Anything;
+
+impl<'de> Deserialize<'de> for Anything {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Anything, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Anything)
+    }
+}
+
+impl Serialize for Anything {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+
+impl JsonSchema for Anything {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Anything".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": ["number", "string", "boolean"] })
+    }
 }
 
 /// The kernel and its settings.

@@ -12,6 +12,6 @@ pub mod result;
 pub mod run;
 pub mod schema;
 
-pub use load::{Loaded, Provider, load};
+pub use load::{Loaded, Provider, Sweep, load};
 pub use result::{Cell, Expectation, ScenarioResult};
 pub use run::{CellInput, assemble, cells, run_cell};

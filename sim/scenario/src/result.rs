@@ -47,9 +47,15 @@ pub struct Expectation {
 }
 
 impl ScenarioResult {
-    /// True when every expectation held.
+    /// True when every run came to its end and every expectation held.
     pub fn passed(&self) -> bool {
-        self.expectations.iter().all(|expectation| expectation.holds)
+        self.completed() && self.expectations.iter().all(|expectation| expectation.holds)
+    }
+
+    /// True when no run stood still before its end.
+    pub fn completed(&self) -> bool {
+        let mut errors = self.cells.iter().flat_map(|cell| &cell.outcome.errors);
+        errors.all(|error| error.kind != "NO_PROGRESS")
     }
 
     /// The cells' digests folded in order.

@@ -64,6 +64,11 @@ pub struct FlowOutcome {
     pub latency_p99: Picos,
     /// True when the latency is that of whole transfers, not of single requests.
     pub latency_of_transfers: bool,
+    /// Latencies by quarters of octaves, shortest first; those without any are left out.
+    pub latencies: Vec<LatencyBucket>,
+    /// Time of its packets by cause, in the order of a packet's life; causes that took none are left out. Packets that
+    /// are under way together count together, so the sum is longer than the flow where it has many under way.
+    pub time: Vec<(&'static str, Picos)>,
     /// Resources that held it back; several when they tie. Empty when nothing moved.
     pub limited_by: Vec<String>,
     /// Nodes from source to destination.
@@ -96,6 +101,22 @@ impl FlowOutcome {
         let scaled = u128::from(self.delivered.0) * 1_000_000_000_000;
         (duration > 0 && self.delivered.0 > 0).then(|| u64::try_from(scaled / duration).unwrap_or(u64::MAX))
     }
+}
+
+/// Every cause that [`FlowOutcome::time`] may name, in the order of a packet's life.
+pub fn causes() -> Vec<&'static str> {
+    peerbus_fabric::Cause::ALL.into_iter().map(peerbus_fabric::Cause::name).collect()
+}
+
+/// How often latencies from one time to another occurred.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LatencyBucket {
+    /// Shortest.
+    pub from: Picos,
+    /// First that is longer than these.
+    pub to: Picos,
+    /// How many.
+    pub count: u64,
 }
 
 /// A matrix of flows: rows send, columns receive.
@@ -140,6 +161,8 @@ pub struct LinkOutcome {
     pub errors: Option<LinkErrors>,
     /// Time it was sending, per interval.
     pub busy: Vec<Picos>,
+    /// Packets that waited in front of it at the end of each interval; of intervals that were merged, the most.
+    pub queued: Vec<u32>,
 }
 
 /// What went wrong on a directed link, as the error registers of its receiver count it.
@@ -200,13 +223,14 @@ pub struct SpaceOutcome {
 
 /// Every [`ErrorOutcome::kind`] that runs report. Expectations on another kind are refused when they are read, since
 /// their counts could only ever be zero.
-pub const ERROR_KINDS: [&str; 13] = [
+pub const ERROR_KINDS: [&str; 14] = [
     "COMPLETION_TIMEOUT",
     "IOMMU_FAULT",
     "LINK_DOWN",
     "MALFORMED_TLP",
     "MAPPING_REFUSED",
     "MISDIRECTED",
+    "NO_PROGRESS",
     "P2P_REFUSED",
     "PEER_MEMORY_REFUSED",
     "REGISTRATION_REFUSED",

@@ -42,6 +42,8 @@ impl Spec {
                 for credits in &mut self.links[link.at()].credits {
                     let header = more(credits.header);
                     let data = u64::from(credits.data) * u64::from(header) / u64::from(credits.header.max(1));
+                    // None at all would mean a buffer without end.
+                    let data = if credits.data == 0 { 0 } else { data.max(1) };
                     *credits = Credits { header, data: u16::try_from(data).unwrap_or(u16::MAX) };
                 }
             }

@@ -55,12 +55,15 @@ impl fmt::Display for Key {
 }
 
 /// Values that are not results, or repeat others.
-const NOT_COMPARED: [&str; 8] = [
+const NOT_COMPARED: [&str; 11] = [
     "schema",
     "tool_version",
     "scenario",
     "description",
     "busy_per_interval_ps",
+    "queued_per_interval",
+    "latency_histogram_ps",
+    "time_ps",
     "series",
     "limited_by_all",
     "variant",

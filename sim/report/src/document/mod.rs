@@ -8,6 +8,8 @@
 
 mod peer_memory;
 
+use std::collections::BTreeMap;
+
 use peerbus_scenario::{Cell, ScenarioResult};
 use peerbus_system::outcome::{
     ErrorOutcome, FlowOutcome, LinkErrors, LinkOutcome, MatrixOutcome, SpaceOutcome,
@@ -44,7 +46,7 @@ pub struct RunDocument {
     pub digest: String,
     /// Events handled in all variants together.
     pub events: u64,
-    /// True when every expectation held.
+    /// True when every run came to its end and every expectation held.
     pub passed: bool,
     /// One per variant, in the scenario's order; a scenario without variants has one whose name is empty.
     pub cells: Vec<CellDocument>,
@@ -119,6 +121,12 @@ pub struct FlowDocument {
     pub throughput_gbytes_per_s: Option<f64>,
     /// Latency of a request or a transfer.
     pub latency_ns: LatencyDocument,
+    /// Latencies by quarters of octaves: from, to (exclusive), how many. Absent from baselines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_histogram_ps: Option<Vec<(u64, u64, u64)>>,
+    /// Time of its packets by cause; packets under way together count together. Absent from baselines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_ps: Option<BTreeMap<String, u64>>,
     /// Resources that held it back, joined by " + "; `null` when nothing moved.
     pub limited_by: Option<String>,
     /// The same resources one by one.
@@ -204,6 +212,10 @@ pub struct LinkDocument {
     /// Time it was sending, per interval of the variant's `interval_ps`. Absent from baselines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub busy_per_interval_ps: Option<Vec<u64>>,
+    /// Packets that waited in front of it at the end of each interval; of intervals that were merged, the most. Absent
+    /// from baselines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_per_interval: Option<Vec<u32>>,
 }
 
 /// An address space or window.
@@ -225,7 +237,7 @@ pub struct SpaceDocument {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorDocument {
     /// `UNSUPPORTED_REQUEST`, `IOMMU_FAULT`, `MALFORMED_TLP`, `MISDIRECTED`, `P2P_REFUSED`, `MAPPING_REFUSED`, `PEER_MEMORY_REFUSED`,
-    /// `REGISTRATION_REFUSED`, `UNPLACED_BAR`.
+    /// `REGISTRATION_REFUSED`, `UNPLACED_BAR`, `NO_PROGRESS`.
     pub kind: String,
     /// Name of the variant.
     pub variant: String,
@@ -294,14 +306,19 @@ impl RunDocument {
         }
     }
 
-    /// The same without what a baseline leaves out: the links' series, which their digests already pin, and those of
-    /// pools, whose sums over time remain.
+    /// The same without what a baseline leaves out: the links' series, which their digests already pin, those of
+    /// pools, whose sums over time remain, and where the flows' time went.
     pub fn without_series(mut self) -> RunDocument {
         for pool in &mut self.pools {
             pool.series = None;
         }
         for link in &mut self.links {
             link.busy_per_interval_ps = None;
+            link.queued_per_interval = None;
+        }
+        for flow in &mut self.flows {
+            flow.latency_histogram_ps = None;
+            flow.time_ps = None;
         }
         self
     }
@@ -358,6 +375,10 @@ fn flow_document(cell: &Cell, flow: &FlowOutcome) -> FlowDocument {
             p99: moved.then(|| number::nanoseconds(flow.latency_p99)),
             of: if flow.latency_of_transfers { "transfer" } else { "request" }.to_owned(),
         },
+        latency_histogram_ps: Some(
+            flow.latencies.iter().map(|bucket| (bucket.from.0, bucket.to.0, bucket.count)).collect(),
+        ),
+        time_ps: Some(flow.time.iter().map(|(cause, time)| (cause.replace(' ', "_"), time.0)).collect()),
         limited_by: (!flow.limited_by.is_empty()).then(|| flow.limited_by.join(" + ")),
         limited_by_all: flow.limited_by.clone(),
         path: flow.path.clone(),
@@ -401,6 +422,7 @@ fn link_document(cell: &Cell, link: &LinkOutcome) -> LinkDocument {
         digest: number::digest_text(link.digest),
         errors: link.errors,
         busy_per_interval_ps: Some(link.busy.iter().map(|time| time.0).collect()),
+        queued_per_interval: Some(link.queued.clone()),
     }
 }
 

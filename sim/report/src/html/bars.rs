@@ -45,7 +45,7 @@ fn length(value: u64, max: u64, room: usize) -> usize {
 }
 
 /// A name's end tells more than its middle.
-fn shortened(name: &str) -> String {
+pub fn shortened(name: &str) -> String {
     let letters: Vec<char> = name.chars().collect();
     if letters.len() <= LETTERS {
         return name.to_owned();

@@ -32,6 +32,7 @@ pub fn section(result: &ScenarioResult) -> Markup {
             @if !flows.is_empty() {
                 (super::numbers("Numbers of the flows (p50 and p99: latency of a request; * of a whole transfer)",
                     rows.len() <= OPEN, &super::table(&titles, &rows)))
+                (super::causes::section(&flows))
                 (details(&flows))
             }
             @if idle > 0 { p.note { (describe::idle_flows(idle)) "." } }
@@ -58,6 +59,7 @@ fn details(flows: &[(&Cell, &FlowOutcome)]) -> Markup {
             details {
                 summary { (cell.qualified(&flow.name)) ": " (flow.from) " to " (flow.to) }
                 dl { @for (label, value) in describe::facts(flow) { dt { (label) } dd { (value) } } }
+                (super::causes::latencies(flow))
             }
         }
         @if left > 0 { p.note { (left) " more flows are in the JSON document." } }

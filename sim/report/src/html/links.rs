@@ -28,6 +28,7 @@ pub fn section(cell: &Cell) -> Markup {
                     }
                     (super::numbers("Numbers of the chart: busy per interval, %", false, &series(cell, &busiest)))
                 }
+                (queues(cell, &links))
                 @if !busy.is_empty() { (table(cell, &busy)) }
                 @if !idle.is_empty() {
                     (super::numbers(&describe::idle_links(idle.len()), false, &table(cell, &idle)))
@@ -37,6 +38,31 @@ pub fn section(cell: &Cell) -> Markup {
                 }
                 p.note { "Efficiency: payload in all bytes sent. Starved: time TLPs waited for credits." }
             }
+        }
+    }
+}
+
+/// Packets waiting in front of the links with the longest queues.
+fn queues(cell: &Cell, links: &[&LinkOutcome]) -> Markup {
+    let most = |link: &LinkOutcome| link.queued.iter().max().copied().unwrap_or(0);
+    let mut longest: Vec<&LinkOutcome> = links.iter().copied().filter(|link| most(link) > 0).collect();
+    longest.sort_by_key(|link| std::cmp::Reverse(most(link)));
+    longest.truncate(chart::LINES);
+    let lines: Vec<&[u32]> = longest.iter().map(|link| &link.queued[..]).collect();
+    let rows: Vec<Vec<String>> =
+        longest.iter().map(|link| vec![link.name.clone(), most(link).to_string()]).collect();
+    html! {
+        @if let Some(svg) = chart::queues(cell.outcome.end, cell.outcome.interval, &lines) {
+            figure role="img" aria-label="Packets waiting in front of links over simulated time" {
+                (PreEscaped(svg))
+                ul.legend {
+                    @for (at, link) in longest.iter().enumerate() {
+                        li { i style=(format!("background:var(--s{at})")) {} (link.name) }
+                    }
+                }
+            }
+            (super::numbers("Numbers of the chart: most packets waiting", false,
+                &super::table(&["link", ">packets"], &rows)))
         }
     }
 }

@@ -4,6 +4,7 @@
 //! followed by its numbers. The page is well-formed XML but for the `<meta>` tags, so tools can take it apart.
 
 mod bars;
+mod causes;
 mod flows;
 mod heat_map;
 mod links;
@@ -98,7 +99,7 @@ fn header(result: &ScenarioResult) -> Markup {
                 @for (label, value) in &facts { dt { (label) } dd { (value) } }
                 dt { "verdict" }
                 dd {
-                    @if !result.expectations.is_empty() { (verdict(result.passed())) " " }
+                    @if !result.expectations.is_empty() || !result.completed() { (verdict(result.passed())) " " }
                     (describe::expectations_held(result))
                 }
             }

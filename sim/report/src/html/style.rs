@@ -4,10 +4,12 @@
 pub const CSS: &str = "
 :root { --ink: #1b1f24; --soft: #57606a; --paper: #ffffff; --grid: #d9dee4; --line: #d0d7de; --panel: #f6f8fa;
   --pass: #116b37; --fail: #b3261e; --bar: #3d73bd;
-  --s0: #1f6fd0; --s1: #d9730d; --s2: #1f8f50; --s3: #c4322b; --s4: #7c55c3; --s5: #86633f; --s6: #c7468f; --s7: #5f6b78; }
+  --s0: #1f6fd0; --s1: #d9730d; --s2: #1f8f50; --s3: #c4322b; --s4: #7c55c3; --s5: #86633f; --s6: #c7468f; --s7: #5f6b78;
+  --s8: #0f8b8d; --s9: #a3a11a; --s10: #5c4bd3; --s11: #9e5a5a; --s12: #2b2f36; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --soft: #9aa5b1; --paper: #14171b; --grid: #30363d;
   --line: #3a424b; --panel: #1c2127; --pass: #5fcf8c; --fail: #ff8a80; --bar: #5b93e0;
-  --s0: #64a8ff; --s1: #ffa24d; --s2: #58cf8d; --s3: #ff7b72; --s4: #b99cff; --s5: #d0a878; --s6: #ff8cc6; --s7: #a9b4c0; } }
+  --s0: #64a8ff; --s1: #ffa24d; --s2: #58cf8d; --s3: #ff7b72; --s4: #b99cff; --s5: #d0a878; --s6: #ff8cc6; --s7: #a9b4c0;
+  --s8: #4fd1d3; --s9: #d8d64f; --s10: #a79bff; --s11: #e0a3a3; --s12: #f2f4f6; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.5rem; max-width: 68rem; color: var(--ink); background: var(--paper);
   font: 15px/1.5 system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif; }

@@ -24,7 +24,7 @@ pub fn header(result: &ScenarioResult, options: TextOptions) -> String {
 
 fn verdict(result: &ScenarioResult, options: TextOptions) -> String {
     let (verdict, count) = (options.verdict(result.passed()), describe::expectations_held(result));
-    if result.expectations.is_empty() { count } else { format!("{verdict}, {count}") }
+    if result.expectations.is_empty() && result.completed() { count } else { format!("{verdict}, {count}") }
 }
 
 /// PASS or FAIL, the condition and the values compared.

@@ -62,7 +62,7 @@ fn the_same_result_is_the_same_page() {
 #[test]
 fn charts_are_followed_by_their_numbers() {
     for (result, charts) in
-        [(sample::small(), 2), (sample::matrix(8), 2), (sample::variants(), 3), (sample::churn(), 2)]
+        [(sample::small(), 4), (sample::matrix(8), 4), (sample::variants(), 6), (sample::churn(), 4)]
     {
         let page = as_xml(&render(&result));
         let page = roxmltree::Document::parse(&page).unwrap();

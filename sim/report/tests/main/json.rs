@@ -54,6 +54,27 @@ fn numbers_have_their_units_and_six_decimals() {
 }
 
 #[test]
+fn flows_say_where_time_went_but_in_baselines() {
+    let value = serde_json::to_value(RunDocument::new(&sample::small())).unwrap();
+    let flow = &value["flows"][0];
+    assert_eq!(
+        flow["time_ps"],
+        serde_json::json!({"credits": 600_000, "serialisation": 399_500, "root_complex": 500})
+    );
+    assert_eq!(
+        flow["latency_histogram_ps"],
+        serde_json::json!([[786_432, 917_504, 4_000], [1_179_648, 1_310_720, 96]])
+    );
+    assert_eq!(value["links"][0]["queued_per_interval"][0], 17);
+    let baseline: serde_json::Value = serde_json::from_str(&baseline(&sample::small())).unwrap();
+    assert_eq!(
+        (baseline["flows"][0].get("time_ps"), baseline["flows"][0].get("latency_histogram_ps")),
+        (None, None)
+    );
+    assert_eq!(baseline["links"][0].get("queued_per_interval"), None);
+}
+
+#[test]
 fn pools_have_a_series_but_in_baselines() {
     let value = serde_json::to_value(RunDocument::new(&sample::churn())).unwrap();
     let (memory, pool) = (&value["peer_memory"][0], &value["pools"][0]);

@@ -2,8 +2,8 @@
 
 use peerbus_scenario::{Cell, Expectation, ScenarioResult};
 use peerbus_system::outcome::{
-    ErrorOutcome, FlowOutcome, LinkOutcome, MatrixOutcome, Outcome, PeerMemoryOutcome, PoolOutcome,
-    PoolSample, RefusalOutcome, SpaceOutcome,
+    ErrorOutcome, FlowOutcome, LatencyBucket, LinkOutcome, MatrixOutcome, Outcome, PeerMemoryOutcome,
+    PoolOutcome, PoolSample, RefusalOutcome, SpaceOutcome,
 };
 use peerbus_units::{Bytes, Picos};
 
@@ -21,6 +21,15 @@ pub fn flow(name: &str, from: &str, to: &str, bytes: u64, mbytes: u64) -> FlowOu
         latency_p50: Picos(812_500),
         latency_p99: Picos(1_204_250),
         latency_of_transfers: false,
+        latencies: vec![
+            LatencyBucket { from: Picos(786_432), to: Picos(917_504), count: 4_000 },
+            LatencyBucket { from: Picos(1_179_648), to: Picos(1_310_720), count: 96 },
+        ],
+        time: vec![
+            ("credits", Picos(600_000)),
+            ("serialisation", Picos(399_500)),
+            ("root complex", Picos(500)),
+        ],
         limited_by: vec![format!("{from} uplink gen4 x16")],
         path: vec![from.to_owned(), "host0/rp0/sw0".to_owned(), to.to_owned()],
         map_type: Some("BUS_ADDR".to_owned()),
@@ -48,6 +57,7 @@ pub fn link(name: &str, busy: u64, intervals: &[u64]) -> LinkOutcome {
         starved: Picos::nanos(1_500),
         digest: 0xfeed_beef,
         busy: intervals.iter().copied().map(Picos).collect(),
+        queued: intervals.iter().map(|_| 17).collect(),
     }
 }
 
@@ -275,6 +285,8 @@ pub fn huge() -> ScenarioResult {
     (flow.bytes, flow.delivered, flow.start, flow.end) =
         (Bytes(u64::MAX), Bytes(u64::MAX), Picos::ZERO, Picos(1));
     (flow.latency_p50, flow.latency_p99) = (Picos(u64::MAX), Picos(u64::MAX));
+    flow.latencies = vec![LatencyBucket { from: Picos(1 << 63), to: Picos(u64::MAX), count: u64::MAX }; 2];
+    flow.time = vec![("credits", Picos(u64::MAX)), ("link errors", Picos(u64::MAX))];
     (flow.dma_addr, flow.distance) = (Some(u64::MAX), Some(u32::MAX));
     let link = &mut outcome.links[0];
     (link.busy_time, link.starved, link.wire_bytes) = (Picos(u64::MAX), Picos(u64::MAX), Bytes(u64::MAX));

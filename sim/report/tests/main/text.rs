@@ -35,6 +35,7 @@ Flow peer: gpu0 to gpu1
   DMA address     0x380_0000_0000 (BUS address)
   distance        4
   limited by      gpu0 uplink gen4 x16
+  time            credits 60.0 %, serialisation 40.0 %, 1 more below 0.1 %
 
 Flow back: gpu1 to gpu0
   from … to       100 ns to 40.430 us

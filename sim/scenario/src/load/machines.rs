@@ -26,7 +26,7 @@ pub(super) struct Named<'f> {
 /// Machines by the name they have in the scenario; `None` for those that cannot be used.
 pub(super) struct Machines<'a> {
     provider: &'a Provider<'a>,
-    catalogue: &'a Catalogue,
+    pub catalogue: &'a Catalogue,
     /// Folder of the scenario file with its last `/`, or nothing.
     folder: &'a str,
     known: BTreeMap<String, Option<Arc<Machine>>>,
@@ -36,6 +36,17 @@ impl<'a> Machines<'a> {
     pub fn new(provider: &'a Provider<'a>, catalogue: &'a Catalogue, scenario_file: &'a str) -> Machines<'a> {
         let folder = scenario_file.rfind('/').map_or("", |slash| &scenario_file[..=slash]);
         Machines { provider, catalogue, folder, known: BTreeMap::new() }
+    }
+
+    /// Machines that are known already, and no others.
+    pub fn known(known: BTreeMap<String, Arc<Machine>>, catalogue: &'a Catalogue) -> Machines<'a> {
+        let known = known.into_iter().map(|(name, machine)| (name, Some(machine))).collect();
+        Machines {
+            provider: &|_| Err("it was not read with the scenario".to_owned()),
+            catalogue,
+            folder: "",
+            known,
+        }
     }
 
     /// The machine that `named` names; what is wrong with it is reported where it is first named.
@@ -104,7 +115,7 @@ impl<'a> Machines<'a> {
     }
 
     /// The path that could be read, and its text.
-    fn text(&self, name: &str) -> Result<(String, String), String> {
+    pub fn text(&self, name: &str) -> Result<(String, String), String> {
         let direct = (self.provider)(name);
         let reason = match direct {
             Ok(text) => return Ok((name.to_owned(), text)),

@@ -11,6 +11,8 @@ mod kernel;
 mod literal;
 mod machines;
 mod peer_memory;
+mod sweep;
+mod tree;
 mod workload;
 
 use peerbus_fabric::LinkLayer;
@@ -31,6 +33,7 @@ use event::PlacedEvent;
 use literal::offset_in;
 pub use machines::Provider;
 use machines::{Machines, Named};
+pub use sweep::Sweep;
 use workload::Placed;
 
 /// A scenario, ready to run.
@@ -48,6 +51,8 @@ pub struct Loaded {
     pub cells: Vec<CellInput>,
     /// Conditions, in the order of the file.
     pub expectations: Vec<Condition>,
+    /// The points of its sweep, if it has one; all else is as without it.
+    pub sweep: Option<Sweep>,
 }
 
 /// Reads a scenario, RON or JSON (by the extension of `file_name`, or else by its first character), and the machines
@@ -62,7 +67,11 @@ pub fn load(
     let reading = read::<file::Scenario>(text, file_name);
     let mut context = Context::new(&reading.source, reading.diagnostics);
     let mut machines = Machines::new(provider, catalogue, file_name);
-    let loaded = reading.value.map(|scenario| lower(&mut context, &scenario, &mut machines));
+    let loaded = reading.value.map(|scenario| {
+        let loaded = lower(&mut context, &scenario, &mut machines);
+        let sweep = sweep::sweep(&mut context, &scenario, &machines, (file_name, description(text)));
+        Loaded { sweep, ..loaded }
+    });
     let mut diagnostics = context.0.diagnostics;
     sort(&mut diagnostics);
     let described = |loaded| Loaded { description: description(text), file: file_name.to_owned(), ..loaded };
@@ -113,6 +122,7 @@ fn lower(context: &mut Context<'_>, scenario: &file::Scenario, machines: &mut Ma
         seed: common.seed,
         cells,
         expectations,
+        sweep: None,
     }
 }
 

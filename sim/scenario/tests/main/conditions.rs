@@ -21,6 +21,8 @@ fn flow(name: &str, bytes: u64, delivered: u64) -> FlowOutcome {
         latency_p50: Picos::nanos(1500),
         latency_p99: Picos::micros(2),
         latency_of_transfers: false,
+        latencies: Vec::new(),
+        time: Vec::new(),
         limited_by: vec!["gpu1 port".to_owned(), "gpu0 tags".to_owned()],
         path: vec!["gpu0".to_owned(), "sw0".to_owned(), "gpu1".to_owned()],
         map_type: Some("BUS_ADDR".to_owned()),

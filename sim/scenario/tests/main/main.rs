@@ -8,3 +8,4 @@ mod mutation;
 mod notation;
 mod runs;
 mod support;
+mod sweeps;

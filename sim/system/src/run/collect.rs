@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use peerbus_fabric::{Direction, EngineId, Fabric, FlowLedger, LinkId, MissKind, NodeId, NodeKind, Resource};
+use peerbus_fabric::{
+    Cause, Direction, EngineId, Fabric, FlowLedger, LinkId, MissKind, NodeId, NodeKind, Resource, Standstill,
+};
 use peerbus_machine::Machine;
 use peerbus_machine::model::Fact;
 use peerbus_units::{Bytes, Picos};
@@ -15,12 +17,12 @@ use super::schedule::MatrixPlan;
 use super::{RunInput, RunResult};
 use crate::boot::Booted;
 use crate::expand::PeerMemoryRole;
-use crate::outcome::{ErrorOutcome, FlowOutcome, LinkOutcome, MatrixOutcome, Outcome};
+use crate::outcome::{ErrorOutcome, FlowOutcome, LatencyBucket, LinkOutcome, MatrixOutcome, Outcome};
 use crate::plan;
 
 /// Turns a finished run into its outcome.
 pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Driven) -> RunResult {
-    let Driven { mut fabric, schedule, mut flows, peer_memories } = driven;
+    let Driven { mut fabric, standstill, schedule, mut flows, peer_memories } = driven;
     for memory in &peer_memories {
         note_first_addresses(memory, &mut flows);
     }
@@ -43,6 +45,7 @@ pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Dri
     errors.extend(malformed(machine, booted, &fabric, &flows));
     errors.extend(failures::errors(&fabric, &flows));
     errors.extend(unplaced(machine, booted));
+    errors.extend(standstill.iter().map(|standstill| no_progress(standstill, &flows)));
     let mut spaces = plan::spaces(machine, booted);
     spaces.extend(peer_memory::spaces(machine, &peer_memories));
     let outcome = Outcome {
@@ -135,6 +138,8 @@ fn blank(plan: &FlowPlan) -> FlowOutcome {
         latency_p50: Picos::ZERO,
         latency_p99: Picos::ZERO,
         latency_of_transfers: transfers,
+        latencies: Vec::new(),
+        time: Vec::new(),
         limited_by: Vec::new(),
         path: Vec::new(),
         map_type: peer.map(|peer| peer.map_type.clone()),
@@ -156,6 +161,8 @@ fn single_outcome(fabric: &Fabric, plan: &FlowPlan, ledger: &FlowLedger) -> (Flo
         end: Picos(ledger.last),
         latency_p50: Picos(ledger.latency_percentile(50.0)),
         latency_p99: Picos(ledger.latency_percentile(99.0)),
+        latencies: latencies(ledger),
+        time: time_by_cause(&[ledger]),
         limited_by: limits.iter().map(|resource| resource_name(fabric, *resource)).collect(),
         path: path(fabric, ledger),
         ..blank(plan)
@@ -188,12 +195,25 @@ fn staged_outcome(
         end: Picos(drain.last),
         latency_p50: Picos(drain.latency_percentile(50.0)),
         latency_p99: Picos(drain.latency_percentile(99.0)),
+        latencies: latencies(drain),
+        time: time_by_cause(&[fill, drain]),
         limited_by: limits.iter().map(|resource| resource_name(fabric, *resource)).collect(),
         path: nodes,
         staged: true,
         ..blank(plan)
     };
     (outcome, limits)
+}
+
+fn latencies(ledger: &FlowLedger) -> Vec<LatencyBucket> {
+    let bucket = |(from, to, count)| LatencyBucket { from: Picos(from), to: Picos(to), count };
+    ledger.latency_buckets().into_iter().map(bucket).collect()
+}
+
+fn time_by_cause(ledgers: &[&FlowLedger]) -> Vec<(&'static str, Picos)> {
+    let sum = |cause: Cause| ledgers.iter().map(|ledger| ledger.time[cause as usize]).sum();
+    let all = Cause::ALL.into_iter().map(|cause| (cause.name(), Picos(sum(cause))));
+    all.filter(|(_, time)| *time > Picos::ZERO).collect()
 }
 
 /// Nodes from where the data comes from to where it goes.
@@ -300,6 +320,7 @@ fn link_outcomes(fabric: &Fabric) -> Vec<LinkOutcome> {
             digest: ledger.digest,
             errors: failures::link_errors(&fabric.ledger.faults[index]),
             busy: fabric.ledger.series.busy.iter().map(|links| Picos(links[index])).collect(),
+            queued: fabric.ledger.series.queued.iter().map(|links| links[index]).collect(),
         });
     }
     outcomes
@@ -415,6 +436,21 @@ fn miss_kind(kind: MissKind) -> &'static str {
     match kind {
         MissKind::Unclaimed => "UNSUPPORTED_REQUEST",
         MissKind::IommuFault => "IOMMU_FAULT",
+    }
+}
+
+/// A run that stood still before its end.
+fn no_progress(standstill: &Standstill, flows: &[FlowRun]) -> ErrorOutcome {
+    let first = standstill.flows.first().and_then(|flow| flow_name(flows, flow.0));
+    ErrorOutcome {
+        kind: "NO_PROGRESS".to_owned(),
+        place: first.clone().unwrap_or_else(|| "fabric".to_owned()),
+        text: standstill.to_string(),
+        count: u64::try_from(standstill.flows.len()).unwrap_or(u64::MAX),
+        bytes: Bytes(standstill.bytes),
+        addr: None,
+        flow: first,
+        time: Some(standstill.at),
     }
 }
 

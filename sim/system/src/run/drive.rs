@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use peerbus_engine::Stream;
-use peerbus_fabric::{Descriptor, Direction, EngineId, Fabric, FlowId, LatencyOf, LinkId, Upcall};
+use peerbus_fabric::{
+    Descriptor, Direction, EngineId, Fabric, FlowId, LatencyOf, LinkId, Standstill, Upcall,
+};
 use peerbus_machine::Machine;
 use peerbus_units::{Bytes, DmaAddr, Picos};
 
@@ -39,6 +41,8 @@ pub struct FlowRun {
 pub struct Driven {
     /// The fabric, finished.
     pub fabric: Fabric,
+    /// Why it could not go on, if it stopped before its end.
+    pub standstill: Option<Standstill>,
     /// The schedule.
     pub schedule: Schedule,
     /// Its flows.
@@ -138,9 +142,9 @@ pub fn drive(
         }
         driver.plan_timer();
     }
-    driver.fabric.finish();
-    let peer_memories = driver.memories.finish(driver.fabric.now());
-    Driven { fabric: driver.fabric, schedule, flows: driver.flows, peer_memories }
+    let standstill = driver.fabric.end();
+    let peer_memories = driver.memories.finish(driver.fabric.now(), standstill.is_none());
+    Driven { fabric: driver.fabric, standstill, schedule, flows: driver.flows, peer_memories }
 }
 
 impl Driver<'_> {

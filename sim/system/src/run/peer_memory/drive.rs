@@ -305,23 +305,24 @@ impl<'a> PeerMemories<'a> {
         self.answer(workload, client, now, io);
     }
 
-    /// After the run: checks that everything was given back, and hands over what was counted.
-    pub fn finish(mut self, now: Picos) -> Vec<Driven> {
-        assert!(self.mappings.is_empty(), "peer memory is still mapped");
+    /// After the run: checks that everything was given back, if it came to its end, and hands over what was counted.
+    pub fn finish(mut self, now: Picos, complete: bool) -> Vec<Driven> {
+        assert!(self.mappings.is_empty() || !complete, "peer memory is still mapped");
         self.pools.advance(now);
         let mut driven = Vec::new();
         for of in std::mem::take(&mut self.workloads) {
             assert!(
-                of.clients.iter().all(ClientRun::is_done),
+                of.clients.iter().all(ClientRun::is_done) || !complete,
                 "a client of {} is not done",
                 of.plan.spec.name
             );
             for granted in of.tally.granted.values() {
-                assert_eq!(granted.bytes, granted.returned, "memory of {} was lost", of.plan.spec.name);
+                let all = granted.bytes == granted.returned || !complete;
+                assert!(all, "memory of {} was lost", of.plan.spec.name);
             }
             let levels = of.plan.providers.iter().filter_map(|device| {
                 let level = self.os_function(*device).and_then(|function| self.pools.level(function))?;
-                assert_eq!(level.available, level.size, "a pool is not empty at the end");
+                assert!(level.available == level.size || !complete, "a pool is not empty at the end");
                 Some((*device, level.clone()))
             });
             let levels = levels.collect();
