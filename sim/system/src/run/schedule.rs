@@ -243,6 +243,7 @@ impl Planner<'_> {
             self.check_linked(device)?;
         }
         let Target { mut peer, memory } = resolve::resolve(self.machine, self.booted, target, mover);
+        let memory = memory.filter(|_| wanted.refused != WhenRefused::StageAlways);
         let mapped = memory.map(|memory| self.bar_region(mover, &memory, wanted.bytes, &mut peer));
         let unmappable = mapped.as_ref().and_then(|mapped| mapped.as_ref().err());
         let unmappable = unmappable.map(|error: &MapError| {
@@ -257,7 +258,7 @@ impl Planner<'_> {
                 (Program::Direct { leg: Leg { device: mover, direction, base, extent } }, None)
             }
             (_, WhenRefused::Fail) => (Program::Refused, unmappable),
-            (_, WhenRefused::Stage) => {
+            (_, WhenRefused::Stage | WhenRefused::StageAlways) => {
                 let (program, why) = self.staged(&wanted)?;
                 (program, why.or(unmappable))
             }
