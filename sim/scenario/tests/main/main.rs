@@ -4,7 +4,9 @@
 mod broken;
 mod catalogue;
 mod conditions;
+mod measured;
 mod mutation;
 mod notation;
 mod runs;
 mod support;
+mod validation;
