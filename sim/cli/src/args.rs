@@ -52,7 +52,8 @@ Examples:
 
 const RUN_HELP: &str = "\
 The report goes to standard output, the comparison with a baseline to standard error. With --format json several
-scenarios make a list of documents.
+scenarios make a list of documents. A folder of scenarios is answered with one summary of measured and predicted
+values.
 
 Examples:
   peerbus run scenario.ron --html report.html
@@ -336,7 +337,7 @@ pub struct Replay {
 #[derive(Args, Debug)]
 #[command(after_long_help = RUN_HELP)]
 pub struct Run {
-    /// Scenario files; all are run, in parallel where threads allow
+    /// Scenario files, or a folder of them; all are run, in parallel where threads allow
     #[arg(required = true, value_name = "SCENARIO")]
     pub scenarios: Vec<PathBuf>,
     /// Seed of all random streams, instead of the scenario's
@@ -357,7 +358,7 @@ pub struct Run {
     /// Differences that are allowed, and why
     #[arg(long, value_name = "FILE", requires = "baseline")]
     pub policy: Option<PathBuf>,
-    /// Write the result as the baseline: to the file of --baseline, else to reports/NAME.json
+    /// Write the result as the baseline: to the file of --baseline, else to reports/NAME.json (a folder's: NAME.md)
     #[arg(long)]
     pub bless: bool,
     #[command(flatten)]

@@ -55,6 +55,23 @@ fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The scenario files of a folder, by name; those of folders in it are not among them.
+pub fn scenarios_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let cannot = || format!("cannot read the folder {}", folder.display());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(cannot)? {
+        let path = entry.with_context(cannot)?.path();
+        if path.is_file() && (has_extension(Some(&path), "ron") || has_extension(Some(&path), "json")) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    if found.is_empty() {
+        anyhow::bail!("the folder {} holds no scenario (*.ron or *.json)", folder.display());
+    }
+    Ok(found)
+}
+
 /// The content of a file that may not be there or not be readable.
 #[expect(clippy::disallowed_methods, reason = "the command line is where files are read")]
 pub fn read_some(path: &Path) -> Option<Vec<u8>> {

@@ -2,7 +2,10 @@
 //!
 //! Everything that can go wrong with files is found before anything runs: scenarios and machines are loaded, the baseline
 //! is read and outputs are prepared first. The variants of all scenarios then run side by side; their outcomes are put
-//! together in order, so the number of threads changes nothing.
+//! together in order, so the number of threads changes nothing. A folder of scenarios is answered with one summary of what
+//! was measured and predicted ([`folder`]).
+
+mod folder;
 
 use std::path::{Path, PathBuf};
 
@@ -24,10 +27,15 @@ use crate::terminal::{Reported, Sources, Terminal};
 
 /// Runs scenarios; the answer is no when an expectation fails or a result differs from its baseline.
 pub fn run(args: &args::Run, terminal: &Terminal) -> anyhow::Result<Answer> {
+    if let [folder] = args.scenarios.as_slice()
+        && folder.is_dir()
+    {
+        return folder::run(folder, args, terminal);
+    }
     if args.scenarios.len() > 1 && (args.html.is_some() || args.baseline.is_some()) {
         bail!("--html and --baseline are for one scenario; run each by itself");
     }
-    let loaded = load_all(args, terminal)?;
+    let loaded = load_all(&args.scenarios, args.seed, terminal)?;
     for scenario in loaded.iter().filter(|scenario| scenario.sweep.is_some()) {
         let file = &scenario.file;
         terminal.say(&format!(
@@ -104,12 +112,12 @@ fn baseline_path(scenario: &Path, given: Option<&Path>) -> anyhow::Result<PathBu
 }
 
 /// Loads every scenario, so that all problems of all of them are told at once.
-fn load_all(args: &args::Run, terminal: &Terminal) -> anyhow::Result<Vec<Loaded>> {
+fn load_all(scenarios: &[PathBuf], seed: Option<u64>, terminal: &Terminal) -> anyhow::Result<Vec<Loaded>> {
     let catalogue = Catalogue::embedded();
     let loaded: Vec<Option<Loaded>> =
-        args.scenarios.iter().map(|path| load_one(path, &catalogue, terminal)).collect();
+        scenarios.iter().map(|path| load_one(path, &catalogue, terminal)).collect();
     let mut loaded = loaded.into_iter().collect::<Option<Vec<Loaded>>>().ok_or(Reported)?;
-    if let Some(seed) = args.seed {
+    if let Some(seed) = seed {
         for scenario in &mut loaded {
             scenario.seed = seed;
             scenario.cells.iter_mut().for_each(|cell| cell.input.seed = seed);

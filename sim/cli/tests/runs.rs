@@ -156,3 +156,45 @@ fn documents_that_are_none_are_unreadable() {
     here.expect(0, &["run", "s.ron", "--baseline", "absent.json", "--bless"]);
     here.expect(0, &["compare", "absent.json", "s.json"]);
 }
+
+/// A folder is answered with one summary, which is kept and compared as text.
+#[test]
+fn a_folder_is_summed_up() {
+    let here = Workspace::new();
+    let measured = |value: &str| {
+        let rows = format!(
+            r#"measured: [(family: "peers", unit: "GB/s", table: "t", rows: [
+                (of: "flow.off/peer.throughput", value: {value}, row: "2"), (row: "3-5", left_out: "not described")])],
+            expect:"#
+        );
+        SCENARIO.replace("expect:", &rows)
+    };
+    here.file("checks/a.ron", measured("20"))
+        .file("checks/b.ron", measured("30"))
+        .file("checks/notes.txt", "");
+    let text = here.expect(0, &["run", "checks"]).text();
+    for part in [
+        "# Checks: predicted against measured",
+        "2 scenarios. 8 measured values are available, 2 compared (25.0 %), 6 left out.",
+        "| peers | 8 | 2 | 6 |",
+        "| 6 | not described | t: 3-5 |",
+    ] {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+    here.expect(0, &["run", "checks", "--bless"]);
+    assert_eq!(here.read("reports/checks.md"), text);
+    here.expect(0, &["run", "checks", "--threads", "1", "--baseline", "reports/checks.md"]);
+    here.file("checks/b.ron", measured("31"));
+    let differs = here.expect(1, &["run", "checks", "--baseline", "reports/checks.md"]);
+    assert!(differs.stderr.contains("this run differs from reports/checks.md"), "{}", differs.stderr);
+    let documents = here.expect(0, &["run", "checks", "--format", "json"]).json();
+    assert_eq!(documents[0]["measured"][0]["measured"], 20.0);
+    assert!(documents[0]["measured"][0]["error"].is_number());
+    assert_eq!(documents[0]["measured"][1]["left_out"], "not described");
+    let page = here.expect(0, &["run", "checks/a.ron", "--html", "a.html"]).text();
+    assert!(
+        page.contains("Predicted and measured") && here.read("a.html").contains("Predicted and measured")
+    );
+    here.file("empty/notes.txt", "");
+    assert!(here.expect(2, &["run", "empty"]).stderr.contains("holds no scenario"));
+}

@@ -46,6 +46,9 @@ pub fn baseline_of(document: RunDocument) -> String {
     entries.push(list("spaces", &document.spaces));
     entries.push(list("errors", &document.errors));
     entries.push(list("expectations", &document.expectations));
+    if !document.measured.is_empty() {
+        entries.push(list("measured", &document.measured));
+    }
     format!("{{\n{}\n}}\n", entries.join(",\n"))
 }
 

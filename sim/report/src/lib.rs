@@ -6,7 +6,8 @@
 //!
 //! Modules in reading order: [`number`] (integers to decimals), [`document`] (`peerbus.run/1`), [`json`] (its
 //! text, whole or as a baseline), [`describe`] and [`summary`] (what text and HTML both say: of one thing, of
-//! many), [`sweep`] (a line of JSON per point), `rows` (of tables that both show), [`text`], [`chart`] and [`html`], [`compare`].
+//! many), [`sweep`] (a line of JSON per point), `rows` (of tables that both show), [`text`], [`chart`] and [`html`], [`compare`],
+//! [`validation`] (measured values of many scenarios).
 
 pub mod chart;
 pub mod compare;
@@ -20,6 +21,7 @@ mod rows;
 pub mod summary;
 pub mod sweep;
 pub mod text;
+pub mod validation;
 
 /// Version of the tool, as written into every document.
 pub const TOOL_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -51,7 +51,7 @@ fn ratio_text(value: u64, scale: u64, decimals: u32) -> String {
     }
 }
 
-/// Millionths of a GB/s with two decimals: `53.21`.
+/// Millionths of a unit, such as GB/s, with two decimals: `53.21`.
 pub fn gbytes_text(millionths: u64) -> String {
     ratio_text(millionths, 1_000_000, 2)
 }

@@ -1,9 +1,10 @@
 //! Rows of the tables that text and HTML both show: the same cells in the same order.
 
+use peerbus_scenario::measured::Comparison;
 use peerbus_scenario::{Cell, ScenarioResult};
 use peerbus_system::outcome::FlowOutcome;
 
-use crate::{describe, number};
+use crate::{describe, number, validation};
 
 /// A flow: name, amount, time, GB/s, latencies (p50, p99), limit and map type.
 pub fn flow(cell: &Cell, flow: &FlowOutcome) -> Vec<String> {
@@ -34,4 +35,18 @@ pub fn spaces(result: &ScenarioResult) -> Vec<Vec<String>> {
         ]
     })
     .collect()
+}
+
+/// A measured value: what it is of, measured and predicted value, unit, error and family.
+pub fn measured(row: &Comparison) -> Vec<String> {
+    let measurement = &row.measurement;
+    let text = |value| measurement.unit.millionths(value).map_or("-".to_owned(), number::gbytes_text);
+    vec![
+        measurement.of.clone(),
+        measurement.value.map_or("-".to_owned(), text),
+        row.predicted.as_ref().map_or("-".to_owned(), |value| text(*value)),
+        measurement.unit.name.clone(),
+        row.error_ppm.map_or("-".to_owned(), validation::error_text),
+        measurement.family.clone(),
+    ]
 }

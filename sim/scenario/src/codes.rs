@@ -1,5 +1,5 @@
 //! Codes of what can be wrong with a scenario: S01xx workloads and names; S02xx machines; S03xx expectations;
-//! S04xx sweeps.
+//! S04xx sweeps, S05xx measured values.
 //!
 //! Texts that cannot be read at all have the codes of [`peerbus_machine::codes`], as machine files do. The rules
 //! of that catalogue hold: codes are stable, and the tests load every example. The machine of the examples, `m.ron`,
@@ -178,4 +178,24 @@ peerbus_machine::code_entries! {
          points."
         wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], sweep: {"seed": []})"##
         right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], sweep: {"seed": [1, 2]})"##;
+    MEASURED_UNIT "S0501" "The unit of a measured value does not fit"
+        "A measured value is a rate (GB/s, MB/s, GiB/s, MiB/s, Gbit/s) or a time (ns, us, ms), as is what it is `of`, and \
+         what it `includes`."
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], measured: [(of: "flow.a.throughput", value: 24, unit: "ns")])"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], measured: [(of: "flow.a.throughput", value: 24, unit: "GB/s")])"##;
+    MEASURED_HOW "S0502" "Several values cannot be compared with one"
+        "What a measured value is `of` stands for one flow, or `how` says how several make one: `Total` (bytes of all over the \
+         time they took, of flows of one variant), `Mean`, `Min` or `Max`."
+        wrong r##"(machine: "m.ron", workloads: [PairMatrix(name: "a", devices: ["gpu*"], bytes: "1MiB")], measured: [(of: "flow.a.*.throughput", value: 24, unit: "GB/s")])"##
+        right r##"(machine: "m.ron", workloads: [PairMatrix(name: "a", devices: ["gpu*"], bytes: "1MiB")], measured: [(of: "flow.a.*.throughput", how: Mean, value: 24, unit: "GB/s")])"##;
+    MEASURED_FILE "S0503" "Measured values cannot be read from the file"
+        "`measured_from` takes JSON files of nvbandwidth and the name of one of their test cases, whose matrix has a number at \
+         least. Paths are seen from where the program runs, or else from the scenario file."
+        wrong r##"(machine: "m.ron", workloads: [PairMatrix(name: "a", devices: ["gpu*"], bytes: "1MiB")], measured_from: [(file: "absent.json", testcase: "d2d", of: "flow.a.gpu{row}.gpu{column}.throughput")])"##
+        right r##"(machine: "m.ron", workloads: [PairMatrix(name: "a", devices: ["gpu*"], bytes: "1MiB")], measured_from: [(file: "nvbandwidth.json", testcase: "d2d", of: "flow.a.gpu{row}.gpu{column}.throughput")])"##;
+    MEASURED_ROW "S0504" "A row of measured values is not usable"
+        "The value is above 0 and above what it `includes`. `row` is a line of the table, counted from 1; only rows that are \
+         left out are named together, as `2-25, 30`."
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], measured: [(of: "flow.a.throughput", value: 0, unit: "GB/s")])"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], measured: [(left_out: "no such device", row: "2-25, 30")])"##;
 }

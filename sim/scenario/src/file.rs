@@ -4,6 +4,8 @@
 //! at the first problem; what is missing or impossible is found by `load`, all of it at once and each with its
 //! place. The types of [`peerbus_system::workload`] are what comes out.
 
+mod measured;
+
 use std::collections::BTreeMap;
 
 use peerbus_machine::file::Leaf;
@@ -17,6 +19,8 @@ use peerbus_system::workload::{
 use peerbus_units::{Bytes, Picos};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use measured::{How, Measured, MeasuredFrom};
 
 /// A scenario as written in a file. The comment lines at its beginning say what it shows.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -50,6 +54,12 @@ pub struct Scenario {
     /// Conditions that must hold, such as `flow.peer.throughput >= 24GB/s`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub expect: Vec<Leaf<String>>,
+    /// Values that were measured on such a machine: the report sets what was simulated beside them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub measured: Vec<Measured>,
+    /// Measured values in files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub measured_from: Vec<MeasuredFrom>,
 }
 
 /// A value of a kind that only its place in a file tells; its text is what counts.

@@ -2,6 +2,8 @@
 
 use peerbus_system::outcome::Outcome;
 
+use crate::measured::Comparison;
+
 /// What became of a scenario.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ScenarioResult {
@@ -17,6 +19,8 @@ pub struct ScenarioResult {
     pub cells: Vec<Cell>,
     /// Expectations in the order of the file.
     pub expectations: Vec<Expectation>,
+    /// Measured values beside what was simulated, in the order of the file.
+    pub measured: Vec<Comparison>,
 }
 
 /// One variant's outcome.

@@ -11,6 +11,7 @@ use peerbus_system::run::{RunError, RunInput, run};
 
 use crate::expect::evaluate;
 use crate::load::Loaded;
+use crate::measured::compare;
 use crate::result::{Cell, ScenarioResult};
 
 /// One run.
@@ -47,6 +48,7 @@ pub fn assemble(loaded: Loaded, outcomes: Vec<Outcome>) -> ScenarioResult {
     let cells: Vec<Cell> = pairs.map(|(cell, outcome)| Cell { variant: cell.variant, outcome }).collect();
     ScenarioResult {
         expectations: loaded.expectations.iter().map(|condition| evaluate(condition, &cells)).collect(),
+        measured: loaded.measured.into_iter().map(|measurement| compare(measurement, &cells)).collect(),
         scenario: loaded.file,
         description: loaded.description,
         machine: loaded.machine,

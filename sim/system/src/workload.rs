@@ -27,6 +27,8 @@ pub enum WhenRefused {
     Fail,
     /// Go through a buffer in host memory, as libraries do.
     Stage,
+    /// Go there even where peer-to-peer is possible, as drivers without it do. For peer memory the same as `Stage`.
+    StageAlways,
 }
 
 /// Which way copies between devices take.

@@ -6,6 +6,7 @@
 //! written in the order of these structs. Adding a field keeps the schema's number; renaming or removing one,
 //! or changing a unit, does not.
 
+mod measured;
 mod peer_memory;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::number;
+pub use measured::MeasuredDocument;
+use measured::measured_document;
 pub use peer_memory::{PeerMemoryDocument, PoolDocument, PoolSeriesDocument, RefusalDocument};
 use peer_memory::{memory_document, pool_documents};
 
@@ -68,6 +71,9 @@ pub struct RunDocument {
     pub errors: Vec<ErrorDocument>,
     /// The scenario's conditions.
     pub expectations: Vec<ExpectationDocument>,
+    /// Measured values beside what was simulated.
+    #[serde(default)]
+    pub measured: Vec<MeasuredDocument>,
 }
 
 /// One variant's run.
@@ -303,6 +309,7 @@ impl RunDocument {
                     detail: it.detail.clone(),
                 })
                 .collect(),
+            measured: result.measured.iter().map(measured_document).collect(),
         }
     }
 

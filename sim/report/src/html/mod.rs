@@ -14,7 +14,7 @@ mod style;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use peerbus_scenario::ScenarioResult;
 
-use crate::{describe, number, summary};
+use crate::{describe, number, summary, validation};
 
 /// The whole page.
 pub fn render(result: &ScenarioResult) -> String {
@@ -32,6 +32,7 @@ pub fn render(result: &ScenarioResult) -> String {
                 (header(result))
                 main {
                     (expectations(result))
+                    (measured(result))
                     (variants(result))
                     @for cell in &result.cells {
                         @for matrix in &cell.outcome.matrices { (heat_map::section(cell, matrix)) }
@@ -115,6 +116,26 @@ fn expectations(result: &ScenarioResult) -> Markup {
                 ul.plain {
                     @for it in &result.expectations {
                         li { (verdict(it.holds)) " " code { (it.text) } @if !it.detail.is_empty() { " — " (it.detail) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn measured(result: &ScenarioResult) -> Markup {
+    let compared = result.measured.iter().filter(|row| row.is_compared());
+    let rows: Vec<Vec<String>> = compared.map(crate::rows::measured).collect();
+    let titles = ["value", ">measured", ">predicted", "unit", ">error", "family"];
+    html! {
+        @if !result.measured.is_empty() {
+            section {
+                h2 { "Predicted and measured" }
+                p { (validation::line(&result.measured)) "." }
+                @if !rows.is_empty() { (numbers("Row by row", rows.len() <= 24, &table(&titles, &rows))) }
+                ul.plain {
+                    @for it in validation::left_out(&result.measured) {
+                        li { "Left out, " (it.count) ": " (it.reason) }
                     }
                 }
             }

@@ -11,6 +11,7 @@ mod flows;
 mod header;
 mod links;
 mod matrix;
+mod measured;
 mod peer_memory;
 pub(crate) mod table;
 
@@ -47,6 +48,7 @@ impl TextOptions {
 /// The whole report; ends with a newline.
 pub fn render(result: &ScenarioResult, options: TextOptions) -> String {
     let mut blocks = vec![header::header(result, options), header::expectations(result, options)];
+    blocks.push(measured::measured(result, options));
     blocks.push(variants(result, options));
     for cell in &result.cells {
         blocks.extend(cell.outcome.matrices.iter().map(|matrix| matrix::matrix(cell, matrix, options)));

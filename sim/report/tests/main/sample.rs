@@ -89,6 +89,7 @@ pub fn result(cells: Vec<(&str, Outcome)>) -> ScenarioResult {
         seed: 7,
         cells: cells.into_iter().map(|(name, outcome)| Cell { variant: name.to_owned(), outcome }).collect(),
         expectations: Vec::new(),
+        measured: Vec::new(),
     }
 }
 

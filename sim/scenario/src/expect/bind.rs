@@ -123,6 +123,11 @@ pub fn check(condition: &Condition, variants: &[Names]) -> Vec<Problem> {
     problems
 }
 
+/// What is wrong with `measure` in a scenario that makes `variants`: it stands for nothing.
+pub fn check_measure(measure: &Measure, variants: &[Names]) -> Option<Problem> {
+    unknown(measure, variants)
+}
+
 /// `measure` stands for something, or why not.
 fn unknown(measure: &Measure, variants: &[Names]) -> Option<Problem> {
     if let What::Error(_) = measure.what {

@@ -4,7 +4,7 @@ use peerbus_system::expand::Pattern;
 use peerbus_system::outcome::{FlowOutcome, MatrixOutcome, Outcome, PeerMemoryOutcome, PoolOutcome};
 use peerbus_units::Bytes;
 
-use super::bind::{Bound, Names, Pair, pairs, qualified};
+use super::bind::{Bound, Names, Pair, bind, pairs, qualified};
 use super::condition::{
     Condition, ErrorValue, FlowValue, MatrixValue, Measure, PoolValue, Side, Term, Test, What,
 };
@@ -27,6 +27,17 @@ pub fn evaluate(condition: &Condition, cells: &[Cell]) -> Expectation {
     let results: Vec<Comparison> = pairs.iter().map(|pair| compare(condition, pair, cells)).collect();
     let (holds, detail) = summary(condition, &results);
     done(holds, detail)
+}
+
+/// Everything in `cells` that `measure` stands for.
+pub fn bound(measure: &Measure, cells: &[Cell]) -> Vec<Bound> {
+    let names: Vec<Names> = cells.iter().map(names).collect();
+    bind(measure, &names)
+}
+
+/// The value of one thing that `measure` stands for. The error says why there is none.
+pub fn value_of(measure: &Measure, bound: &Bound, cell: &Cell) -> Result<Value, String> {
+    measured(measure, bound, cell)
 }
 
 fn names(cell: &Cell) -> Names {

@@ -12,11 +12,12 @@ mod parse;
 mod token;
 mod value;
 
-pub use bind::{Names, check};
+pub use bind::{Bound, Names, bind, check, check_measure};
 pub use condition::{
     Condition, ErrorValue, FlowValue, MatrixValue, Measure, PoolValue, Problem, Side, Term, Test, What,
 };
-pub use evaluate::evaluate;
+pub use evaluate::{bound, evaluate, value_of};
 pub use number::Ratio;
-pub use parse::parse;
+pub use parse::{parse, parse_measure};
 pub use value::{Dimension, Kind, Value};
+pub(crate) use value::{quantity, unit_scale};

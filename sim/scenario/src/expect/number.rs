@@ -52,6 +52,19 @@ impl Ratio {
         Ratio::new(numerator, denominator)
     }
 
+    /// The quotient; `None` for division by zero, too.
+    pub fn over(self, other: Ratio) -> Option<Ratio> {
+        self.times(Ratio::new(other.denominator, other.numerator)?)
+    }
+
+    /// The sum.
+    pub fn plus(self, other: Ratio) -> Option<Ratio> {
+        let common = gcd(self.denominator, other.denominator);
+        let left = self.numerator.checked_mul(other.denominator / common)?;
+        let right = other.numerator.checked_mul(self.denominator / common)?;
+        Ratio::new(left.checked_add(right)?, (self.denominator / common).checked_mul(other.denominator)?)
+    }
+
     /// The difference of two numbers, without its sign.
     pub fn distance(self, other: Ratio) -> Option<Ratio> {
         let common = gcd(self.denominator, other.denominator);
@@ -156,5 +169,8 @@ mod tests {
         assert_eq!(large.and_then(|n| n.times(Ratio::whole(2))), None);
         assert_eq!(Ratio::mean(&[1, 2]), Ratio::new(3, 2));
         assert_eq!(Ratio::mean(&[]), None);
+        assert_eq!(Ratio::new(1, 2).and_then(|half| half.plus(Ratio::new(1, 3)?)), Ratio::new(5, 6));
+        assert_eq!(Ratio::whole(3).over(Ratio::whole(6)), Ratio::new(1, 2));
+        assert_eq!(Ratio::whole(3).over(Ratio::whole(0)), None);
     }
 }

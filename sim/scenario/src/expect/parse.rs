@@ -54,6 +54,23 @@ pub fn parse(text: &str) -> Result<Condition, Problem> {
     Ok(condition)
 }
 
+/// Reads a measured value alone, such as `flow.NAME.throughput`.
+///
+/// # Errors
+///
+/// What is wrong, with its place in `text`.
+pub fn parse_measure(text: &str) -> Result<Measure, Problem> {
+    let word = text.trim();
+    let start = text.len() - text.trim_start().len();
+    match name(word, start)? {
+        Term::Measure(measure) => Ok(measure),
+        Term::Constant(_) => {
+            let help = "write it like `flow.NAME.throughput`";
+            Err(syntax(0..text.len(), "this is measured by no run", help))
+        }
+    }
+}
+
 fn syntax(span: Range<usize>, message: &str, help: &str) -> Problem {
     Problem { code: codes::CONDITION_SYNTAX, span, message: message.to_owned(), help: help.to_owned() }
 }

@@ -148,7 +148,7 @@ pub(super) fn number_length(text: &str) -> usize {
 }
 
 /// A number with a unit, or without one. The error says what is wrong.
-pub(super) fn quantity(text: &str) -> Result<Value, String> {
+pub(crate) fn quantity(text: &str) -> Result<Value, String> {
     let (number, unit) = text.split_at(number_length(text));
     let unit = unit.trim_start();
     let number = Ratio::decimal(number).ok_or_else(|| format!("`{number}` is not a number"))?;
@@ -161,7 +161,7 @@ pub(super) fn quantity(text: &str) -> Result<Value, String> {
 }
 
 /// What one of `unit` is in base units.
-pub(super) fn unit_scale(unit: &str) -> Option<(Ratio, Dimension)> {
+pub(crate) fn unit_scale(unit: &str) -> Option<(Ratio, Dimension)> {
     let one = format!("1{unit}");
     if unit.is_empty() {
         return None;

@@ -114,6 +114,11 @@ impl<'a> Machines<'a> {
         machine
     }
 
+    /// The text of another file that the scenario names.
+    pub fn beside(&self, name: &str) -> Result<String, String> {
+        self.text(name).map(|(_, text)| text)
+    }
+
     /// The path that could be read, and its text.
     pub fn text(&self, name: &str) -> Result<(String, String), String> {
         let direct = (self.provider)(name);

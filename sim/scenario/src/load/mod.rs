@@ -10,6 +10,8 @@ mod fit;
 mod kernel;
 mod literal;
 mod machines;
+mod measured;
+mod nvbandwidth;
 mod peer_memory;
 mod sweep;
 mod tree;
@@ -26,6 +28,7 @@ use peerbus_system::run::RunInput;
 use peerbus_system::workload::Workload;
 
 use crate::expect::{self, Condition, Names};
+use crate::measured::Measurement;
 use crate::run::CellInput;
 use crate::{codes, file};
 use context::{Context, Place};
@@ -53,6 +56,8 @@ pub struct Loaded {
     pub expectations: Vec<Condition>,
     /// The points of its sweep, if it has one; all else is as without it.
     pub sweep: Option<Sweep>,
+    /// Measured values, in the order of the file.
+    pub measured: Vec<Measurement>,
 }
 
 /// Reads a scenario, RON or JSON (by the extension of `file_name`, or else by its first character), and the machines
@@ -114,6 +119,8 @@ fn lower(context: &mut Context<'_>, scenario: &file::Scenario, machines: &mut Ma
         variants(context, &scenario.variants, &common, machines)
     };
     let expectations = context.expectations(&scenario.expect, &cells);
+    let names = context.all_names(&cells);
+    let measured = context.measured(scenario, names.as_deref(), &mut |name| machines.beside(name));
     let cells: Vec<CellInput> = cells.into_iter().flatten().collect();
     Loaded {
         file: String::new(),
@@ -123,6 +130,7 @@ fn lower(context: &mut Context<'_>, scenario: &file::Scenario, machines: &mut Ma
         cells,
         expectations,
         sweep: None,
+        measured,
     }
 }
 
@@ -216,7 +224,9 @@ impl Context<'_> {
         if scenario.machine.is_none() && !all_have(|variant| variant.machine.is_some()) {
             self.missing(&top, "machine", "the path of a machine file");
         }
-        let asks = !scenario.expect.is_empty() || self.left_out(&top, "expect");
+        let asks = !(scenario.expect.is_empty() && scenario.measured.is_empty())
+            || self.left_out(&top, "expect")
+            || self.left_out(&top, "measured");
         let idle = !asks && scenario.workloads.is_empty() && !all_have(|variant| variant.workloads.is_some());
         if idle && !self.left_out(&top, "workloads") {
             let help = "add `workloads:` with a list of Copy, PairMatrix, AllToAll, HostDma or PeerMemory";
@@ -252,11 +262,15 @@ impl Context<'_> {
         }
     }
 
-    /// The conditions. Their names are checked when all `cells` are known; else names may be missing for other
-    /// reasons.
-    fn expectations(&mut self, given: &[Leaf<String>], cells: &[Option<CellInput>]) -> Vec<Condition> {
+    /// What each of `cells` makes; `None` unless all is well so far, since names may then be missing for other reasons.
+    fn all_names(&self, cells: &[Option<CellInput>]) -> Option<Vec<Names>> {
         let complete = !any_error(&self.diagnostics) && cells.iter().all(Option::is_some);
-        let names: Vec<Names> = cells.iter().flatten().map(names).collect();
+        complete.then(|| cells.iter().flatten().map(names).collect())
+    }
+
+    /// The conditions. Their names are checked when all `cells` are known.
+    fn expectations(&mut self, given: &[Leaf<String>], cells: &[Option<CellInput>]) -> Vec<Condition> {
+        let known = self.all_names(cells);
         let mut conditions = Vec::new();
         for (index, leaf) in given.iter().enumerate() {
             let place = Place::default().element("expect", index);
@@ -267,7 +281,8 @@ impl Context<'_> {
             };
             let problems = match expect::parse(&text) {
                 Ok(condition) => {
-                    let problems = if complete { expect::check(&condition, &names) } else { Vec::new() };
+                    let problems =
+                        known.as_ref().map(|names| expect::check(&condition, names)).unwrap_or_default();
                     conditions.push(condition);
                     problems
                 }

@@ -4,8 +4,10 @@
 mod broken;
 mod catalogue;
 mod conditions;
+mod measured;
 mod mutation;
 mod notation;
 mod runs;
 mod support;
 mod sweeps;
+mod validation;

@@ -26,6 +26,10 @@ pub fn provide(path: &str) -> Result<String, String> {
     match path {
         "m.ron" | "dir/beside.ron" => Ok(MACHINE.to_owned()),
         "broken.ron" => Ok("(cpus: [(prat: \"generic-cpu\")])".to_owned()),
+        "nvbandwidth.json" => {
+            let case = r#"{"name": "d2d", "bandwidth_matrix": [["N/A", "21.5"], ["21.4", "N/A"]]}"#;
+            Ok(format!(r#"{{"nvbandwidth": {{"testcases": [{case}]}}}}"#))
+        }
         _ => Err("no such file".to_owned()),
     }
 }

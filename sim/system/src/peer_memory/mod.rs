@@ -150,7 +150,7 @@ impl PeerMemory {
 
     /// True when requests without peer memory go through host memory, and there is something to move.
     pub fn stages(&self) -> bool {
-        self.refused == WhenRefused::Stage && self.transfer != Transfer::Nothing
+        self.refused != WhenRefused::Fail && self.transfer != Transfer::Nothing
     }
 
     /// What the client does with the memory of a request, in order: `true` for a write.

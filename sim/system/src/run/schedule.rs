@@ -281,7 +281,8 @@ impl Planner<'_> {
             self.check_linked(device)?;
         }
         let Target { mut peer, memory } = resolve::resolve(self.machine, self.booted, target, mover);
-        let by_cpu = memory.map(|memory| memory.range().first().raw());
+        let memory = memory.filter(|_| wanted.refused != WhenRefused::StageAlways);
+        let by_cpu = memory.as_ref().map(|memory| memory.range().first().raw());
         let mapped = memory.map(|memory| self.bar_region(mover, &memory, wanted.bytes, &mut peer));
         let unmappable = mapped.as_ref().and_then(|mapped| mapped.as_ref().err());
         let unmappable = unmappable.map(|error: &MapError| {
@@ -308,7 +309,7 @@ impl Planner<'_> {
                 )
             }
             (_, WhenRefused::Fail) => (Program::Refused, unmappable),
-            (_, WhenRefused::Stage) => {
+            (_, WhenRefused::Stage | WhenRefused::StageAlways) => {
                 let (program, why) = self.staged(&wanted)?;
                 (program, why.or(unmappable))
             }
