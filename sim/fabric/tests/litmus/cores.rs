@@ -29,6 +29,7 @@ fn core(fabric: &mut Fabric, direction: Direction, buffers: Option<WriteBuffers>
         max_read_request: LINE,
         boundary: LINE,
         write_buffers: buffers,
+        completion_timeout: Picos::nanos(50_000_000),
         request_latency: Picos::nanos(10),
     })
 }
