@@ -175,3 +175,15 @@ fn empty_and_enormous_results_are_reports_too() {
     assert!(render(&sample::empty()[0], TextOptions::PLAIN).contains("Flows: none"));
     assert!(render(&sample::empty()[2], TextOptions::PLAIN).contains("nothing was delivered"));
 }
+
+#[test]
+fn a_run_that_stood_still_failed_even_where_nothing_was_expected() {
+    let mut result = sample::small();
+    result.expectations.clear();
+    assert!(result.passed());
+    let error = &mut result.cells[0].outcome.errors[0];
+    error.kind = "NO_PROGRESS".to_owned();
+    assert!(!result.passed());
+    let text = render(&result, TextOptions::PLAIN);
+    assert!(text.contains("FAIL, nothing was expected, and a run could not come to its end"), "{text}");
+}
