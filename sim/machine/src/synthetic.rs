@@ -108,7 +108,7 @@ fn below(shape: &Shape, switches: &[usize]) -> Vec<Port> {
     if let Some((count, rest)) = switches.split_first() {
         let part = Some(Leaf::new(shape.parts.switch.clone()));
         let switch = Switch { part, ports: below(shape, rest), ..Switch::default() };
-        return vec![port(Below::Switch(switch), u8::MAX); *count];
+        return vec![port(Below::Switch(Box::new(switch)), u8::MAX); *count];
     }
     let device = |word: &Word| {
         let (part, most) = match word {
@@ -116,7 +116,10 @@ fn below(shape: &Shape, switches: &[usize]) -> Vec<Port> {
             Word::Ssd => (&shape.parts.ssd, DRIVE_LANES),
             _ => (&shape.parts.gpu, u8::MAX),
         };
-        port(Below::Device(Device { part: Some(Leaf::new(part.clone())), ..Device::default() }), most)
+        port(
+            Below::Device(Box::new(Device { part: Some(Leaf::new(part.clone())), ..Device::default() })),
+            most,
+        )
     };
     shape.devices.iter().flat_map(|(count, word)| vec![device(word); *count]).collect()
 }

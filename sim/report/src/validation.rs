@@ -73,7 +73,8 @@ pub fn line(rows: &[Comparison]) -> String {
 
 /// What is left out, by reason, most values first.
 pub fn left_out<'a>(rows: impl IntoIterator<Item = &'a Comparison>) -> Vec<LeftOut> {
-    let mut reasons: BTreeMap<&str, (u64, BTreeMap<&str, Vec<(u32, u32)>>)> = BTreeMap::new();
+    type LinesByTable<'a> = BTreeMap<&'a str, Vec<(u32, u32)>>;
+    let mut reasons: BTreeMap<&str, (u64, LinesByTable)> = BTreeMap::new();
     for row in rows {
         let Some(reason) = row.reason() else { continue };
         let (count, tables) = reasons.entry(reason).or_default();

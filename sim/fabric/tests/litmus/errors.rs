@@ -9,6 +9,9 @@ use crate::machines::{Shape, bar, machine};
 /// Errors by name of their function, severity and kind.
 type Counted = Vec<(String, Severity, PacketError, u64)>;
 
+/// What is expected: function, severity, kind and how many.
+type Expected = (&'static str, Severity, PacketError, u64);
+
 /// One transfer of device 0 with attributes; what was delivered and refused, and the errors counted.
 fn transfer(direction: Direction, addr: u64, bytes: u64, attributes: Attributes) -> (u64, u64, Counted) {
     let (machine, registers) = machine(&Shape::default());
@@ -35,12 +38,7 @@ fn transfer(direction: Direction, addr: u64, bytes: u64, attributes: Attributes)
     (flow.delivered, flow.refused, counted(&fabric))
 }
 
-fn check(
-    direction: Direction,
-    addr: u64,
-    attributes: Attributes,
-    expected: (u64, u64, &[(&str, Severity, PacketError, u64)]),
-) {
+fn check(direction: Direction, addr: u64, attributes: Attributes, expected: (u64, u64, &[Expected])) {
     let (delivered, refused, counted) = transfer(direction, addr, 512, attributes);
     let expected_errors: Counted = expected
         .2

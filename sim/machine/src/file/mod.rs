@@ -243,9 +243,9 @@ pub(crate) fn is_false(value: &bool) -> bool {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub enum Below {
     /// A switch.
-    Switch(Switch),
+    Switch(Box<Switch>),
     /// A device.
-    Device(Device),
+    Device(Box<Device>),
 }
 
 /// ACS words of a function.

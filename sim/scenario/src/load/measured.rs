@@ -43,7 +43,7 @@ impl Context<'_> {
         self.group(&scenario.measured, "measured", &Place::default(), &Common::default(), names, &mut rows);
         for (index, from) in scenario.measured_from.iter().enumerate() {
             let place = Place::default().element("measured_from", index);
-            self.from_file(from, &place, names, read, &mut rows);
+            self.read_file(from, &place, names, read, &mut rows);
         }
         rows
     }
@@ -225,7 +225,7 @@ impl Context<'_> {
         number
     }
 
-    fn from_file(
+    fn read_file(
         &mut self,
         from: &file::MeasuredFrom,
         place: &Place,

@@ -392,7 +392,7 @@ impl Driver<'_> {
             at = at.max(*free);
             *free = at + step.spacing;
         }
-        at = at + step.wait;
+        at += step.wait;
         if at > now {
             self.due.entry(at).or_default().push(Due::Step(flow, command));
         } else {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use peerbus_machine::Machine;
 use peerbus_machine::model::*;
 use peerbus_machine::part::*;
-use peerbus_units::{Address, BusAddr, Bytes, CpuAddr, Picos, Range, Rate};
+use peerbus_units::{Address, BitErrorRate, BusAddr, Bytes, CpuAddr, Picos, Range, Rate};
 use petgraph::graph::Graph;
 
 pub const MEM64: ResourceKind = ResourceKind::Mem64Prefetch;
@@ -166,6 +166,8 @@ impl Build {
             lower,
             generation: 4,
             lanes: 16,
+            propagation: Picos::ZERO,
+            bit_errors: BitErrorRate::ZERO,
             assumed: Facts::new(),
         });
         self.machine.links.len() - 1

@@ -198,6 +198,7 @@ fn copy(bytes: Bytes, refused: WhenRefused, dma_shift: Bytes) -> Workload {
         chunk: Bytes::mib(1),
         engine: Engine::Writer,
         refused,
+        way: peerbus_system::workload::Way::Fastest,
         start: Picos::ZERO,
         dma_shift,
         addresses: Addresses::Dma,

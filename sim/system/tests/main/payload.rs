@@ -32,6 +32,7 @@ fn copy(from: &str, to: &str, engine: Engine, kernel: KernelSettings) -> Outcome
         chunk: Bytes::mib(1),
         engine,
         refused: WhenRefused::Fail,
+        way: peerbus_system::workload::Way::Fastest,
         start: Picos::ZERO,
         dma_shift: Bytes::ZERO,
         addresses: Addresses::Dma,

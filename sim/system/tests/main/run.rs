@@ -47,6 +47,7 @@ pub fn matrix(bytes: Bytes) -> Workload {
         chunk: Bytes::mib(1),
         engine: Engine::Writer,
         refused: WhenRefused::Stage,
+        way: peerbus_system::workload::Way::Fastest,
         concurrency: Concurrency::Alone,
     })
 }
@@ -60,6 +61,7 @@ fn copy(dma_shift: Bytes) -> Workload {
         chunk: Bytes::mib(1),
         engine: Engine::Writer,
         refused: WhenRefused::Fail,
+        way: peerbus_system::workload::Way::Fastest,
         start: Picos::ZERO,
         dma_shift,
         addresses: Addresses::Dma,

@@ -195,11 +195,11 @@ impl<'a> Builder<'a> {
             if group[0].is_bridge() {
                 let (switch, part) = self.switch(group[0], Some(end));
                 let most = least(end, limit(group[0], (part.generation, part.lanes)));
-                found.push((Below::Switch(switch), group[0], most));
+                found.push((Below::Switch(Box::new(switch)), group[0], most));
             } else {
                 let (device, part) = self.device(&group);
                 let most = least(end, limit(group[0], (part.generation, part.lanes)));
-                found.push((Below::Device(device), group[0], most));
+                found.push((Below::Device(Box::new(device)), group[0], most));
             }
         }
         // A link's speed is that of the least able thing at its end.

@@ -88,14 +88,14 @@ impl<'c> Builder<'_, 'c> {
             Below::Device(device) => {
                 let (built, part) = self.device(device);
                 (
-                    file::Below::Device(built),
+                    file::Below::Device(Box::new(built)),
                     OwnedEnd::new(&part.id, part.generation, part.lanes),
                     piece.listed(),
                 )
             }
             Below::Switch(switch) => {
                 let (built, end) = self.switch(switch);
-                (file::Below::Switch(built), end, switch.listed)
+                (file::Below::Switch(Box::new(built)), end, switch.listed)
             }
         }
     }
