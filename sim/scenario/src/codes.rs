@@ -115,7 +115,7 @@ peerbus_machine::code_entries! {
         "LinkDown, LinkUp, Downgrade, ErrorRate and LeakCredits happen to a `link`, SurpriseRemove and StopCompleting to a \
          `device`. A downgrade keeps within the generation and lanes that the link has; bit error rates are at most 1e-4; \
          only error rates and leaks can be of one direction, `:up` or `:down`."
-        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], events: [(at: "1us", device: "gpu0", what: LinkDown)])"##
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], events: [(at: "1us", link: "gpu0", what: ErrorRate("0.5"))])"##
         right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], events: [(at: "1us", link: "gpu0", what: LinkDown)])"##;
     UNKNOWN_LINK "S0121" "The machine has no such link"
         "A link is named by the path of its lower end, such as `host0/rp0/sw0` or `host0/rp0/sw0/p1/gpu0`, or by the short \

@@ -124,8 +124,8 @@ code_entries! {
         wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(link: (lanes: 6), below: Device(part: "generic-gpu"))])])"##
         right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(link: (lanes: 8), below: Device(part: "generic-gpu"))])])"##;
     LINK_TOO_FAST "M0303" "A link is faster than one of its ends"
-        "Both ends of a link must support its generation. Leave `gen` out for the fastest that both \
-         support."
+        "Both ends of a link must support its generation, unless a part only assumes it, as the generic ones do. \
+         Leave `gen` out for the fastest that both support."
         wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(link: (gen: 5), below: Device(part: "a100-sxm4-80g"))])])"##
         right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(link: (gen: 4), below: Device(part: "a100-sxm4-80g"))])])"##;
     LINK_TOO_WIDE "M0304" "A link is wider than one of its ends"

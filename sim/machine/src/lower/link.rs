@@ -25,6 +25,8 @@ const LONGEST_WAY: Picos = Picos::nanos(1_000);
 #[derive(Clone, Debug)]
 pub(super) struct End {
     generation: u8,
+    /// The part only assumes its generation, so a file that names another knows better.
+    generation_is_assumed: bool,
     lanes: u8,
     /// Such as ``device part `t4` ``.
     part: String,
@@ -37,6 +39,7 @@ macro_rules! end {
         pub(super) fn $name(part: &$part) -> End {
             End {
                 generation: part.generation,
+                generation_is_assumed: facts::is_assumed(&part.sources, "generation"),
                 lanes: part.lanes,
                 part: format!(concat!($word, " part `{}`"), part.id),
                 assumed: facts::assumed(&part.sources, &["generation", "lanes"]),
@@ -50,6 +53,7 @@ impl End {
     pub(super) fn limited(mut self, config: &Config) -> End {
         if let Some(express) = config.express.get() {
             self.generation = express.generation.unwrap_or(self.generation);
+            self.generation_is_assumed &= express.generation.is_none();
             self.lanes = express.lanes.unwrap_or(self.lanes);
         }
         self
@@ -108,7 +112,8 @@ fn generation(ctx: &mut Context, link: &file::Link, place: &Place, ends: &[&End]
         ctx.error(codes::BAD_GENERATION, &place, message, "write a generation from 1 to 7");
         return None;
     }
-    if let Some(end) = ends.iter().min_by_key(|end| end.generation).filter(|end| given > end.generation) {
+    let known = ends.iter().filter(|end| !end.generation_is_assumed);
+    if let Some(end) = known.min_by_key(|end| end.generation).filter(|end| given > end.generation) {
         let message = format!("generation {given} is faster than {} supports: {}", end.part, end.generation);
         let help = format!(
             "write `gen: {}`, or leave it out for the fastest that both ends support",

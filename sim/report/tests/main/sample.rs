@@ -99,6 +99,7 @@ pub fn small() -> ScenarioResult {
     refused.delivered = Bytes::ZERO;
     refused.refused = Bytes(1 << 20);
     refused.limited_by.clear();
+    refused.time.clear();
     refused.map_type = Some("NOT_SUPPORTED".to_owned());
     refused.refusal = Some("ACS_REDIRECT at 0000:02:00.0".to_owned());
     refused.dma_addr = None;

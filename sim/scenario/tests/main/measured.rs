@@ -79,12 +79,12 @@ fn rows_that_cannot_be_compared_are_refused() {
         (r#"(value: 1, unit: "GB/s")"#, "S0101"),
         (r#"(of: "flow.a.speed", value: 1, unit: "GB/s")"#, "S0302"),
         (r#"(of: "BUS_ADDR", value: 1, unit: "GB/s")"#, "S0301"),
-        (r#"(of: "flow.a.latency.p50", how: Total, value: 1, unit: "ns")"#, "S0402"),
-        (r#"(of: "flow.a.throughput", value: 1, unit: "GB")"#, "S0401"),
-        (r#"(of: "flow.a.map_type", value: 1, unit: "ns")"#, "S0401"),
-        (r#"(of: "flow.a.duration", value: 1, unit: "us", includes: "2us")"#, "S0404"),
-        (r#"(of: "flow.a.throughput", value: -1, unit: "GB/s")"#, "S0404"),
-        (r#"(of: "flow.a.throughput", value: 1, unit: "GB/s", row: "2-3")"#, "S0404"),
+        (r#"(of: "flow.a.latency.p50", how: Total, value: 1, unit: "ns")"#, "S0502"),
+        (r#"(of: "flow.a.throughput", value: 1, unit: "GB")"#, "S0501"),
+        (r#"(of: "flow.a.map_type", value: 1, unit: "ns")"#, "S0501"),
+        (r#"(of: "flow.a.duration", value: 1, unit: "us", includes: "2us")"#, "S0504"),
+        (r#"(of: "flow.a.throughput", value: -1, unit: "GB/s")"#, "S0504"),
+        (r#"(of: "flow.a.throughput", value: 1, unit: "GB/s", row: "2-3")"#, "S0504"),
     ] {
         let text = format!(
             r#"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], measured: [{row}])"#
