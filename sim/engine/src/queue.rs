@@ -74,14 +74,14 @@ impl Queue {
     fn replay(&mut self, slot: Slot, key: u64) {
         let nodes = &mut self.nodes[..];
         let mut node = self.leaves + slot.0 as usize;
-        nodes[node] = key;
-        while node > 1 {
-            let winner = nodes[node].min(nodes[node ^ 1]);
-            node >>= 1;
-            if nodes[node] == winner {
+        let mut winner = key;
+        while nodes[node] != winner {
+            nodes[node] = winner;
+            if node == 1 {
                 break;
             }
-            nodes[node] = winner;
+            winner = winner.min(nodes[node ^ 1]);
+            node >>= 1;
         }
     }
 }

@@ -93,6 +93,16 @@ struct Interval {
     stops: Vec<[u64; 3]>,
 }
 
+/// Payload that moved between two looks.
+struct Traffic {
+    /// Per flow.
+    moved: Vec<u64>,
+    /// Per link, of the flow that moved most through it.
+    largest: Vec<u64>,
+    /// Per link, of all flows.
+    carried: Vec<u64>,
+}
+
 impl Interval {
     fn full(&self, busy: u64) -> bool {
         busy * 1000 >= self.length * SATURATED
@@ -114,13 +124,12 @@ impl Fabric {
         if interval.length == 0 {
             return;
         }
-        let moved: Vec<u64> = self.ledger.flows.iter().map(|flow| flow.delivered - flow.seen).collect();
-        let users = self.users_of_links(&moved);
+        let traffic = self.traffic();
         for flow in 0..self.ledger.flows.len() {
             let ledger = &self.ledger.flows[flow];
-            if ledger.asked > ledger.delivered + ledger.refused || moved[flow] > 0 {
+            if ledger.asked > ledger.delivered + ledger.refused || traffic.moved[flow] > 0 {
                 self.ledger.flows[flow].watched += interval.length;
-                for resource in self.limits_of(flow, &interval, &moved, &users) {
+                for resource in self.limits_of(flow, &interval, &traffic) {
                     *self.ledger.flows[flow].limited.entry(resource).or_default() += interval.length;
                 }
             }
@@ -231,21 +240,19 @@ impl Fabric {
         })
     }
 
-    /// Per link, the largest number of bytes that one flow moved through it.
-    fn users_of_links(&self, moved: &[u64]) -> Vec<u64> {
-        let mut users = vec![0; self.spec.links.len()];
-        for (flow, bytes) in moved.iter().enumerate() {
-            for link in self.links_of(flow) {
-                users[link.at()] = users[link.at()].max(*bytes);
+    /// What flows moved since the last look, by flow and by link.
+    fn traffic(&self) -> Traffic {
+        let links = self.spec.links.len();
+        let moved: Vec<u64> = self.ledger.flows.iter().map(|flow| flow.delivered - flow.seen).collect();
+        let mut traffic = Traffic { moved, largest: vec![0; links], carried: vec![0; links] };
+        for (flow, bytes) in traffic.moved.iter().enumerate() {
+            let route = self.data_route(flow).filter(|_| *bytes > 0);
+            for link in route.into_iter().flat_map(|route| self.routes.links(route)) {
+                traffic.largest[link.at()] = traffic.largest[link.at()].max(*bytes);
+                traffic.carried[link.at()] += bytes;
             }
         }
-        users
-    }
-
-    /// Links that carry the flow's payload.
-    fn links_of(&self, flow: usize) -> Vec<LinkId> {
-        let Some(route) = self.data_route(flow) else { return Vec::new() };
-        self.routes.links(route).collect()
+        traffic
     }
 
     fn data_route(&self, flow: usize) -> Option<u32> {
@@ -254,13 +261,13 @@ impl Fabric {
         if self.is_writer(engine) { Some(route) } else { self.routes.routes[route as usize].completion }
     }
 
-    fn limits_of(&self, flow: usize, interval: &Interval, moved: &[u64], users: &[u64]) -> Vec<Resource> {
+    fn limits_of(&self, flow: usize, interval: &Interval, traffic: &Traffic) -> Vec<Resource> {
         let ledger = &self.ledger.flows[flow];
         let (Some(engine), Some(route)) = (ledger.engine, ledger.route) else {
             return vec![Resource::Window(flow_id(flow))];
         };
         // Not alone in a link: others that move clearly more would take what it gains.
-        let binds = |link: &LinkId| 10 * moved[flow] >= 9 * users[link.at()];
+        let binds = |link: &LinkId| 10 * traffic.moved[flow] >= 9 * traffic.largest[link.at()];
         let on_the_way = self.saturated_on_the_way(engine, route, interval);
         let mut limits = Vec::new();
         for (link, resource) in on_the_way {
@@ -269,7 +276,7 @@ impl Fabric {
             }
         }
         if limits.is_empty() {
-            return self.hidden_limits(flow, engine, route, interval, moved);
+            return self.hidden_limits(flow, engine, route, interval, traffic);
         }
         limits
     }
@@ -319,7 +326,7 @@ impl Fabric {
         engine: EngineId,
         route: u32,
         interval: &Interval,
-        moved: &[u64],
+        traffic: &Traffic,
     ) -> Vec<Resource> {
         let ways = self.ways(engine, route);
         let starved = |(class, link): &&(Class, LinkId)| {
@@ -329,7 +336,7 @@ impl Fabric {
         };
         if let Some((class, link)) = ways.iter().find(starved) {
             return match self.keeper_of(*link, *class, interval) {
-                Resource::Credits(link) => self.short_of_credits(link, &ways, interval, moved),
+                Resource::Credits(link) => self.short_of_credits(link, &ways, interval, traffic),
                 other => vec![other],
             };
         }
@@ -375,16 +382,13 @@ impl Fabric {
         link: LinkId,
         ways: &[(Class, LinkId)],
         interval: &Interval,
-        moved: &[u64],
+        traffic: &Traffic,
     ) -> Vec<Resource> {
         let mut short = vec![Resource::Credits(link)];
         short.extend(self.slow_links(self.credit_round(link, ways), ways));
         for (position, (class, other)) in ways.iter().enumerate() {
             let next = ways.get(position + 1).map(|(_, next)| *next);
-            let carried: u64 = (0..moved.len())
-                .filter(|flow| self.links_of(*flow).contains(other))
-                .map(|flow| moved[flow])
-                .sum();
+            let carried = traffic.carried[other.at()];
             let allowed = self.bytes_by_credits(*other, *class, next, interval.length);
             if *other != link && allowed.is_some_and(|allowed| 10 * allowed <= 11 * carried) {
                 short.push(Resource::Credits(*other));
