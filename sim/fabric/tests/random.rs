@@ -27,7 +27,7 @@ fn shape(stream: &mut Stream) -> Shape {
         roots: cpus * pick(stream, &[1, 1, 2]).min(4 / cpus).max(1),
         switches: pick(stream, &[0, 1, 2]),
         devices: pick(stream, &[1, 2, 3, 4]),
-        generation: pick(stream, &[1, 2, 3, 4, 5]),
+        generation: pick(stream, &[1, 2, 3, 4, 5, 6, 7]),
         lanes: pick(stream, &[1, 2, 4, 8, 16]),
         credits: pick(stream, &[1, 2, 4, 16, 64]),
         tags: pick(stream, &[1, 2, 8, 64, 256]),
@@ -71,7 +71,16 @@ fn flows(stream: &mut Stream, fabric: &mut Fabric, shape: &Shape) -> Vec<Flow> {
         let writes = stream.below(2) == 0;
         let engine = if writes { fabric.spec.writer(from) } else { fabric.spec.reader(from) };
         let id = fabric.add_flow(pick(stream, &[LatencyOf::Request, LatencyOf::Descriptor]));
-        let attributes = pick(stream, &[Attributes::NONE, Attributes::RELAXED, Attributes::ID_BASED]);
+        let attributes = pick(
+            stream,
+            &[
+                Attributes::NONE,
+                Attributes::NONE,
+                Attributes::RELAXED,
+                Attributes::ID_BASED,
+                Attributes::POISONED,
+            ],
+        );
         let descriptors = (0..1 + stream.below(4)).map(|_| {
             let addr = DmaAddr(target(stream, shape, from, devices));
             let bytes = Bytes(1 + pick(stream, &[1, 64, 4096, 20_000]) + stream.below(300));
