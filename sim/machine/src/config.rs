@@ -70,6 +70,8 @@ pub struct Express {
     pub payload: Option<Bytes>,
     /// Read request size that is programmed; by default the part's.
     pub read_request: Option<Bytes>,
+    /// Bits of the tags its requests may have, 5, 8, 10 or 14; by default as many as the part's number of tags needs.
+    pub tag_bits: Option<u8>,
     /// Fastest generation of its link; by default the part's.
     pub generation: Option<u8>,
     /// Widest link; by default the part's.

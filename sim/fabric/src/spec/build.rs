@@ -366,7 +366,7 @@ impl Spec {
                     link: self.nodes[node.at()].upstream,
                     source: 0,
                     rate,
-                    tags: part.tags.max(1),
+                    tags: part.tags.clamp(1, registers.tags(device.functions[0])),
                     max_payload: registers.max_payload(device.functions[0]).0,
                     max_read_request: registers.max_read_request(device.functions[0]).0,
                     completion_timeout: part.completion_timeout.unwrap_or(COMPLETION_TIMEOUT),

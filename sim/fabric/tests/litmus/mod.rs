@@ -12,6 +12,7 @@ mod link;
 mod private;
 mod root_complex;
 mod splitting;
+mod tags;
 
 use peerbus_fabric::{Cause, Fabric, LinkLayer, Options};
 use peerbus_machine::{Machine, Registers};

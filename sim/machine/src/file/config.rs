@@ -72,6 +72,9 @@ pub struct Express {
     /// Read request size that is programmed; default: the part's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_request: Option<Leaf<Bytes>>,
+    /// Bits of the tags its requests may have: 5, 8, 10 or 14; default: as many as the part's number of tags needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag_bits: Option<Leaf<u8>>,
     /// True when the port has a slot.
     #[serde(skip_serializing_if = "is_false")]
     pub slot: bool,

@@ -13,6 +13,8 @@ use crate::part::ResourceKind;
 /// Page sizes of virtual functions that do not say: 4 KiB, 8 KiB, 64 KiB, 256 KiB, 1 MiB, 4 MiB (SR-IOV
 /// specification, required ones).
 const PAGE_SIZES: u32 = 0x553;
+/// Widths of tags.
+const TAG_BITS: [u8; 4] = [5, 8, 10, 14];
 /// Smallest expansion ROM.
 const SMALLEST_ROM: Bytes = Bytes(2048);
 
@@ -82,6 +84,7 @@ fn express(ctx: &mut Context, given: &file::Config, place: &Place) -> Stated<Exp
     let version = ctx.take(&given.version, &place, "version", "1 or 2").unwrap_or(2);
     let generation = ctx.take(&given.generation, &place, "gen", "a PCIe generation, 1 to 7");
     let lanes = ctx.take(&given.lanes, &place, "lanes", "a number of lanes");
+    let tag_bits = ctx.take(&given.tag_bits, &place, "tag_bits", "5, 8, 10 or 14");
     let mut impossible = |field: &'static str, bad: bool, message: String, help: &str| {
         if bad {
             ctx.error(codes::BAD_CONFIG, &place.field(field), message, help);
@@ -99,6 +102,9 @@ fn express(ctx: &mut Context, given: &file::Config, place: &Place) -> Stated<Exp
     let wrong = lanes.filter(|lanes| !LANES.contains(lanes));
     let message = format!("a link cannot have {} lanes", wrong.unwrap_or(0));
     impossible("lanes", wrong.is_some(), message, "write 1, 2, 4, 8, 12, 16 or 32");
+    let wrong = tag_bits.filter(|bits| !TAG_BITS.contains(bits));
+    let message = format!("tags cannot have {} bits", wrong.unwrap_or(0));
+    impossible("tag_bits", wrong.is_some(), message, "write 5, 8, 10 or 14");
     let payload = transfer_size(ctx, &given.payload, &place, "payload");
     let read_request = transfer_size(ctx, &given.read_request, &place, "read_request");
     Stated::Present(Express {
@@ -108,6 +114,7 @@ fn express(ctx: &mut Context, given: &file::Config, place: &Place) -> Stated<Exp
         hot_plug: given.slot && given.hot_plug,
         payload,
         read_request,
+        tag_bits: tag_bits.filter(|bits| TAG_BITS.contains(bits)),
         generation,
         lanes,
         ari_forwarding: given.ari_forwarding,

@@ -5,6 +5,7 @@ use peerbus_units::Bytes;
 use super::header::{bar_flags, has_room};
 use super::layout::*;
 use super::space::{ConfigSpace, ResizableBar, high, low};
+use super::tags;
 use crate::model::{Acs, Bar, Express, Function, PortKind, Sriov};
 
 /// What a function's link can do and has negotiated: generation 1–7 and lanes.
@@ -86,7 +87,7 @@ fn express_link(space: &mut ConfigSpace, link: LinkState) {
 }
 
 /// Adds the extended capabilities of `function` and chains them from 0x100 on.
-pub(crate) fn extended(space: &mut ConfigSpace, function: &Function, registers: u8) {
+pub(crate) fn extended(space: &mut ConfigSpace, function: &Function, registers: u8, tag_bits: u8) {
     let mut list = ExtendedList { next: EXTENDED, last: None };
     if let Some(words) = function.acs {
         acs(space, &mut list, words);
@@ -100,6 +101,10 @@ pub(crate) fn extended(space: &mut ConfigSpace, function: &Function, registers: 
     if let Some(next) = function.config.ari {
         let offset = list.add(space, ARI_ID, ARI_LENGTH);
         space.set_u8(offset + ARI_NEXT, next);
+    }
+    if tag_bits == 14 {
+        let offset = list.add(space, DEVICE3_ID, DEVICE3_LENGTH);
+        tags::enable_fourteen(space, offset);
     }
     if let Some(virtual_functions) = &function.config.sriov {
         sriov(space, &mut list, virtual_functions);

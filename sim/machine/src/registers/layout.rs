@@ -76,6 +76,12 @@ pub(crate) const DEVICE_CONTROL2: u16 = 0x28;
 /// In both: forwarding of alternative routing ids.
 pub(crate) const ARI_FORWARDING: u32 = 1 << 5;
 pub(crate) const ARI_FORWARDING_CONTROL: u16 = 1 << 5;
+/// In the device control register: tags of 8 bits.
+pub(crate) const EXTENDED_TAGS: u16 = 1 << 8;
+/// In device capabilities 2: tags of 10 bits as completer and as requester.
+pub(crate) const TEN_BIT_TAGS_CAPABLE: u32 = 3 << 16;
+/// In device control 2: tags of 10 bits.
+pub(crate) const TEN_BIT_TAGS: u16 = 1 << 12;
 pub(crate) const LINK_CAPABILITIES2: u16 = 0x2c;
 pub(crate) const LINK_CONTROL2: u16 = 0x30;
 
@@ -116,6 +122,14 @@ pub(crate) const SRIOV_LENGTH: u16 = 0x40;
 /// VF Enable, VF Memory Space Enable and ARI Capable Hierarchy of the control register.
 pub(crate) const SRIOV_CONTROL_WRITABLE: u16 = 0x0019;
 pub(crate) const SRIOV_CONTROL_ENABLE: u16 = 0x0009;
+/// The capability that holds the third device control register.
+pub(crate) const DEVICE3_ID: u16 = 0x002f;
+pub(crate) const DEVICE3_LENGTH: u16 = 0x10;
+pub(crate) const DEVICE3_CAPABILITIES: u16 = 0x04;
+pub(crate) const DEVICE3_CONTROL: u16 = 0x08;
+/// Tags of 14 bits as completer and as requester.
+pub(crate) const FOURTEEN_BIT_TAGS_CAPABLE: u32 = 3 << 1;
+pub(crate) const FOURTEEN_BIT_TAGS: u16 = 1 << 2;
 pub(crate) const RESIZABLE_ID: u16 = 0x0015;
 /// First capability register of the Resizable BAR capability; each BAR has one, and a control register after it.
 pub(crate) const RESIZABLE_FIRST: u16 = 0x04;

@@ -19,6 +19,7 @@ mod iommu;
 pub(crate) mod layout;
 mod power_on;
 mod space;
+mod tags;
 #[cfg(test)]
 mod test_machine;
 #[cfg(test)]

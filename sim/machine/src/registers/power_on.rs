@@ -9,6 +9,7 @@ use super::capability::{self, Capability, LinkState};
 use super::header;
 use super::layout::*;
 use super::space::{ConfigSpace, high, low};
+use super::tags;
 use super::wiring::Wiring;
 use crate::model::{Bar, BridgeFirmware, Function, FunctionIndex, Machine, PortKind, Role, Stated};
 use crate::part::ResourceKind;
@@ -27,6 +28,7 @@ pub(crate) fn spaces(machine: &Machine, wiring: &Wiring) -> Vec<ConfigSpace> {
             let request = stated.and_then(|stated| stated.read_request);
             let request = request.unwrap_or_else(|| read_request(machine, index));
             capability::set_transfer_sizes(&mut space, payload, request);
+            tags::enable(&mut space, tag_bits(machine, index));
         }
         firmware(&mut space, machine, wiring, index);
         space
@@ -49,7 +51,8 @@ fn hardware(machine: &Machine, wiring: &Wiring, index: FunctionIndex) -> ConfigS
         let link = link_state(machine, index);
         let capability = Capability { port, max_payload: function.max_payload, link, stated };
         capability::express(&mut space, &capability);
-        capability::extended(&mut space, function, if is_bridge { 2 } else { 6 });
+        let registers = if is_bridge { 2 } else { 6 };
+        capability::extended(&mut space, function, registers, tag_bits(machine, index));
     }
     space
 }
@@ -128,6 +131,15 @@ fn read_request(machine: &Machine, index: FunctionIndex) -> Bytes {
     match machine.functions[index].role {
         Role::Endpoint(device) => machine.devices[device].max_read_request,
         _ => Bytes(512),
+    }
+}
+
+/// Bits of tags that are stated, or that the part's number of tags needs.
+fn tag_bits(machine: &Machine, index: FunctionIndex) -> u8 {
+    let function = &machine.functions[index];
+    match (tags::bits(function), function.role) {
+        (0, Role::Endpoint(device)) => tags::bits_for(machine.devices[device].part.tags),
+        (stated, _) => stated,
     }
 }
 

@@ -241,6 +241,40 @@ fn firmware_sets_payloads_per_hierarchy() {
 }
 
 #[test]
+fn tag_enables_stand_in_three_registers() {
+    let (machine, at) = machine();
+    for (bits, tags, control, control2) in [(5, 32, 0, 0), (8, 256, 1, 0), (10, 768, 1, 1), (14, 15_360, 1, 1)] {
+        let mut machine = machine.clone();
+        let mut express = stated_endpoint();
+        express.tag_bits = Some(bits);
+        machine.functions[at.gpu].config.express = Stated::Present(express);
+        let registers = Registers::power_on(&machine);
+        assert_eq!(registers.tags(at.gpu), tags, "{bits} bits");
+        let space = registers.space(at.gpu);
+        assert_eq!(space.u16(EXPRESS + DEVICE_CONTROL) >> 8 & 1, control);
+        assert_eq!(space.u16(EXPRESS + DEVICE_CONTROL2) >> 12 & 1, control2);
+        assert_eq!(space.device3.is_some(), bits == 14);
+    }
+}
+
+/// An endpoint whose listing says nothing else.
+fn stated_endpoint() -> Express {
+    Express {
+        port: PortKind::Endpoint,
+        version: 2,
+        slot: false,
+        hot_plug: false,
+        payload: None,
+        read_request: None,
+        tag_bits: None,
+        generation: None,
+        lanes: None,
+        ari_forwarding: false,
+        ari_enabled: false,
+    }
+}
+
+#[test]
 fn firmware_addresses_are_programmed() {
     let (mut machine, at) = machine();
     let range = |first, last| Range::new(BusAddr(first), BusAddr(last)).unwrap();

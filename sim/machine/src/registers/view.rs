@@ -5,6 +5,7 @@ use peerbus_units::{BusAddr, Bytes, Range};
 use super::Registers;
 use super::layout::*;
 use super::space::ConfigSpace;
+use super::tags;
 use crate::model::FunctionIndex;
 use crate::part::ResourceKind;
 
@@ -158,6 +159,11 @@ impl Registers {
     /// Largest read request the function sends; 128 bytes without a PCI Express capability.
     pub fn max_read_request(&self, function: FunctionIndex) -> Bytes {
         self.device_control(function).map_or(Bytes(128), |word| decode_transfer_size(word >> 12 & 7))
+    }
+
+    /// Tags that the function's requests may have at a time; 32 without a PCI Express capability.
+    pub fn tags(&self, function: FunctionIndex) -> u16 {
+        tags::enabled(self.space(function))
     }
 
     fn device_control(&self, function: FunctionIndex) -> Option<u16> {

@@ -189,11 +189,21 @@ fn express(dump: &Dump) -> Known<Express> {
         max_payload: Some(size(device.to_le_bytes()[0].into())),
         payload: Some(size(control >> 5)),
         read_request: Some(size(control >> 12)),
+        tag_bits: Some(tag_bits(control, if second { dump.u16(at + DEVICE_CONTROL2) } else { 0 })),
         capable: link(capability & 0xf, width(link_capabilities)).filter(|_| has_link),
         status: link(status.to_le_bytes()[0] & 0xf, width(status)).filter(|_| has_link),
         ari_forwarding: is_port && second && dump.u32(at + DEVICE_CAPABILITIES2) & ARI_FORWARDING != 0,
         ari_enabled: is_port && second && dump.u16(at + DEVICE_CONTROL2) & ARI_FORWARDING_CONTROL != 0,
     })
+}
+
+/// Bits of the tags that two control registers enable. Enables of 14 bits stand in a capability of their own.
+fn tag_bits(control: u16, control2: u16) -> u8 {
+    match (control2 & TEN_BIT_TAGS != 0, control & EXTENDED_TAGS != 0) {
+        (true, _) => 10,
+        (false, true) => 8,
+        _ => 5,
+    }
 }
 
 /// Extended capabilities. Without a row of them nothing is known, unless the words of the listing say so.

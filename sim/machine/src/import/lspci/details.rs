@@ -192,13 +192,22 @@ impl Details {
                 express.payload = capability::transfer_size(line, "MaxPayload ");
                 express.read_request = capability::transfer_size(line, "MaxReadReq ");
             }
+            "DevCtl" => {
+                let extended = capability::flag(line, "ExtTag");
+                express.tag_bits = extended.map(|extended| if extended { 8 } else { 5 }).or(express.tag_bits);
+            }
             "LnkCap" if line.contains("Width") => express.capable = capability::link(line),
             "LnkSta" if line.contains("Width") => express.status = capability::link(line),
             "SltCap" if line.contains("HotPlug") => {
                 express.hot_plug = capability::flag(line, "HotPlug") == Some(true);
             }
             "DevCap2" => express.ari_forwarding |= capability::flag(line, "ARIFwd") == Some(true),
-            "DevCtl2" => express.ari_enabled |= capability::flag(line, "ARIFwd") == Some(true),
+            "DevCtl2" => {
+                express.ari_enabled |= capability::flag(line, "ARIFwd") == Some(true);
+                if capability::flag(line, "10BitTagReq") == Some(true) {
+                    express.tag_bits = Some(10);
+                }
+            }
             _ => {}
         }
     }

@@ -82,6 +82,8 @@ pub struct Express {
     pub payload: Option<Bytes>,
     /// Read request size that is programmed.
     pub read_request: Option<Bytes>,
+    /// Bits of the tags its requests may have.
+    pub tag_bits: Option<u8>,
     /// What its link can do.
     pub capable: Option<Link>,
     /// What its link has negotiated.

@@ -53,6 +53,7 @@ fn express(given: Express) -> Option<file::Express> {
         max_payload: given.max_payload.map(Leaf::new),
         payload: given.payload.map(Leaf::new),
         read_request: given.read_request.map(Leaf::new),
+        tag_bits: given.tag_bits.map(Leaf::new),
         slot: given.slot,
         hot_plug: given.slot && given.hot_plug,
         ari_forwarding: given.ari_forwarding,
