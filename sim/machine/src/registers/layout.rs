@@ -76,6 +76,12 @@ pub(crate) const DEVICE_CONTROL2: u16 = 0x28;
 /// In both: forwarding of alternative routing ids.
 pub(crate) const ARI_FORWARDING: u32 = 1 << 5;
 pub(crate) const ARI_FORWARDING_CONTROL: u16 = 1 << 5;
+/// In device control 2: ID-based Ordering of requests, of completions.
+pub(crate) const ID_ORDERED_REQUESTS: u16 = 1 << 8;
+pub(crate) const ID_ORDERED_COMPLETIONS: u16 = 1 << 9;
+/// In device control.
+pub(crate) const RELAXED_ORDERING: u16 = 1 << 4;
+pub(crate) const NO_SNOOP: u16 = 1 << 11;
 pub(crate) const LINK_CAPABILITIES2: u16 = 0x2c;
 pub(crate) const LINK_CONTROL2: u16 = 0x30;
 
