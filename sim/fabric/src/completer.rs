@@ -130,13 +130,21 @@ impl Fabric {
             tag: tlp.tag,
             flow: tlp.flow,
             engine: tlp.engine,
-            attributes: tlp.attributes,
+            attributes: self.completion_attributes(link, tlp.attributes),
             starved: self.starved(link, Class::Completion),
             failed,
         };
         self.state.links[link.at()].jobs.push_back(job);
         self.state.links[link.at()].waiting[Class::Completion.at()] |= 1 << JOBS;
         self.wake(link, ready);
+    }
+
+    /// A completion repeats the attributes of its request (Base Specification, Completion Rules), apart from ID-based
+    /// Ordering, which is its sender's own choice.
+    fn completion_attributes(&self, link: LinkId, request: Attributes) -> Attributes {
+        let sender = self.spec.links[link.at()].from;
+        let plain = request.permitted_by(Attributes::RELAXED.with(Attributes::NO_SNOOP));
+        if self.spec.nodes[sender.at()].completes_by_id { plain.with(Attributes::ID_BASED) } else { plain }
     }
 
     /// The next completion of the oldest job at `link`.

@@ -328,7 +328,8 @@ impl Fabric {
             let (this, next) = (self.routes.hops[at], self.routes.hops[at + 1]);
             if this.ends.is_none() {
                 let rate = |link: LinkId| links[link.at()].wire.rate;
-                self.routes.hops[at].cut_through = rate(next.link) <= rate(this.link);
+                let stores = self.spec.nodes[self.spec.links[this.link.at()].to.at()].store_and_forward;
+                self.routes.hops[at].cut_through = !stores && rate(next.link) <= rate(this.link);
             }
         }
     }

@@ -156,6 +156,7 @@ impl Iotlb {
 
     /// The time from which on a request that came in by `input` and could leave at `ready` may: not before those of its
     /// kind that came before it.
+    /// One with Relaxed Ordering need not ask.
     pub fn in_order(&mut self, input: u32, class: Class, ready: u64) -> u64 {
         let through = &mut self.through[input as usize][usize::from(class != Class::Posted)];
         *through = ready.max(*through);

@@ -27,6 +27,8 @@ pub struct LinkLedger {
     pub busy: u64,
     /// Part of `busy` in which the port's rate, not the link's, set the time.
     pub port_busy: u64,
+    /// Posted requests that passed an older one of the same input.
+    pub overtakes: u64,
     /// Time during which posted, non-posted, completion TLPs waited for credits.
     pub starved: [u64; 3],
     /// Fold over (time since the last TLP, flow, size, class) of everything that crossed it.

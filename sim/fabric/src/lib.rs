@@ -11,11 +11,13 @@
 //! Modules in reading order: `link_layer` (what a TLP costs), `spec` (nodes and links of a machine), `cursor`
 //! (an address on its way), `decode` (who claims it), `iommu` (translation at the root), `path` (a decoded route),
 //! `tlp`, `store` (queues without allocation), `state`, `transmit` (the three things that happen to a TLP),
+//! `overtake` (posted requests that pass others), `arbitration` (weights),
 //! `pause` and `iotlb` (translation and other stops inside a CPU), `requester`, `cores` (what is special about cores of a CPU), `completer`, `cache` (in front of memory), `wire` (the
 //! present condition of a link), `bit_errors`, `outage`, `fault` (what goes wrong when), `lost` (what never arrives), `malformed` (payloads
 //! too large), `faults` (errors as functions count them), `cause` (where time goes), `limits` (what holds a flow back), `ledger`,
 //! `order` (checked in debug builds), `standstill` (why nothing goes on), `run`.
 
+mod arbitration;
 mod bit_errors;
 mod cache;
 mod cause;
@@ -35,6 +37,7 @@ mod malformed;
 #[cfg(debug_assertions)]
 mod order;
 mod outage;
+mod overtake;
 mod path;
 mod pause;
 mod requester;

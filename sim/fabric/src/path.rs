@@ -224,9 +224,10 @@ impl Routes {
                 link: *link,
                 queue: before.map_or(0, |before| spec.queue(before, *link)),
                 pause: *pause,
-                cut_through: links
-                    .get(position + 1)
-                    .is_some_and(|(next, _)| spec.links[next.at()].rate <= spec.links[link.at()].rate),
+                cut_through: !spec.nodes[spec.links[link.at()].to.at()].store_and_forward
+                    && links
+                        .get(position + 1)
+                        .is_some_and(|(next, _)| spec.links[next.at()].rate <= spec.links[link.at()].rate),
                 ends: (position + 1 == links.len()).then_some(route),
             });
         }

@@ -7,7 +7,7 @@ use peerbus_units::{Address, Iova};
 use crate::cause::Cause;
 use crate::run::Fabric;
 use crate::spec::{LinkId, NodeId, NodeKind, Spec};
-use crate::tlp::{Class, Tlp};
+use crate::tlp::{Attributes, Class, Tlp};
 
 /// What a request is held up by before it may wait for a link.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -79,7 +79,9 @@ impl Fabric {
         let now = self.state.now;
         let Some(iotlb) = &mut self.state.iotlbs[node.at()] else { return now };
         let found = iotlb.look_up(domain, tlp.addr, now, || leaf(&self.decode.iommu, domain, tlp.addr));
-        let ready = iotlb.in_order(self.spec.links[link.at()].input, tlp.class, found.ready);
+        let relaxed = tlp.class == Class::Posted && tlp.attributes.has(Attributes::RELAXED);
+        let input = self.spec.links[link.at()].input;
+        let ready = if relaxed { found.ready } else { iotlb.in_order(input, tlp.class, found.ready) };
         tlp.addr = tlp.addr.wrapping_add(found.moved);
         let ledger = &mut self.ledger.iommus[node.at()];
         ledger.accesses += found.accesses;

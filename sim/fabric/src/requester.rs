@@ -234,6 +234,9 @@ impl Fabric {
         }
         let spec = &self.spec.engines[descriptor.engine.at()];
         let (class, source) = (spec.direction.class(), spec.source);
+        let attributes = descriptor.attributes.permitted_by(spec.permits);
+        let passes = attributes.has(Attributes::RELAXED) || attributes.has(Attributes::ID_BASED);
+        self.reorders |= passes && class == Class::Posted;
         let known = self.state.now + descriptor.software.0;
         let fenced = self.state.engines[descriptor.engine.at()].fenced_until;
         let ready = (known + spec.request_latency.0).max(fenced);
@@ -247,7 +250,7 @@ impl Fabric {
             ready,
             since: self.state.now,
             starved,
-            attributes: descriptor.attributes,
+            attributes,
             decoded: None,
         });
         self.state.links[link.at()].waiting[class.at()] |= 1 << source;

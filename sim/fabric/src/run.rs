@@ -107,6 +107,8 @@ pub struct Fabric {
     /// First queue number and stride of each link's inputs.
     pub(crate) queue_base: Vec<(u32, u32)>,
     pub(crate) decode: Decode,
+    /// Some posted requests may pass others.
+    pub(crate) reorders: bool,
     /// When software last wrote the IOMMU tables.
     iommu_written: Option<u64>,
     machine: Machine,
@@ -151,6 +153,7 @@ impl Fabric {
             series_end: LOOK_INTERVAL,
             series_part: vec![0; spec.links.len()],
             decode,
+            reorders: false,
             iommu_written: None,
             machine: machine.clone(),
             registers: registers.clone(),

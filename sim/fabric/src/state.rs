@@ -71,6 +71,9 @@ pub(crate) struct LinkState {
     pub waiting: [u128; 3],
     /// Input to look at first.
     pub turn: u32,
+    /// The node in front has a table of phases, and this is the current one.
+    pub weighted: bool,
+    pub phase: usize,
     /// Number of the next arrival behind this link.
     pub arrivals: u32,
     /// DLLP bytes owed on this link, and bytes received on the reverse link since the last DLLP.
@@ -128,6 +131,8 @@ impl State {
             data: link.credits.map(|credits| count(credits.data)),
             waiting: [0; 3],
             turn: 0,
+            weighted: !spec.nodes[link.from.at()].phases.is_empty(),
+            phase: 0,
             arrivals: 0,
             debt: 0,
             unacknowledged: 0,

@@ -101,6 +101,22 @@ impl Arena {
         queued
     }
 
+    /// Removes what stands at `place` of `list`, counted from the oldest; there must be something there.
+    pub fn remove(&mut self, list: &mut List, place: usize) -> Queued {
+        let Some(before) = place.checked_sub(1) else { return self.pop(list) };
+        let mut previous = list.head;
+        for _ in 0..before {
+            previous = self.cells[previous as usize].next;
+        }
+        let mut rest = List { head: self.cells[previous as usize].next, tail: list.tail };
+        let removed = self.pop(&mut rest);
+        self.cells[previous as usize].next = rest.head;
+        if rest.head == NONE {
+            list.tail = previous;
+        }
+        removed
+    }
+
     /// All of `list`, oldest first.
     pub fn iter(&self, list: List) -> impl Iterator<Item = &Queued> {
         let mut cell = list.head;

@@ -70,6 +70,12 @@ impl Attributes {
         Attributes(self.0 | other.0)
     }
 
+    /// These without those that a device control register has to permit and does not.
+    pub const fn permitted_by(self, permits: Attributes) -> Attributes {
+        let controlled = Attributes::RELAXED.0 | Attributes::ID_BASED.0 | Attributes::NO_SNOOP.0;
+        Attributes(self.0 & (permits.0 | !controlled))
+    }
+
     /// True when all bits of `other` are set.
     #[inline]
     pub const fn has(self, other: Attributes) -> bool {

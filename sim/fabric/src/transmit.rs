@@ -1,9 +1,9 @@
 //! The three things that happen to a TLP at a link: it waits, it is sent, it arrives.
 //!
-//! Arbitration is round robin over the inputs of an output; local sources (completions, writer, reader) take part
+//! Arbitration is round robin over the inputs of an output, unless they have weights (`arbitration`); local sources (completions, writer, reader) take part
 //! like inputs. Within one input the oldest TLP that has credits and may go first goes first; the ordering rules
-//! (Base Specification, Transaction Ordering): a posted request may pass anything, nothing passes an older posted
-//! request of the same input.
+//! (Base Specification, Transaction Ordering): a posted request may pass anything but posted requests, nothing passes an
+//! older posted request of the same input. What attributes change of that: `may_pass`, and `overtake`.
 
 use crate::bit_errors::Sent;
 use crate::cause::Cause;
@@ -27,7 +27,7 @@ fn older(a: u32, b: u32) -> bool {
 }
 
 /// What became of looking at one input.
-enum Look {
+pub(crate) enum Look {
     Sent,
     /// Nothing can be sent before that time.
     At(u64),
@@ -170,7 +170,7 @@ impl Fabric {
             return;
         }
         let (candidates, mut starved) = state.candidates(now);
-        let turn = state.turn;
+        let turn = if state.weighted { self.weighted_turn(link, candidates) } else { state.turn };
         let mut wake = u64::MAX;
         let mut left = candidates.rotate_right(turn);
         while left != 0 {
@@ -237,11 +237,12 @@ impl Fabric {
             }
         }
         let Some((class, _)) = best else {
-            return match starved {
+            let look = match starved {
                 Some(class) => Look::Starved(class),
                 None if later != u64::MAX => Look::At(later),
                 None => Look::Nothing,
             };
+            return if self.reorders { self.overtake(link, input, queue, look) } else { look };
         };
         let list = &mut self.state.queues[queue][class.at()];
         let Queued { tlp, ready, starved, .. } = self.state.arena.pop(list);
@@ -279,7 +280,7 @@ impl Fabric {
     }
 
     /// Node whose ID a packet carries as its sender: the requester of a request, the completer of a completion.
-    fn sender(&self, tlp: &Tlp) -> NodeId {
+    pub(crate) fn sender(&self, tlp: &Tlp) -> NodeId {
         match tlp.class {
             Class::Completion => self.completer_of(tlp),
             _ => self.spec.engines[usize::from(tlp.engine)].node,
@@ -320,7 +321,7 @@ impl Fabric {
     }
 
     /// Puts `tlp` on `link`, which must be free and have credits for it.
-    fn send(&mut self, link: LinkId, tlp: Tlp) {
+    pub(crate) fn send(&mut self, link: LinkId, tlp: Tlp) {
         let now = self.state.now;
         let spec = &self.spec.links[link.at()];
         let state = &mut self.state.links[link.at()];

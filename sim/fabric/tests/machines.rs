@@ -33,6 +33,8 @@ pub struct Shape {
     pub acs_control: u16,
     /// Bus addresses are CPU addresses minus this.
     pub bus_offset: u64,
+    /// Orderings that devices may ask for.
+    pub ordering: OrderingEnables,
 }
 
 impl Default for Shape {
@@ -50,6 +52,7 @@ impl Default for Shape {
             memory_rate: "500GB/s",
             acs_control: 0,
             bus_offset: 0,
+            ordering: OrderingEnables::default(),
         }
     }
 }
@@ -132,6 +135,7 @@ fn switch_part(shape: &Shape) -> SwitchPart {
         max_payload: Bytes(512),
         acs: Some(0x5f),
         latency: Picos::nanos(115),
+        store_and_forward: false,
         buffers: buffers(shape.credits, false),
         sources: Sources::new(),
     }
@@ -245,6 +249,7 @@ impl Builder {
             memory: Some(Bytes(BAR)),
             link: Some(link),
             max_read_request: Bytes(512),
+            ordering: self.shape.ordering,
             assumed: Facts::new(),
         });
     }
@@ -275,7 +280,9 @@ impl Builder {
         self.window(upstream, (first_bus + 1, bus), devices.clone());
         self.window(port, (first_bus, bus), devices);
         let part = switch_part(&self.shape);
-        self.machine.switches.push(Switch { name: path, part, upstream, downstream, assumed: Facts::new() });
+        let arbitration = Arbitration::default();
+        let switch = Switch { name: path, part, upstream, downstream, arbitration, assumed: Facts::new() };
+        self.machine.switches.push(switch);
         bus + 1
     }
 

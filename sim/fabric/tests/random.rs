@@ -8,6 +8,7 @@
 
 use peerbus_engine::Stream;
 use peerbus_fabric::{Attributes, Descriptor, Fabric, LatencyOf, LinkLayer, Options, Upcall};
+use peerbus_machine::model::OrderingEnables;
 use peerbus_units::{Bytes, DmaAddr, Picos};
 
 use crate::machines::{BAR, Shape, bar, host_memory, machine};
@@ -35,6 +36,7 @@ fn shape(stream: &mut Stream) -> Shape {
         memory_rate: pick(stream, &["2GB/s", "20GB/s", "500GB/s"]),
         acs_control: pick(stream, &[0, 0, 0x1d]),
         bus_offset: pick(stream, &[0, 0, 0x80_0000_0000]),
+        ordering: OrderingEnables { relaxed: true, id_based: pick(stream, &[false, true]) },
     }
 }
 

@@ -197,8 +197,37 @@ pub struct Switch {
     pub upstream: FunctionIndex,
     /// Its downstream ports' functions, in device order.
     pub downstream: Vec<FunctionIndex>,
+    /// How it chooses between its ports.
+    pub arbitration: Arbitration,
     /// What its source did not say.
     pub assumed: Facts,
+}
+
+/// How a switch chooses which of its ports may send next to the same port.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub enum Arbitration {
+    /// One packet of each that has one, in turn.
+    #[default]
+    RoundRobin,
+    /// That many packets of each: of the upstream port, then of the downstream ports in the order of the file; 1 where
+    /// none is given. Each at least 1, together at most 256.
+    WeightedRoundRobin(Vec<u16>),
+}
+
+/// Which orderings other than the strict one a device is allowed to ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OrderingEnables {
+    /// Relaxed Ordering of its requests.
+    pub relaxed: bool,
+    /// ID-based Ordering of its requests and completions.
+    pub id_based: bool,
+}
+
+impl Default for OrderingEnables {
+    /// As after reset.
+    fn default() -> OrderingEnables {
+        OrderingEnables { relaxed: true, id_based: false }
+    }
 }
 
 /// A device with one or more functions.
@@ -216,6 +245,8 @@ pub struct Device {
     pub link: Option<usize>,
     /// Largest read request it is programmed for at power on.
     pub max_read_request: Bytes,
+    /// What it is programmed for at power on of what packets may do with others.
+    pub ordering: OrderingEnables,
     /// What its source did not say.
     pub assumed: Facts,
 }

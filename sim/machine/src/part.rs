@@ -10,6 +10,8 @@ use peerbus_units::{Bytes, Picos, Rate};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::file::is_false;
+
 mod root_complex;
 
 pub use root_complex::{CachePart, IommuPart, PeerLimits};
@@ -213,8 +215,12 @@ pub struct SwitchPart {
     pub max_payload: Bytes,
     /// ACS capability word of a downstream port; absent when it has none.
     pub acs: Option<u16>,
-    /// Pin to pin, cut-through, without contention.
+    /// Pin to pin, cut-through, without contention; of a chip that stores packets, from the last byte in to the first out.
     pub latency: Picos,
+    /// True when a packet is sent on only after it has arrived whole; default: it is sent on while it arrives, if the next
+    /// link is not faster.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub store_and_forward: bool,
     /// Receive buffers of a port.
     pub buffers: Buffers,
     /// Where the numbers come from.

@@ -14,7 +14,7 @@ use peerbus_system::kernel::{AcsPolicy, IommuMode, MpsPolicy, ProfileName};
 use peerbus_system::peer_memory::{Choose, Distribution, Policy, Transfer, User};
 use peerbus_system::workload::{
     AccessKind, Addresses, CacheState, Concurrency, CpuMemory, Engine, HostDirection, NicCommand,
-    NvmeCommand, SubmissionQueue, Way, WhenRefused,
+    NvmeCommand, Packets, SubmissionQueue, Way, WhenRefused,
 };
 use peerbus_units::{Bytes, Picos};
 use schemars::JsonSchema;
@@ -231,6 +231,9 @@ pub struct Copy {
     /// is a bug: those that a CPU would use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub addresses: Option<Leaf<Addresses>>,
+    /// What the headers of its data say, such as `(relaxed_ordering: true)`; default: nothing special.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packets: Option<Leaf<Packets>>,
 }
 
 /// Every ordered pair of the chosen devices.
@@ -319,6 +322,9 @@ pub struct HostDma {
     /// has gone through it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<Leaf<CacheState>>,
+    /// What the headers of its data say, such as `(relaxed_ordering: true)`; default: nothing special.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packets: Option<Leaf<Packets>>,
 }
 
 /// Cores of a CPU copy to or from a device's largest memory BAR.
@@ -403,6 +409,9 @@ pub struct NvmeIo {
     /// Where the submission queue is; default `Host`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<Leaf<SubmissionQueue>>,
+    /// What the headers of its data say, such as `(relaxed_ordering: true)`; default: nothing special.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packets: Option<Leaf<Packets>>,
 }
 
 /// A descriptor ring of a network adapter: doorbell, descriptor, data, completion entry, interrupt.
@@ -429,6 +438,9 @@ pub struct NicIo {
     /// Descriptors under way at a time, 1 to 4096; default 64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub depth: Option<Leaf<u32>>,
+    /// What the headers of its data say, such as `(relaxed_ordering: true)`; default: nothing special.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packets: Option<Leaf<Packets>>,
 }
 
 /// Clients allocate memory that other devices provide, move data, and give it back.

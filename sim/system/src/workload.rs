@@ -3,6 +3,7 @@
 //! Devices are named by their short name (`gpu0`), by path, or by a pattern with `*` (`gpu*`), which stands for
 //! all matching devices in the machine's order.
 
+use peerbus_fabric::Attributes;
 use peerbus_units::{Bytes, Picos};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,27 @@ pub enum Concurrency {
     AllAtOnce,
 }
 
+/// What the headers of a workload's packets say beside addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Packets {
+    /// Relaxed Ordering, where the device control register of the requester enables it: its writes may pass other writes,
+    /// and the answers to its reads may pass writes.
+    pub relaxed_ordering: bool,
+    /// ID-based Ordering, where the device control 2 register of the requester enables it: they may pass writes of other
+    /// requesters.
+    pub id_based_ordering: bool,
+}
+
+impl Packets {
+    /// The same for the fabric.
+    pub(crate) fn attributes(self) -> Attributes {
+        let bits =
+            [(self.relaxed_ordering, Attributes::RELAXED), (self.id_based_ordering, Attributes::ID_BASED)];
+        bits.iter().filter(|(on, _)| *on).fold(Attributes::NONE, |all, (_, bit)| all.with(*bit))
+    }
+}
+
 /// A copy from one device's memory to another's.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -84,6 +106,9 @@ pub struct Copy {
     /// Which addresses the driver gives the device.
     #[serde(default)]
     pub addresses: Addresses,
+    /// What its packets say; default: nothing special.
+    #[serde(default)]
+    pub packets: Packets,
 }
 
 /// Which addresses of a peer's memory a driver gives its device.
@@ -185,6 +210,9 @@ pub struct HostDma {
     /// What the caches hold of the buffer when its transfers begin.
     #[serde(default)]
     pub cache: CacheState,
+    /// What its packets say; default: nothing special.
+    #[serde(default)]
+    pub packets: Packets,
 }
 
 /// What the cache in front of memory holds of a buffer before it is used.
@@ -303,6 +331,9 @@ pub struct NvmeIo {
     /// Where the submission queue is.
     #[serde(default)]
     pub queue: SubmissionQueue,
+    /// What its packets say; default: nothing special.
+    #[serde(default)]
+    pub packets: Packets,
 }
 
 /// Direction of a [`NicIo`].
@@ -333,6 +364,9 @@ pub struct NicIo {
     pub messages: u64,
     /// Descriptors under way at a time.
     pub depth: u32,
+    /// What the packets of its data say; default: nothing special.
+    #[serde(default)]
+    pub packets: Packets,
 }
 
 /// One thing a run does.

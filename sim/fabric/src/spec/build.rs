@@ -3,7 +3,7 @@
 use peerbus_machine::Registers;
 use std::collections::BTreeMap;
 
-use peerbus_machine::model::{FunctionIndex, Machine, Role};
+use peerbus_machine::model::{Arbitration, FunctionIndex, Machine, Role};
 use peerbus_machine::part::{Buffers, Credits};
 use peerbus_units::{BitErrorRate, Bytes, Picos, Rate};
 
@@ -11,9 +11,11 @@ use super::{
     EngineId, EngineSpec, FIRST_SOURCE, LinkId, LinkSpec, MAX_INPUTS, MAX_SOURCES, MemorySpec, NodeId,
     NodeKind, NodeSpec, Options, PAGE, PortSpec, Spec,
 };
+use crate::arbitration::phases;
 use crate::cause::{Cause, pipeline_between};
 use crate::link_layer::{Framing, LinkLayer, dllp_interval, tlp_rate};
 use crate::requester::Direction;
+use crate::tlp::Attributes;
 use crate::wire::flit_time;
 
 /// Time from a freed buffer to the sender's knowledge of it beyond the link's own pipeline: assembling, sending
@@ -87,11 +89,12 @@ impl Spec {
             roots: machine.host_bridges.len(),
             private_engines: Vec::new(),
         };
-        spec.add_nodes(machine);
+        spec.add_nodes(machine, registers);
         spec.add_pcie_links(machine, registers, options);
         spec.add_internal_links(machine);
         spec.add_interconnects(machine);
         spec.number_ports();
+        spec.weigh_inputs(machine);
         spec.add_engines(machine, registers);
         spec.add_private_engines();
         spec.admit_packets(machine, registers);
@@ -113,7 +116,7 @@ impl Spec {
         }
     }
 
-    fn add_nodes(&mut self, machine: &Machine) {
+    fn add_nodes(&mut self, machine: &Machine, registers: &Registers) {
         let node = |name: &str, kind, memory| NodeSpec {
             name: name.to_owned(),
             kind,
@@ -124,6 +127,9 @@ impl Spec {
             function: None,
             memory,
             iommu: None,
+            phases: Vec::new(),
+            store_and_forward: false,
+            completes_by_id: false,
             peer_limits: None,
             first_queue: 0,
         };
@@ -136,11 +142,15 @@ impl Spec {
                 cache: None,
                 cache_latency: Picos::ZERO,
             };
-            self.nodes.push(node(&device.name, NodeKind::Device(index), Some(memory)));
+            let [_, completes_by_id] = registers.id_based_ordering(device.functions[0]);
+            let plain = node(&device.name, NodeKind::Device(index), Some(memory));
+            self.nodes.push(NodeSpec { completes_by_id, ..plain });
         }
         for (index, switch) in machine.switches.iter().enumerate() {
             let function = Some(switch.upstream);
-            self.nodes.push(NodeSpec { function, ..node(&switch.name, NodeKind::Switch(index), None) });
+            let store_and_forward = switch.part.store_and_forward;
+            let plain = node(&switch.name, NodeKind::Switch(index), None);
+            self.nodes.push(NodeSpec { function, store_and_forward, ..plain });
         }
         for (index, bridge) in machine.host_bridges.iter().enumerate() {
             let iommu = machine.cpus[bridge.cpu].part.iommu;
@@ -351,6 +361,27 @@ impl Spec {
         }
     }
 
+    /// Weighted arbitration of switches that have it.
+    fn weigh_inputs(&mut self, machine: &Machine) {
+        for (index, switch) in machine.switches.iter().enumerate() {
+            let Arbitration::WeightedRoundRobin(weights) = &switch.arbitration else { continue };
+            let node = self.switch(index);
+            let this = &self.nodes[node.at()];
+            let weight = |input: &LinkId| {
+                let port = this.ports.iter().find(|port| port.up == *input);
+                let place = match port {
+                    None => Some(0),
+                    Some(port) => {
+                        switch.downstream.iter().position(|f| Some(*f) == port.function).map(|p| p + 1)
+                    }
+                };
+                place.and_then(|place| weights.get(place)).copied().unwrap_or(1)
+            };
+            let weights: Vec<u16> = this.inputs.iter().map(weight).collect();
+            self.nodes[node.at()].phases = phases(&weights);
+        }
+    }
+
     fn add_engines(&mut self, machine: &Machine, registers: &Registers) {
         for (index, device) in machine.devices.iter().enumerate() {
             let node = self.device(index);
@@ -365,6 +396,7 @@ impl Spec {
                     requester: Some(device.functions[0]),
                     link: self.nodes[node.at()].upstream,
                     source: 0,
+                    permits: permitted(registers, device.functions[0]),
                     rate,
                     tags: part.tags.clamp(1, registers.tags(device.functions[0])),
                     max_payload: registers.max_payload(device.functions[0]).0,
@@ -415,4 +447,15 @@ impl Spec {
         };
         [buffers.posted, buffers.non_posted, buffers.completion]
     }
+}
+
+/// Attributes that the device control registers of `function` let its requests have.
+fn permitted(registers: &Registers, function: FunctionIndex) -> Attributes {
+    let [by_id, _] = registers.id_based_ordering(function);
+    let bits = [
+        (registers.relaxed_ordering(function), Attributes::RELAXED),
+        (by_id, Attributes::ID_BASED),
+        (registers.no_snoop(function), Attributes::NO_SNOOP),
+    ];
+    bits.iter().filter(|(on, _)| *on).fold(Attributes::NONE, |all, (_, bit)| all.with(*bit))
 }

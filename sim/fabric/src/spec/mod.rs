@@ -17,6 +17,7 @@ use crate::cause::Cause;
 use crate::limits::Resource;
 use crate::link_layer::{Framing, LinkLayer};
 use crate::requester::Direction;
+use crate::tlp::Attributes;
 
 mod build;
 mod private;
@@ -113,6 +114,12 @@ pub struct NodeSpec {
     pub memory: Option<MemorySpec>,
     /// The IOMMU that requests from below meet, of a root.
     pub iommu: Option<IommuPart>,
+    /// Inputs in the order in which each may send a packet to the same output; empty: in turn.
+    pub phases: Vec<u8>,
+    /// A packet is sent on only when all of it is there.
+    pub store_and_forward: bool,
+    /// Its completions have ID-based Ordering, of a device.
+    pub completes_by_id: bool,
     /// Limits for requests between its ports, of a CPU.
     pub peer_limits: Option<PeerLimits>,
     /// Number of its first queue.
@@ -219,6 +226,8 @@ pub struct EngineSpec {
     pub link: Option<LinkId>,
     /// Its bit among the inputs of that link.
     pub source: u32,
+    /// What the device control registers let its requests have: Relaxed Ordering, ID-based Ordering, No Snoop.
+    pub permits: Attributes,
     /// Payload rate.
     pub rate: Rate,
     /// Read requests outstanding; unused by a writer.

@@ -11,6 +11,7 @@ use super::{EngineId, EngineSpec, LinkId, LinkSpec, NodeId, NodeKind, NodeSpec, 
 use crate::cause::Cause;
 use crate::link_layer::Framing;
 use crate::requester::Direction;
+use crate::tlp::Attributes;
 
 /// Bits of a private address below the number of the member.
 const MEMBER_SHIFT: u32 = 48;
@@ -85,6 +86,9 @@ impl Spec {
             function: None,
             memory: None,
             iommu: None,
+            phases: Vec::new(),
+            store_and_forward: false,
+            completes_by_id: false,
             peer_limits: None,
             first_queue: 0,
         });
@@ -166,6 +170,7 @@ impl Spec {
                     requester: None,
                     link: Some(link),
                     source: 0,
+                    permits: Attributes::NONE,
                     // Copy engines of private links are built for them: never slower.
                     rate: rate.scaled(2, 1).unwrap_or(rate),
                     tags: TAGS,

@@ -4,7 +4,9 @@
 //! to a 64-bit address has 88 bytes on the wire (2,800 ps), its payload takes 160 ps inside the CPU and 128 ps in the
 //! device's memory.
 
-use peerbus_fabric::{Cause, Descriptor, Direction, EngineId, EngineSpec, Fabric, LatencyOf, WriteBuffers};
+use peerbus_fabric::{
+    Attributes, Cause, Descriptor, Direction, EngineId, EngineSpec, Fabric, LatencyOf, WriteBuffers,
+};
 use peerbus_units::{Bytes, DmaAddr, Picos};
 
 use super::{causes, fabric};
@@ -23,6 +25,7 @@ fn core(fabric: &mut Fabric, direction: Direction, buffers: Option<WriteBuffers>
         requester: None,
         link,
         source: 0,
+        permits: Attributes::NONE,
         rate: "20GB/s".parse().unwrap(),
         tags,
         max_payload: LINE,

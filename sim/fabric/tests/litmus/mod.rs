@@ -9,6 +9,8 @@ mod cores;
 mod errors;
 mod faults;
 mod link;
+mod ordering;
+mod ports;
 mod private;
 mod root_complex;
 mod splitting;

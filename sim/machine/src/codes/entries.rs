@@ -159,6 +159,11 @@ code_entries! {
          most up to 32 GT/s, and 1e-6 before error correction from 64 GT/s on."
         wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(link: (bit_error_rate: "1e-3"), below: Device(part: "generic-gpu"))])])"##
         right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(link: (bit_error_rate: "1e-9"), below: Device(part: "generic-gpu"))])])"##;
+    BAD_ARBITRATION "M0311" "A switch cannot arbitrate like this"
+        "A table of weighted round robin has at most 256 phases, of which every port has at least one. Weights are for the \
+         upstream port and the downstream ports, in this order."
+        wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Switch(part: "generic-switch", arbitration: WeightedRoundRobin([1, 0]), ports: [(below: Device(part: "generic-gpu")), (below: Device(part: "generic-gpu"))]))])])"##
+        right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Switch(part: "generic-switch", arbitration: WeightedRoundRobin([1, 3]), ports: [(below: Device(part: "generic-gpu")), (below: Device(part: "generic-gpu"))]))])])"##;
     BAR_NOT_POWER_OF_TWO "M0401" "The size of a BAR is not a power of two"
         "Software finds the size of a base address register by which address bits are wired to zero, so \
          only powers of two exist. A device with 80 GiB of memory has a BAR of 128 GiB, or a smaller one."

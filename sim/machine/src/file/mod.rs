@@ -15,7 +15,7 @@ use peerbus_units::{BitErrorRate, BusAddr, Bytes, CpuAddr, FunctionId, Picos};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Fact, IommuMode};
+use crate::model::{Arbitration, Fact, IommuMode};
 use crate::part::{Part, PciId, ResourceKind};
 
 /// A machine as written in a file.
@@ -311,6 +311,10 @@ pub struct Switch {
     /// What a source shows of its upstream port's configuration space beyond what its role implies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<Box<Config>>,
+    /// How it chooses between ports that send to the same one; default `RoundRobin`. `WeightedRoundRobin([1, 3, 1])` gives
+    /// a number of packets in turn to the upstream port, then to each of `ports`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arbitration: Option<Leaf<Arbitration>>,
     /// Downstream ports.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,
@@ -365,6 +369,13 @@ pub struct Device {
     /// Largest read request it is programmed for; default: the part's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_read_request: Option<Leaf<Bytes>>,
+    /// Whether its device control register lets its requests have Relaxed Ordering; default true, as after reset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relaxed_ordering: Option<Leaf<bool>>,
+    /// Whether its device control register lets its requests, and makes its completions, have ID-based Ordering; default
+    /// false, as after reset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_based_ordering: Option<Leaf<bool>>,
     /// Its link, when it is not below a port that states it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link: Option<Link>,

@@ -11,7 +11,7 @@ use super::tree::{Builder, Joint, NO_ID, STAND_IN, Spot, plain_function};
 use super::{config, function};
 use crate::codes;
 use crate::file;
-use crate::model::{Config, Fact, Facts, Function, Role};
+use crate::model::{Config, Fact, Facts, Function, OrderingEnables, Role};
 use crate::part::{DevicePart, PciId};
 
 const PCI: &str = "vendor and device, such as `(vendor: 0x10de, device: 0x20b2)`";
@@ -41,6 +41,7 @@ impl Builder<'_, '_> {
             memory: memory.or(part.as_ref().and_then(|part| part.memory)),
             link: link.as_ref().map(|(index, ..)| *index),
             max_read_request,
+            ordering: self.ordering(given, place),
             assumed: device_facts(given, part.as_ref(), &facts),
             part: None,
         };
@@ -90,6 +91,16 @@ impl Builder<'_, '_> {
         let help = "write \"128B\", \"256B\", \"512B\", \"1KiB\", \"2KiB\" or \"4KiB\"";
         self.ctx.error(codes::BAD_READ_REQUEST, &place.field("max_read_request"), message, help);
         default
+    }
+
+    fn ordering(&mut self, given: &file::Device, place: &Place) -> OrderingEnables {
+        let default = OrderingEnables::default();
+        let mut take =
+            |leaf, name, default| self.ctx.take(leaf, place, name, "true or false").unwrap_or(default);
+        OrderingEnables {
+            relaxed: take(&given.relaxed_ordering, "relaxed_ordering", default.relaxed),
+            id_based: take(&given.id_based_ordering, "id_based_ordering", default.id_based),
+        }
     }
 
     fn first_function(

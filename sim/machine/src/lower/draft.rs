@@ -7,7 +7,10 @@ use peerbus_units::Bytes;
 use petgraph::graph::Graph;
 
 use super::context::Place;
-use crate::model::{Attachment, Cpu, Device, Facts, Function, FunctionIndex, Link, Switch, Window};
+use crate::model::{
+    Arbitration, Attachment, Cpu, Device, Facts, Function, FunctionIndex, Link, OrderingEnables, Switch,
+    Window,
+};
 use crate::part::{CpuPart, DeviceKind, DevicePart, SwitchPart};
 
 #[derive(Default)]
@@ -49,6 +52,7 @@ pub(super) struct DraftSwitch {
     pub part: Option<SwitchPart>,
     pub upstream: FunctionIndex,
     pub downstream: Vec<FunctionIndex>,
+    pub arbitration: Arbitration,
     /// Links of its ports; the first is the upstream one.
     pub links: Vec<usize>,
     /// Ports in use: upstream, downstream and invisible ones.
@@ -66,6 +70,7 @@ pub(super) struct DraftDevice {
     pub memory: Option<Bytes>,
     pub link: Option<usize>,
     pub max_read_request: Bytes,
+    pub ordering: OrderingEnables,
     pub assumed: Facts,
 }
 
@@ -77,8 +82,8 @@ impl DraftCpu {
 
 impl DraftSwitch {
     pub fn finish(self, name: String) -> Option<Switch> {
-        let DraftSwitch { part, upstream, downstream, assumed, .. } = self;
-        Some(Switch { name, part: part?, upstream, downstream, assumed })
+        let DraftSwitch { part, upstream, downstream, arbitration, assumed, .. } = self;
+        Some(Switch { name, part: part?, upstream, downstream, arbitration, assumed })
     }
 }
 
@@ -89,7 +94,17 @@ impl DraftDevice {
     }
 
     pub fn finish(self) -> Option<Device> {
-        let DraftDevice { part, name, functions, memory, link, max_read_request, assumed, .. } = self;
-        Some(Device { name: name?, part: part?, functions, memory, link, max_read_request, assumed })
+        let DraftDevice { part, name, functions, memory, link, max_read_request, ordering, assumed, .. } =
+            self;
+        Some(Device {
+            name: name?,
+            part: part?,
+            functions,
+            memory,
+            link,
+            max_read_request,
+            ordering,
+            assumed,
+        })
     }
 }

@@ -4,9 +4,10 @@
 //! are known at once. Only a file without errors becomes a [`Machine`]; warnings do not prevent it.
 //!
 //! Modules in reading order: `limits` (what the specification allows), `facts` (what is assumed), `context`,
-//! `draft`, then the steps: `cpu`, `tree`, `device`, `function`, `config`, `link`, `interconnect`, `bus` and `numbering`,
+//! `draft`, then the steps: `cpu`, `tree`, `device`, `function`, `config`, `link`, `arbitration`, `interconnect`, `bus` and `numbering`,
 //! `windows`, `placed` (addresses of BARs), `finish` (names and order).
 
+mod arbitration;
 mod bus;
 mod config;
 mod context;

@@ -6,7 +6,7 @@ use super::context::{Context, Place};
 use super::draft::{Draft, DraftBridge, DraftSwitch};
 use super::facts::{assumed, is_assumed, timing};
 use super::link::{self, End};
-use super::{config, function};
+use super::{arbitration, config, function};
 use crate::codes;
 use crate::file::{self, Below};
 use crate::model::{Attachment, Config, Fact, Facts, Function, FunctionIndex, Link, Role};
@@ -337,6 +337,7 @@ impl Builder<'_, '_> {
             part: part.clone(),
             upstream,
             downstream: Vec::new(),
+            arbitration: arbitration::arbitration(self.ctx, given, place),
             ports: 1 + given.ports.len() + given.devices.len() + given.bridges.len(),
             links: vec![link_index],
             assumed: facts,

@@ -6,7 +6,7 @@ use super::header::{bar_flags, has_room};
 use super::layout::*;
 use super::space::{ConfigSpace, ResizableBar, high, low};
 use super::tags;
-use crate::model::{Acs, Bar, Express, Function, PortKind, Sriov};
+use crate::model::{Acs, Bar, Express, Function, OrderingEnables, PortKind, Sriov};
 
 /// What a function's link can do and has negotiated: generation 1–7 and lanes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +36,9 @@ pub(crate) fn express(space: &mut ConfigSpace, capability: &Capability) {
     space.set_u16(CAPABILITIES, EXPRESS);
     space.set_u8(EXPRESS, EXPRESS_ID);
     space.set_u16(EXPRESS + EXPRESS_FLAGS, version | u16::from(port.number()) << 4);
+    if version > 1 {
+        space.set_writable16(EXPRESS + DEVICE_CONTROL2, ID_ORDERED_REQUESTS | ID_ORDERED_COMPLETIONS);
+    }
     if let Some(stated) = stated {
         port_features(space, &stated);
     }
@@ -59,7 +62,8 @@ fn port_features(space: &mut ConfigSpace, stated: &Express) {
     }
     if stated.ari_forwarding {
         space.set_u32(EXPRESS + DEVICE_CAPABILITIES2, ARI_FORWARDING);
-        space.set_writable16(EXPRESS + DEVICE_CONTROL2, ARI_FORWARDING_CONTROL);
+        let others = ID_ORDERED_REQUESTS | ID_ORDERED_COMPLETIONS;
+        space.set_writable16(EXPRESS + DEVICE_CONTROL2, ARI_FORWARDING_CONTROL | others);
         let control = if stated.ari_enabled { ARI_FORWARDING_CONTROL } else { 0 };
         space.set_u16(EXPRESS + DEVICE_CONTROL2, control);
     }
@@ -70,6 +74,17 @@ pub(crate) fn set_transfer_sizes(space: &mut ConfigSpace, max_payload: Bytes, ma
     let sizes = encode_transfer_size(max_payload) << 5 | encode_transfer_size(max_read_request) << 12;
     let control = space.u16(EXPRESS + DEVICE_CONTROL) & !0x70e0;
     space.set_u16(EXPRESS + DEVICE_CONTROL, control | sizes);
+}
+
+/// Programs which orderings the function may ask for, in place of firmware. Version 1 has no ID-based one.
+pub(crate) fn set_ordering(space: &mut ConfigSpace, ordering: OrderingEnables) {
+    let control = space.u16(EXPRESS + DEVICE_CONTROL) & !RELAXED_ORDERING;
+    space.set_u16(EXPRESS + DEVICE_CONTROL, control | if ordering.relaxed { RELAXED_ORDERING } else { 0 });
+    let both = ID_ORDERED_REQUESTS | ID_ORDERED_COMPLETIONS;
+    if space.u16(EXPRESS + EXPRESS_FLAGS) & 0xf > 1 {
+        let control = space.u16(EXPRESS + DEVICE_CONTROL2) & !both;
+        space.set_u16(EXPRESS + DEVICE_CONTROL2, control | if ordering.id_based { both } else { 0 });
+    }
 }
 
 fn express_link(space: &mut ConfigSpace, link: LinkState) {

@@ -82,6 +82,12 @@ pub(crate) const EXTENDED_TAGS: u16 = 1 << 8;
 pub(crate) const TEN_BIT_TAGS_CAPABLE: u32 = 3 << 16;
 /// In device control 2: tags of 10 bits.
 pub(crate) const TEN_BIT_TAGS: u16 = 1 << 12;
+/// In device control 2: ID-based Ordering of requests, of completions.
+pub(crate) const ID_ORDERED_REQUESTS: u16 = 1 << 8;
+pub(crate) const ID_ORDERED_COMPLETIONS: u16 = 1 << 9;
+/// In device control.
+pub(crate) const RELAXED_ORDERING: u16 = 1 << 4;
+pub(crate) const NO_SNOOP: u16 = 1 << 11;
 pub(crate) const LINK_CAPABILITIES2: u16 = 0x2c;
 pub(crate) const LINK_CONTROL2: u16 = 0x30;
 

@@ -29,6 +29,9 @@ pub(crate) fn spaces(machine: &Machine, wiring: &Wiring) -> Vec<ConfigSpace> {
             let request = request.unwrap_or_else(|| read_request(machine, index));
             capability::set_transfer_sizes(&mut space, payload, request);
             tags::enable(&mut space, tag_bits(machine, index));
+            if let Role::Endpoint(device) = machine.functions[index].role {
+                capability::set_ordering(&mut space, machine.devices[device].ordering);
+            }
         }
         firmware(&mut space, machine, wiring, index);
         space

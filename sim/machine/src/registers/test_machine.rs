@@ -77,7 +77,16 @@ fn device(name: &str, functions: Vec<FunctionIndex>, link: Option<usize>) -> Dev
         sources: Sources::new(),
     };
     let max_read_request = part.max_read_request;
-    Device { name: name.into(), part, functions, memory: None, link, max_read_request, assumed: Facts::new() }
+    Device {
+        name: name.into(),
+        part,
+        functions,
+        memory: None,
+        link,
+        max_read_request,
+        ordering: OrderingEnables::default(),
+        assumed: Facts::new(),
+    }
 }
 
 fn switch(upstream: FunctionIndex, downstream: Vec<FunctionIndex>) -> Switch {
@@ -92,10 +101,18 @@ fn switch(upstream: FunctionIndex, downstream: Vec<FunctionIndex>) -> Switch {
         max_payload: Bytes(512),
         acs: Some(0x7f),
         latency: Picos::nanos(100),
+        store_and_forward: false,
         buffers: credits(),
         sources: Sources::new(),
     };
-    Switch { name: "sw0".into(), part, upstream, downstream, assumed: Facts::new() }
+    Switch {
+        name: "sw0".into(),
+        part,
+        upstream,
+        downstream,
+        arbitration: Arbitration::default(),
+        assumed: Facts::new(),
+    }
 }
 
 pub(super) fn function(name: &str, role: Role, device: u16) -> Function {

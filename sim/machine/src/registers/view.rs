@@ -166,6 +166,23 @@ impl Registers {
         tags::enabled(self.space(function))
     }
 
+    /// Whether its requests may have Relaxed Ordering.
+    pub fn relaxed_ordering(&self, function: FunctionIndex) -> bool {
+        self.device_control(function).is_some_and(|word| word & RELAXED_ORDERING != 0)
+    }
+
+    /// Whether its requests may have No Snoop.
+    pub fn no_snoop(&self, function: FunctionIndex) -> bool {
+        self.device_control(function).is_some_and(|word| word & NO_SNOOP != 0)
+    }
+
+    /// Whether its requests, and whether its completions, may have ID-based Ordering.
+    pub fn id_based_ordering(&self, function: FunctionIndex) -> [bool; 2] {
+        let space = self.space(function);
+        let word = if space.is_express() { space.u16(EXPRESS + DEVICE_CONTROL2) } else { 0 };
+        [ID_ORDERED_REQUESTS, ID_ORDERED_COMPLETIONS].map(|bit| word & bit != 0)
+    }
+
     fn device_control(&self, function: FunctionIndex) -> Option<u16> {
         let space = self.space(function);
         space.is_express().then(|| space.u16(EXPRESS + DEVICE_CONTROL))

@@ -56,12 +56,14 @@ impl Context<'_> {
         let commands = self.transfers(&given.commands, place, "commands");
         let depth = self.under_way(&given.depth, place, "depth");
         let queue = self.choice(&given.queue, place, "queue");
+        let packets = self.packets(&given.packets, place);
         let (sizes, commands) = (sizes?, commands?);
         if self.too_much(&sizes, commands, place, "commands") {
             return None;
         }
         let (name, drive, memory, command) = (name?, drive?, memory?, command?);
-        Some(NvmeIo { name, drive, memory, command, sizes, commands, depth: depth?, queue: queue? })
+        let (depth, queue, packets) = (depth?, queue?, packets?);
+        Some(NvmeIo { name, drive, memory, command, sizes, commands, depth, queue, packets })
     }
 
     pub fn nic_io(&mut self, given: &file::NicIo, place: &Place) -> Option<NicIo> {
@@ -71,13 +73,15 @@ impl Context<'_> {
         let command = self.require(&given.command, place, "command", "Send or Receive");
         let sizes = self.sizes(&given.sizes, place);
         let messages = self.transfers(&given.messages, place, "messages");
+        let packets = self.packets(&given.packets, place);
         let depth = self.under_way(&given.depth, place, "depth");
         let (sizes, messages) = (sizes?, messages?);
         if self.too_much(&sizes, messages, place, "messages") {
             return None;
         }
         let (name, adapter, memory, command) = (name?, adapter?, memory?, command?);
-        Some(NicIo { name, adapter, memory, command, sizes, messages, depth: depth? })
+        let packets = packets?;
+        Some(NicIo { name, adapter, memory, command, sizes, messages, depth: depth?, packets })
     }
 
     fn transfers(&mut self, given: &Option<Leaf<u64>>, place: &Place, field: &'static str) -> Option<u64> {

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use peerbus_machine::file::Leaf;
-use peerbus_system::workload::{AllToAll, Copy, HostDma, PairMatrix, Workload};
+use peerbus_system::workload::{AllToAll, Copy, HostDma, Packets, PairMatrix, Workload};
 use peerbus_units::{Bytes, Picos};
 
 use super::context::{Context, Place};
@@ -104,7 +104,9 @@ impl Context<'_> {
             given => self.size(given, place, "dma_shift", 0..=PIB),
         };
         let addresses = self.choice(&given.addresses, place, "addresses");
+        let packets = self.packets(&given.packets, place);
         Some(Copy {
+            packets: packets?,
             addresses: addresses?,
             name: name?,
             from: from?,
@@ -177,6 +179,7 @@ impl Context<'_> {
             given => self.size(given, place, "window", 1..=LARGEST_WINDOW).map(Some),
         };
         let cache = self.choice(&given.cache, place, "cache");
+        let packets = self.packets(&given.packets, place);
         let (sizes, transfers, window) = (sizes?, transfers?, window?);
         let larger = |size: &&Bytes| window.is_some_and(|window| size.0.next_power_of_two() > window.0);
         if let Some(size) = sizes.iter().find(larger) {
@@ -188,6 +191,7 @@ impl Context<'_> {
             return None;
         }
         Some(HostDma {
+            packets: packets?,
             name: name?,
             device: device?,
             direction: direction?,
@@ -316,6 +320,14 @@ impl Context<'_> {
         let help = format!("write {} to {}", range.start(), range.end());
         self.error(codes::WRONG_COUNT, &place.field(name), message, help);
         None
+    }
+
+    /// What headers say at `packets` of `place`.
+    pub fn packets(&mut self, given: &Option<Leaf<Packets>>, place: &Place) -> Option<Packets> {
+        if given.is_none() {
+            return Some(Packets::default());
+        }
+        self.take(given, place, "packets", "attributes, such as (relaxed_ordering: true)")
     }
 
     /// The choice at `name` of `place`, or the default one.

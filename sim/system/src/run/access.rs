@@ -3,14 +3,14 @@
 //! Cores use CPU addresses, of which no operating system has to be asked; a device uses what the DMA layer gave it, as for
 //! a copy. What accesses is an engine of its own: a core has a few buffers, one pace and no payload size to agree on.
 
-use peerbus_fabric::{COMPLETION_TIMEOUT, Direction, EngineSpec, LinkId, Warmth, WriteBuffers};
+use peerbus_fabric::{Attributes, COMPLETION_TIMEOUT, Direction, EngineSpec, LinkId, Warmth, WriteBuffers};
 use peerbus_machine::part::CorePart;
 use peerbus_units::{Address, Bytes, CpuAddr, Picos, Range};
 
 use super::flow::{FlowPlan, Leg, Peer, Program};
 use super::resolve::{self, Target};
 use super::schedule::{Planner, check_size, stride};
-use crate::workload::{AccessKind, CpuAccess, CpuMemory, DeviceAccess};
+use crate::workload::{AccessKind, CpuAccess, CpuMemory, DeviceAccess, Packets};
 use peerbus_os::MapType;
 
 /// Line of a cache, and of a write-combining buffer.
@@ -260,6 +260,8 @@ fn core_engine(
         requester: None,
         link: Some(link),
         source: 0,
+        // No register controls what a core's requests have, and nothing asks for it.
+        permits: Attributes::NONE,
         rate: part.rate,
         tags,
         max_payload: unit,
@@ -299,5 +301,6 @@ fn transfers_plan(
         peer,
         unmappable: None,
         start: Picos::ZERO,
+        packets: Packets::default(),
     }
 }

@@ -16,7 +16,9 @@ use peerbus_units::{Address, Bytes, Picos};
 use super::access::PeerRegion;
 use super::flow::{Commands, FlowPlan, Leg, Part, Peer, Program, Step};
 use super::schedule::{Planner, check_size, stride};
-use crate::workload::{AccessKind, CpuMemory, NicCommand, NicIo, NvmeCommand, NvmeIo, SubmissionQueue};
+use crate::workload::{
+    AccessKind, CpuMemory, NicCommand, NicIo, NvmeCommand, NvmeIo, Packets, SubmissionQueue,
+};
 
 /// Bytes of an NVMe command, and of its completion entry (NVMe Base Specification).
 const NVME_COMMAND: u64 = 64;
@@ -45,6 +47,8 @@ struct Queue<'a> {
     control: Leg,
     doorbell: Leg,
     depth: u64,
+    /// What the packets of the data say.
+    packets: Packets,
 }
 
 impl Queue<'_> {
@@ -77,7 +81,7 @@ struct Data {
 
 impl Planner<'_> {
     pub(super) fn nvme_io(&mut self, io: &NvmeIo) -> Result<(), String> {
-        let queue = self.queue(&io.name, &io.drive, io.depth, io.commands)?;
+        let queue = self.queue(&io.name, &io.drive, (io.depth, io.commands), io.packets)?;
         let part = self.machine.devices[queue.device].part.nvme.unwrap_or_default();
         let direction = if io.command == NvmeCommand::Read { Direction::Write } else { Direction::Read };
         let mut phases = Vec::new();
@@ -95,7 +99,7 @@ impl Planner<'_> {
     }
 
     pub(super) fn nic_io(&mut self, io: &NicIo) -> Result<(), String> {
-        let queue = self.queue(&io.name, &io.adapter, io.depth, io.messages)?;
+        let queue = self.queue(&io.name, &io.adapter, (io.depth, io.messages), io.packets)?;
         let direction = if io.command == NicCommand::Receive { Direction::Write } else { Direction::Read };
         let mut phases = Vec::new();
         for size in &io.sizes {
@@ -118,8 +122,8 @@ impl Planner<'_> {
         &mut self,
         name: &'n str,
         device: &str,
-        depth: u32,
-        count: u64,
+        (depth, count): (u32, u64),
+        packets: Packets,
     ) -> Result<Queue<'n>, String> {
         let device = self.one_device(device)?;
         self.check_linked(device)?;
@@ -137,7 +141,7 @@ impl Planner<'_> {
         let base = bar.first().raw() + DOORBELLS % bar.size().0;
         let direction = Direction::Write;
         let doorbell = Leg { device, direction, base, extent: REGISTER, private: None, engine: Some(core) };
-        Ok(Queue { workload: name, device, control, doorbell, depth })
+        Ok(Queue { workload: name, device, control, doorbell, depth, packets })
     }
 
     /// Memory for the data of commands of `size`.
@@ -196,6 +200,7 @@ impl Planner<'_> {
             peer: data.peer,
             unmappable,
             start: Picos::ZERO,
+            packets: queue.packets,
         };
         self.add(plan, queue.workload)
     }

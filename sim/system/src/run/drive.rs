@@ -342,9 +342,10 @@ impl Driver<'_> {
         let flow_number = u64::try_from(flow).unwrap_or(u64::MAX);
         let leg_bits = u64::try_from(leg_number).unwrap_or(0);
         let token = flow_number << 32 | slot << 1 | leg_bits;
+        let attributes = self.flows[flow].plan.packets.attributes();
         let flow = self.flows[flow].legs[leg_number];
-        let engine = self.engine(leg);
-        self.fabric.submit(Descriptor::new(engine, DmaAddr(addr), Bytes(bytes), flow, token));
+        let descriptor = Descriptor::new(self.engine(leg), DmaAddr(addr), Bytes(bytes), flow, token);
+        self.fabric.submit(Descriptor { attributes, ..descriptor });
     }
 
     fn engine(&self, leg: &Leg) -> EngineId {
@@ -408,6 +409,10 @@ impl Driver<'_> {
         let leg = self.flows[flow].legs[step.part as usize];
         let mut descriptor = Descriptor::new(self.engine(&step.leg), addr, Bytes(step.bytes), leg, token);
         descriptor.tell_issued = step.posted;
+        // Queues, doorbells and interrupts are what orders the data.
+        if step.part == Part::Data {
+            descriptor.attributes = self.flows[flow].plan.packets.attributes();
+        }
         self.fabric.submit(descriptor);
     }
 

@@ -3,6 +3,8 @@
 use peerbus_fabric::{Direction, LinkId, Warmth};
 use peerbus_units::{Bytes, CpuAddr, Picos, Range};
 
+use crate::workload::Packets;
+
 /// One leg: an engine and a region it goes through, again from the start when it reaches the end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Leg {
@@ -140,6 +142,8 @@ pub struct FlowPlan {
     pub unmappable: Option<String>,
     /// Earliest start.
     pub start: Picos,
+    /// What the packets of its data say.
+    pub packets: Packets,
 }
 
 /// Bytes a direct flow keeps under way where it can.

@@ -15,8 +15,8 @@ use crate::expand::{self, PeerMemoryRole};
 use crate::iommu::{BarMemory, MapError, Mapping};
 use crate::peer_memory::{PeerMemory, Transfer};
 use crate::workload::{
-    Addresses, AllToAll, CacheState, Concurrency, Copy, Engine, HostDirection, HostDma, PairMatrix, Way,
-    WhenRefused, Workload,
+    Addresses, AllToAll, CacheState, Concurrency, Copy, Engine, HostDirection, HostDma, Packets, PairMatrix,
+    Way, WhenRefused, Workload,
 };
 
 /// Why a workload cannot be set up.
@@ -148,6 +148,7 @@ struct Between<'a> {
     start: Picos,
     dma_shift: Bytes,
     addresses: Addresses,
+    packets: Packets,
     workload: &'a str,
 }
 
@@ -170,6 +171,7 @@ impl Planner<'_> {
             start: copy.start,
             dma_shift: copy.dma_shift,
             addresses: copy.addresses,
+            packets: copy.packets,
             workload: &copy.name,
         })?;
         self.schedule.phases.push(vec![vec![flow]]);
@@ -243,6 +245,7 @@ impl Planner<'_> {
                     start: Picos::ZERO,
                     dma_shift: Bytes::ZERO,
                     addresses: Addresses::Dma,
+                    packets: Packets::default(),
                     workload: name,
                 })?);
             }
@@ -325,6 +328,7 @@ impl Planner<'_> {
             peer: Some(peer),
             unmappable,
             start: wanted.start,
+            packets: wanted.packets,
         };
         self.add(plan, wanted.workload)
     }
@@ -353,6 +357,7 @@ impl Planner<'_> {
             peer: Some(Peer::private()),
             unmappable: None,
             start: wanted.start,
+            packets: wanted.packets,
         };
         self.add(plan, wanted.workload)
     }
@@ -480,6 +485,7 @@ impl Planner<'_> {
             peer: None,
             unmappable,
             start: Picos::ZERO,
+            packets: dma.packets,
         };
         self.add(plan, &dma.name)
     }
@@ -546,6 +552,7 @@ impl Planner<'_> {
             peer,
             unmappable: None,
             start: Picos::ZERO,
+            packets: Packets::default(),
         }
     }
 

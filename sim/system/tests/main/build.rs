@@ -199,10 +199,19 @@ impl Build {
             max_payload: Bytes(512),
             acs: Some(0x5f),
             latency: Picos::nanos(100),
+            store_and_forward: false,
             buffers: buffers(),
             sources: Sources::new(),
         };
-        let switch = Switch { name, part, upstream, downstream: downstream.clone(), assumed: Facts::new() };
+        let arbitration = Arbitration::default();
+        let switch = Switch {
+            name,
+            part,
+            upstream,
+            downstream: downstream.clone(),
+            arbitration,
+            assumed: Facts::new(),
+        };
         self.machine.switches.push(switch);
         downstream
     }
@@ -247,6 +256,7 @@ impl Build {
         self.machine.devices.push(Device {
             name: name.into(),
             max_read_request: part.max_read_request,
+            ordering: OrderingEnables::default(),
             part,
             functions: vec![function],
             memory: None,

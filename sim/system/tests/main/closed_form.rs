@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use peerbus_fabric::LinkLayer;
 use peerbus_system::kernel::KernelSettings;
 use peerbus_system::run::{RunInput, run};
-use peerbus_system::workload::{CacheState, HostDirection, HostDma, Workload};
+use peerbus_system::workload::{CacheState, HostDirection, HostDma, Packets, Workload};
 use peerbus_units::Bytes;
 
 use crate::run::topologies;
@@ -62,6 +62,7 @@ fn host_dma_meets_the_closed_form_within_half_a_percent() {
     let mut worst: f64 = 0.0;
     for ((direction, size), expected) in expected() {
         let workload = HostDma {
+            packets: Packets::default(),
             name: "dma".into(),
             device: "nic0".into(),
             direction: match direction {

@@ -191,6 +191,7 @@ fn no_iova_lies_in_a_window_on_its_way() {
 
 fn copy(bytes: Bytes, refused: WhenRefused, dma_shift: Bytes) -> Workload {
     Workload::Copy(Copy {
+        packets: Packets::default(),
         name: "peer".into(),
         from: "gpu0".into(),
         to: "gpu1".into(),
@@ -207,6 +208,7 @@ fn copy(bytes: Bytes, refused: WhenRefused, dma_shift: Bytes) -> Workload {
 
 fn host_dma() -> Workload {
     Workload::HostDma(HostDma {
+        packets: Packets::default(),
         name: "dma".into(),
         device: "gpu1".into(),
         direction: HostDirection::ReadWrite,

@@ -5,7 +5,7 @@ use peerbus_system::boot::{BootOptions, boot};
 use peerbus_system::kernel::{KernelSettings, MpsPolicy};
 use peerbus_system::outcome::Outcome;
 use peerbus_system::run::{RunInput, run};
-use peerbus_system::workload::{Addresses, Copy, Engine, WhenRefused, Workload};
+use peerbus_system::workload::{Addresses, Copy, Engine, Packets, WhenRefused, Workload};
 use peerbus_units::{Bytes, Picos};
 
 use crate::build::{Build, HostSpec, MILAN, two_hosts};
@@ -25,6 +25,7 @@ fn settings(mps: Option<MpsPolicy>, cmdline: &str) -> KernelSettings {
 
 fn copy(from: &str, to: &str, engine: Engine, kernel: KernelSettings) -> Outcome {
     let copy = Copy {
+        packets: Packets::default(),
         name: "peer".into(),
         from: from.into(),
         to: to.into(),

@@ -54,6 +54,7 @@ pub fn matrix(bytes: Bytes) -> Workload {
 
 fn copy(dma_shift: Bytes) -> Workload {
     Workload::Copy(Copy {
+        packets: Packets::default(),
         name: "peer".into(),
         from: "gpu0".into(),
         to: "gpu1".into(),
@@ -149,6 +150,7 @@ fn what_cannot_be_simulated_is_an_error_not_a_panic() {
     let small = synthetic("1rc:1sw:2gpu@gen5x16");
     let dma = |outstanding| {
         Workload::HostDma(HostDma {
+            packets: Packets::default(),
             name: "dma".into(),
             device: "gpu0".into(),
             direction: HostDirection::Read,
@@ -191,6 +193,7 @@ fn cpu_addresses_land_where_bus_addresses_say() {
 fn read_latency(cpu: usize, window: Option<Bytes>, cache: CacheState) -> Picos {
     let machine = &topologies()["broadwell-nfp6000.ron"];
     let dma = HostDma {
+        packets: Packets::default(),
         name: "dma".into(),
         device: "nic0".into(),
         direction: HostDirection::Read,

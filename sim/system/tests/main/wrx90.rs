@@ -7,7 +7,7 @@ use peerbus_fabric::LinkLayer;
 use peerbus_machine::Machine;
 use peerbus_system::kernel::KernelSettings;
 use peerbus_system::run::{RunInput, run};
-use peerbus_system::workload::{Addresses, Copy, Engine, Way, WhenRefused, Workload};
+use peerbus_system::workload::{Addresses, Copy, Engine, Packets, Way, WhenRefused, Workload};
 use peerbus_units::{Bytes, Picos};
 
 use crate::run::topologies;
@@ -46,6 +46,7 @@ fn rows() -> Vec<Row> {
 fn simulate(machine: &Machine, pairs: &[(u32, u32)]) -> (f64, String) {
     let copies = pairs.iter().map(|(from, to)| {
         Workload::Copy(Copy {
+            packets: Packets::default(),
             name: format!("gpu{from}-gpu{to}"),
             from: format!("gpu{from}"),
             to: format!("gpu{to}"),
