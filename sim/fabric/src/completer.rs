@@ -5,8 +5,8 @@
 //! read completion boundary and at the completer's MPS, and wait at the output towards the requester. What a cache in
 //! front of the memory holds is served at the cache's rate and latency instead.
 
+use crate::aer::PacketError;
 use crate::cause::Cause;
-use crate::faults::PacketError;
 use crate::path::Terminal;
 use crate::run::Fabric;
 use crate::spec::{EngineId, JOBS, LinkId, NodeId};
@@ -55,7 +55,8 @@ impl Fabric {
                     self.return_credits(link, &tlp, now);
                     self.charge(tlp.flow, Cause::Memory, start + latency - now);
                     self.died(tlp.flow, start + latency);
-                    self.answer(route, &tlp, start + latency, false);
+                    let attributes = tlp.attributes.with(self.poison(node));
+                    self.answer(route, &Tlp { attributes, ..tlp }, start + latency, false);
                 }
             }
             Terminal::Refused(_, miss) => {

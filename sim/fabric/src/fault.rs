@@ -16,7 +16,7 @@ use crate::lost::{Deadline, Lost};
 use crate::outage::Outages;
 use crate::run::Fabric;
 use crate::spec::{EngineId, LinkId, NodeId, NodeKind, Spec};
-use crate::tlp::Class;
+use crate::tlp::{Attributes, Class};
 use crate::wire::{DOWN, LEAKING, flit_time};
 
 /// Something that goes wrong, or right again. Links are PCIe links, named by either direction; both are concerned
@@ -49,6 +49,14 @@ pub enum Fault {
     SurpriseRemove(NodeId),
     /// The device answers no read any more; writes it takes.
     StopCompleting(NodeId),
+    /// Every so many-th read of a device's or CPU's memory finds data that its error-correcting code cannot mend, and is
+    /// answered with poisoned data; so is every so many-th write that its own engines send from there.
+    PoisonMemory {
+        /// The device or CPU.
+        node: NodeId,
+        /// Of how many reads one is poisoned; 1 for all of them. At least 1.
+        every: u32,
+    },
     /// Credits of this direction are lost: the receiver has the room, and the sender never learns of it.
     LeakCredits {
         /// The direction.
@@ -115,6 +123,8 @@ pub(crate) struct Faults {
     /// Nodes that answer no read.
     silent: BTreeSet<NodeId>,
     any_silent: bool,
+    /// Nodes with bad memory: one of how many reads is poisoned, and how many there were since the last one.
+    poisoned: BTreeMap<NodeId, (u32, u32)>,
     /// Links that are down, by their direction towards the root.
     down: BTreeSet<LinkId>,
     retrained: bool,
@@ -136,6 +146,7 @@ impl Faults {
             deadlines: BTreeSet::new(),
             silent: BTreeSet::new(),
             any_silent: false,
+            poisoned: BTreeMap::new(),
             down: BTreeSet::new(),
             retrained: false,
             layer,
@@ -230,8 +241,24 @@ impl Fabric {
                     self.discard_jobs(link);
                 }
             }
+            Fault::PoisonMemory { node, every } => {
+                self.faults.poisoned.insert(node, (every.max(1), 0));
+            }
             Fault::LeakCredits { link, class, header, data } => self.leak(link, class, [header, data]),
         }
+    }
+
+    /// What the next data read from the memory of `node` carry.
+    #[inline]
+    pub(crate) fn poison(&mut self, node: NodeId) -> Attributes {
+        if self.faults.poisoned.is_empty() { Attributes::NONE } else { self.poison_of(node) }
+    }
+
+    #[cold]
+    fn poison_of(&mut self, node: NodeId) -> Attributes {
+        let Some((every, since)) = self.faults.poisoned.get_mut(&node) else { return Attributes::NONE };
+        *since = (*since + 1) % *every;
+        if *since == 0 { Attributes::POISONED } else { Attributes::NONE }
     }
 
     /// The direction of a link that leads towards the root.

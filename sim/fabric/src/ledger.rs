@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
+use peerbus_machine::model::FunctionIndex;
 
+use crate::aer::ErrorCounters;
 use crate::cause::Cause;
 use crate::fault::LinkFaults;
-use crate::faults::ErrorCounters;
 use crate::limits::{Resource, Series};
 use crate::lost::Lost;
 use crate::malformed::Malformed;
@@ -236,6 +237,8 @@ pub struct Ledger {
     pub unexpected: Vec<Lost>,
     /// Errors as functions count them.
     pub errors: ErrorCounters,
+    /// Poisoned packets whose data somebody would have used, by function.
+    pub poisoned: BTreeMap<Option<FunctionIndex>, Lost>,
     /// Events handled.
     pub events: u64,
     /// Utilisation of links over time.

@@ -14,9 +14,10 @@
 //! `overtake` (posted requests that pass others), `arbitration` (weights),
 //! `pause` and `iotlb` (translation and other stops inside a CPU), `requester`, `cores` (what is special about cores of a CPU), `completer`, `cache` (in front of memory), `wire` (the
 //! present condition of a link), `bit_errors`, `outage`, `fault` (what goes wrong when), `lost` (what never arrives), `malformed` (payloads
-//! too large), `faults` (errors as functions count them), `cause` (where time goes), `limits` (what holds a flow back), `ledger`,
+//! too large), `aer` (errors as functions count them), `cause` (where time goes), `limits` (what holds a flow back), `ledger`,
 //! `order` (checked in debug builds), `standstill` (why nothing goes on), `run`.
 
+mod aer;
 mod arbitration;
 mod bit_errors;
 mod cache;
@@ -26,7 +27,7 @@ mod cores;
 mod cursor;
 mod decode;
 mod fault;
-mod faults;
+
 mod iommu;
 mod iotlb;
 mod ledger;
@@ -50,11 +51,11 @@ mod tlp;
 mod transmit;
 mod wire;
 
+pub use aer::{ErrorCounters, PacketError, Severity};
 pub use cache::Warmth;
 pub use cause::Cause;
 pub use decode::{Miss, MissKind};
 pub use fault::{Fault, LinkFaults};
-pub use faults::{ErrorCounters, PacketError, Severity};
 pub use ledger::{CacheLedger, FlowLedger, IommuLedger, LatencyOf, Ledger, LinkLedger, Refusal};
 pub use limits::{Resource, Series};
 pub use link_layer::LinkLayer;

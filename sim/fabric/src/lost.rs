@@ -8,6 +8,7 @@
 //! A port towards a link that is down answers reads itself, as Unsupported Requests, and discards everything else (Base
 //! Specification, Transaction Layer Behavior in DL_Down Status).
 
+use crate::aer::PacketError;
 use crate::run::Fabric;
 use crate::spec::{EngineId, JOBS, LinkId};
 use crate::tlp::{Class, Status, Tlp};
@@ -24,7 +25,7 @@ pub struct Lost {
 }
 
 impl Lost {
-    fn count(&mut self, bytes: u64, now: u64, flow: u16) {
+    pub(crate) fn count(&mut self, bytes: u64, now: u64, flow: u16) {
         self.packets += 1;
         self.bytes += bytes;
         self.first.get_or_insert((now, flow));
@@ -75,6 +76,8 @@ impl Fabric {
         let descriptor = outstanding.descriptor;
         let now = self.state.now;
         self.ledger.timeouts[engine.at()].count(u64::from(left), now, flow);
+        let requester = self.spec.engines[engine.at()].requester;
+        self.count_error(requester, PacketError::CompletionTimeout, Class::NonPosted);
         self.state.engines[engine.at()].free_tag(tag, now);
         if let Some(link) = self.spec.engines[engine.at()].link
             && !self.state.engines[engine.at()].active.is_empty()
@@ -169,5 +172,7 @@ impl Fabric {
     pub(crate) fn drop_unexpected(&mut self, engine: EngineId, tlp: &Tlp) {
         debug_assert!(tlp.class == Class::Completion || tlp.status == Status::Failed);
         self.ledger.unexpected[engine.at()].count(u64::from(tlp.length), self.state.now, tlp.flow);
+        let requester = self.spec.engines[engine.at()].requester;
+        self.count_error(requester, PacketError::UnexpectedCompletion, Class::Completion);
     }
 }

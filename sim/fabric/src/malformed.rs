@@ -6,7 +6,7 @@
 //! Switches never cut packets. A root complex may, between its root ports, and does: inside a CPU packets fall into
 //! pieces anyway, and at the port they leave by they are put together up to its MPS.
 
-use crate::faults::PacketError;
+use crate::aer::PacketError;
 use crate::run::Fabric;
 use crate::spec::{EngineId, LinkId};
 use crate::store::Queued;

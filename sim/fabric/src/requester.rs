@@ -317,7 +317,7 @@ impl Fabric {
         let length = self.request_length(engine);
         let now = self.state.now;
         let writer = self.is_writer(engine);
-        let EngineSpec { rate, link, direction, write_buffers, .. } = self.spec.engines[engine.at()];
+        let EngineSpec { rate, link, direction, write_buffers, node, .. } = self.spec.engines[engine.at()];
         let starved = link.map_or(0, |link| self.starved(link, direction.class()));
         let state = &mut self.state.engines[engine.at()];
         let (turn, pace) = (state.turn, state.next_issue);
@@ -367,6 +367,10 @@ impl Fabric {
             self.take_write_buffer(engine, buffers, &issued, length);
         }
         self.charge_issue(engine, &issued, pace, &tlp);
+        if writer {
+            // What an engine writes comes from its own memory.
+            tlp.attributes = tlp.attributes.with(self.poison(node));
+        }
         tlp
     }
 
@@ -397,7 +401,7 @@ impl Fabric {
             }
         }
         if poisoned {
-            self.count_poisoned_completion(engine);
+            self.count_poisoned_completion(engine, tlp);
         }
         self.account(descriptor, tlp.flow, u64::from(length), !failed, now);
     }

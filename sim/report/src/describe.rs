@@ -2,7 +2,8 @@
 
 use peerbus_scenario::{Cell, ScenarioResult};
 use peerbus_system::outcome::{
-    ErrorOutcome, FlowOutcome, LinkErrors, LinkOutcome, PeerMemoryOutcome, PoolOutcome,
+    CounterOutcome, ErrorOutcome, FlowOutcome, LinkErrors, LinkOutcome, Outcome, PeerMemoryOutcome,
+    PoolOutcome,
 };
 
 use crate::number;
@@ -228,6 +229,28 @@ pub fn first(cell: &Cell, error: &ErrorOutcome) -> Option<String> {
     parts.extend(error.flow.as_deref().map(|flow| format!("in flow {}", cell.qualified(flow))));
     parts.extend(error.time.map(|time| format!("after {}", number::time_text(time))));
     (!parts.is_empty()).then(|| format!("first {}", parts.join(" ")))
+}
+
+/// Titles of the columns of [`counters`].
+pub const COUNTER_TITLES: [&str; 3] = ["place", "what counts", "counted"];
+
+/// What hardware counted, a row for each place and kind of counter; those at 0 left out.
+pub fn counters(outcome: &Outcome) -> Vec<Vec<String>> {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for CounterOutcome { place, counter, count } in outcome.counters.iter().filter(|one| one.count > 0) {
+        let (kind, what) = counter.split_once('.').unwrap_or((counter, ""));
+        let kind = match kind {
+            "iommu" => "IOMMU".to_owned(),
+            "correctable" | "nonfatal" | "fatal" => format!("{kind} errors"),
+            _ => kind.to_owned(),
+        };
+        let text = format!("{} {}", number::count_text(*count), what.replace('_', " "));
+        match rows.last_mut().filter(|row| row[0] == *place && row[1] == kind) {
+            Some(row) => row[2] = format!("{}, {text}", row[2]),
+            None => rows.push(vec![place.clone(), kind, text]),
+        }
+    }
+    rows
 }
 
 /// How many flows had nothing to move.

@@ -162,7 +162,7 @@ pub struct Event {
     /// `ErrorRate` and `LeakCredits`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link: Option<Leaf<String>>,
-    /// The device, for `SurpriseRemove` and `StopCompleting`.
+    /// The device, for `SurpriseRemove`, `StopCompleting` and `PoisonMemory`; for the last also a CPU, such as `cpu0`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<Leaf<String>>,
     /// What happens.

@@ -50,6 +50,13 @@ pub enum What {
     SurpriseRemove,
     /// The device answers no read any more.
     StopCompleting,
+    /// The memory of a device or CPU has bits that its error-correcting code cannot mend: reads of it, and what its own
+    /// engines send from it, carry poisoned data.
+    PoisonMemory {
+        /// Of so many reads one is poisoned; default 1: all of them.
+        #[serde(default = "one")]
+        every: u32,
+    },
     /// The sender loses credits: the receiver has the room, and the sender never learns of it.
     LeakCredits {
         /// Of which kind of TLP.
@@ -66,13 +73,17 @@ pub enum What {
 impl What {
     /// True for what happens to a device; everything else happens to a link.
     pub fn is_of_device(self) -> bool {
-        matches!(self, What::SurpriseRemove | What::StopCompleting)
+        matches!(self, What::SurpriseRemove | What::StopCompleting | What::PoisonMemory { .. })
     }
 
     /// True for what can happen to one direction of a link.
     pub fn has_direction(self) -> bool {
         matches!(self, What::ErrorRate(_) | What::LeakCredits { .. })
     }
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// Something that happens at a time.
@@ -111,8 +122,12 @@ impl Event {
     /// What the fabric does then; `None` when the machine has no such link or device.
     pub(crate) fn faults(&self, machine: &Machine, spec: &Spec) -> Option<Vec<Fault>> {
         if self.what.is_of_device() {
-            let node = spec.device(expand::single(machine, &self.to)?);
+            let node = match self.cpu(machine) {
+                Some(cpu) => spec.cpu(cpu),
+                None => spec.device(expand::single(machine, &self.to)?),
+            };
             return Some(vec![match self.what {
+                What::PoisonMemory { every } => Fault::PoisonMemory { node, every },
                 What::SurpriseRemove => Fault::SurpriseRemove(node),
                 _ => Fault::StopCompleting(node),
             }]);
@@ -131,10 +146,18 @@ impl Event {
         Some(ways.into_iter().map(|link| self.fault(link)).collect())
     }
 
+    /// The CPU that this happens to, if it is one, which has memory and nothing else that an event could be of.
+    pub fn cpu(&self, machine: &Machine) -> Option<usize> {
+        let has_memory = matches!(self.what, What::PoisonMemory { .. });
+        machine.cpus.iter().position(|cpu| has_memory && cpu.name == self.to)
+    }
+
     fn fault(&self, link: LinkId) -> Fault {
         match self.what {
             What::LinkDown => Fault::LinkDown(link),
-            What::LinkUp | What::SurpriseRemove | What::StopCompleting => Fault::LinkUp(link),
+            What::LinkUp | What::SurpriseRemove | What::StopCompleting | What::PoisonMemory { .. } => {
+                Fault::LinkUp(link)
+            }
             What::Downgrade { generation, lanes, training } => {
                 Fault::Retrain { link, generation, lanes, time: training.unwrap_or(TRAINING) }
             }

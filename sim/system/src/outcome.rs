@@ -35,6 +35,8 @@ pub struct Outcome {
     pub spaces: Vec<SpaceOutcome>,
     /// What went wrong, by place and reason.
     pub errors: Vec<ErrorOutcome>,
+    /// What functions, IOMMUs and caches counted, by place.
+    pub counters: Vec<CounterOutcome>,
     /// Facts the machine file does not know and results depend on, as `gpu0: bars, timing`.
     pub assumed: Vec<String>,
 }
@@ -221,9 +223,45 @@ pub struct SpaceOutcome {
     pub largest_hole: Bytes,
 }
 
+/// A counter of hardware.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CounterOutcome {
+    /// Function, host bridge or CPU that counts.
+    pub place: String,
+    /// One of [`COUNTERS`].
+    pub counter: &'static str,
+    /// What it stood at in the end.
+    pub count: u64,
+}
+
+/// Every [`CounterOutcome::counter`]: errors by severity and kind, as Advanced Error Reporting has them, which are given
+/// only where they are not 0, and what IOMMUs and caches did, given for each of them that was used.
+pub const COUNTERS: [&str; 20] = [
+    "correctable.bad_dllp",
+    "correctable.bad_tlp",
+    "correctable.completer_abort",
+    "correctable.replay_rollover",
+    "correctable.unexpected_completion",
+    "correctable.unsupported_request",
+    "nonfatal.completer_abort",
+    "nonfatal.completion_timeout",
+    "nonfatal.poisoned_tlp",
+    "nonfatal.unsupported_request",
+    "fatal.malformed_tlp",
+    "fatal.surprise_down",
+    "iommu.hits",
+    "iommu.misses",
+    "iommu.walk_accesses",
+    "iommu.invalidations",
+    "cache.read_hits",
+    "cache.read_misses",
+    "cache.writes",
+    "cache.written_back",
+];
+
 /// Every [`ErrorOutcome::kind`] that runs report. Expectations on another kind are refused when they are read, since
 /// their counts could only ever be zero.
-pub const ERROR_KINDS: [&str; 14] = [
+pub const ERROR_KINDS: [&str; 15] = [
     "COMPLETION_TIMEOUT",
     "IOMMU_FAULT",
     "LINK_DOWN",
@@ -233,6 +271,7 @@ pub const ERROR_KINDS: [&str; 14] = [
     "NO_PROGRESS",
     "P2P_REFUSED",
     "PEER_MEMORY_REFUSED",
+    "POISONED_TLP",
     "REGISTRATION_REFUSED",
     "SURPRISE_DOWN",
     "UNEXPECTED_COMPLETION",

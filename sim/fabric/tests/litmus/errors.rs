@@ -1,7 +1,7 @@
 //! Errors of packets: who counts them, how grave they are, and what becomes of the bytes.
 
-use peerbus_fabric::{Attributes, Descriptor, Direction, Fabric, LatencyOf, PacketError, Severity};
-use peerbus_units::{Bytes, DmaAddr};
+use peerbus_fabric::{Attributes, Descriptor, Direction, Fabric, Fault, LatencyOf, PacketError, Severity};
+use peerbus_units::{Bytes, DmaAddr, Picos};
 
 use super::fabric;
 use crate::machines::{Shape, bar, machine};
@@ -71,4 +71,60 @@ fn an_unsupported_read_is_advisory_since_its_requester_is_told() {
     let error = |severity, count| [("host0/rp0", severity, PacketError::UnsupportedRequest, count)];
     check(Direction::Read, nowhere, Attributes::NONE, (0, 512, &error(Severity::Correctable, 1)));
     check(Direction::Write, nowhere, Attributes::NONE, (0, 512, &error(Severity::NonFatal, 2)));
+}
+
+/// One transfer of device 0 to or from device 1, the memory of `bad` being bad from the start on.
+fn with_bad_memory(direction: Direction, bad: usize, every: u32) -> (u64, u64, Vec<u64>) {
+    let (machine, registers) = machine(&Shape::default());
+    let mut fabric = fabric(&machine, &registers);
+    let flow = fabric.add_flow(LatencyOf::Request);
+    let node = fabric.spec.device(bad);
+    fabric.plan(Picos::ZERO, Fault::PoisonMemory { node, every });
+    let engine = match direction {
+        Direction::Write => fabric.spec.writer(0),
+        Direction::Read => fabric.spec.reader(0),
+    };
+    // The event is due before anything else: let it happen.
+    fabric.set_timer(Picos(1));
+    fabric.advance();
+    for part in 0..4 {
+        let addr = DmaAddr(bar(&Shape::default(), 1) + part * 512);
+        fabric.submit(Descriptor::new(engine, addr, Bytes(512), flow, part));
+    }
+    while fabric.advance().is_some() {}
+    fabric.finish();
+    let flow = &fabric.ledger.flows[0];
+    let lost = fabric.ledger.poisoned.values().map(|lost| lost.bytes).collect();
+    (flow.delivered, flow.refused, lost)
+}
+
+#[test]
+fn bad_memory_answers_reads_with_poisoned_data() {
+    // Four reads of 512 bytes, of which every second finds bad data; the reader throws its two completions away.
+    assert_eq!(with_bad_memory(Direction::Read, 1, 2), (1024, 1024, vec![1024]));
+    assert_eq!(with_bad_memory(Direction::Read, 1, 1), (0, 2048, vec![2048]));
+    // The reader's own memory is not read.
+    assert_eq!(with_bad_memory(Direction::Read, 0, 1), (2048, 0, vec![]));
+}
+
+#[test]
+fn what_an_engine_writes_from_bad_memory_is_poisoned() {
+    assert_eq!(with_bad_memory(Direction::Write, 0, 4), (1536, 512, vec![512]));
+    assert_eq!(with_bad_memory(Direction::Write, 1, 1), (2048, 0, vec![]));
+}
+
+#[test]
+fn a_read_that_times_out_is_counted_by_its_requester() {
+    // A device that is silent answers neither of two reads of 512 bytes.
+    let (machine, registers) = machine(&Shape::default());
+    let mut fabric = fabric(&machine, &registers);
+    let flow = fabric.add_flow(LatencyOf::Request);
+    fabric.plan(Picos::ZERO, Fault::StopCompleting(fabric.spec.device(1)));
+    let addr = DmaAddr(bar(&Shape::default(), 1));
+    fabric.submit(Descriptor::new(fabric.spec.reader(0), addr, Bytes(1024), flow, 0));
+    while fabric.advance().is_some() {}
+    fabric.finish();
+    let counted: Vec<_> = fabric.ledger.errors.iter().collect();
+    let requester = fabric.spec.engines[1].requester;
+    assert_eq!(counted, [(&(requester, Severity::NonFatal, PacketError::CompletionTimeout), &2)]);
 }

@@ -243,7 +243,9 @@ fn firmware_sets_payloads_per_hierarchy() {
 #[test]
 fn tag_enables_stand_in_three_registers() {
     let (machine, at) = machine();
-    for (bits, tags, control, control2) in [(5, 32, 0, 0), (8, 256, 1, 0), (10, 768, 1, 1), (14, 15_360, 1, 1)] {
+    for (bits, tags, control, control2) in
+        [(5, 32, 0, 0), (8, 256, 1, 0), (10, 768, 1, 1), (14, 15_360, 1, 1)]
+    {
         let mut machine = machine.clone();
         let mut express = stated_endpoint();
         express.tag_bits = Some(bits);

@@ -5,7 +5,7 @@
 //! order of lists (`flows[peer].throughput_gbytes_per_s`, `matrices[pairs].cells_gbytes_per_s[gpu0][gpu1]`). An entry
 //! that exists on one side only is one difference, not one per value.
 //!
-//! Not compared: the tool's version, the description, the path of the scenario beyond its file name, the links'
+//! Not compared: counters of hardware, which follow from the traffic that the digests pin, the tool's version, the description, the path of the scenario beyond its file name, the links'
 //! series and those of pools (absent from baselines; digests and sums over time stand for them) and values that repeat others
 //! (`limited_by_all`, `variant`).
 

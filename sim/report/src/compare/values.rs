@@ -55,7 +55,7 @@ impl fmt::Display for Key {
 }
 
 /// Values that are not results, or repeat others.
-const NOT_COMPARED: [&str; 11] = [
+const NOT_COMPARED: [&str; 12] = [
     "schema",
     "tool_version",
     "scenario",
@@ -65,6 +65,7 @@ const NOT_COMPARED: [&str; 11] = [
     "latency_histogram_ps",
     "time_ps",
     "series",
+    "counters",
     "limited_by_all",
     "variant",
 ];

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use peerbus_scenario::{Cell, ScenarioResult};
 use peerbus_system::outcome::{
-    ErrorOutcome, FlowOutcome, LinkErrors, LinkOutcome, MatrixOutcome, SpaceOutcome,
+    CounterOutcome, ErrorOutcome, FlowOutcome, LinkErrors, LinkOutcome, MatrixOutcome, SpaceOutcome,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -69,6 +69,9 @@ pub struct RunDocument {
     pub spaces: Vec<SpaceDocument>,
     /// What went wrong, by place and reason.
     pub errors: Vec<ErrorDocument>,
+    /// What functions, IOMMUs and caches counted. Absent from baselines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counters: Vec<CounterDocument>,
     /// The scenario's conditions.
     pub expectations: Vec<ExpectationDocument>,
     /// Measured values beside what was simulated.
@@ -263,6 +266,21 @@ pub struct ErrorDocument {
     pub time_ps: Option<u64>,
 }
 
+/// A counter of hardware.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CounterDocument {
+    /// Place and counter, with the variant in front: `translate/host0.iommu.hits`.
+    pub name: String,
+    /// Name of the variant.
+    pub variant: String,
+    /// Function, host bridge or CPU that counts.
+    pub place: String,
+    /// What it counts: severity and kind of an error, or what an IOMMU or a cache did.
+    pub counter: String,
+    /// What it stood at in the end.
+    pub count: u64,
+}
+
 /// A condition and whether it held.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ExpectationDocument {
@@ -300,6 +318,7 @@ impl RunDocument {
             }),
             spaces: collect(cells, |cell| each(cell, &cell.outcome.spaces, space_document)),
             errors: collect(cells, |cell| each(cell, &cell.outcome.errors, error_document)),
+            counters: collect(cells, |cell| each(cell, &cell.outcome.counters, counter_document)),
             expectations: result
                 .expectations
                 .iter()
@@ -314,11 +333,12 @@ impl RunDocument {
     }
 
     /// The same without what a baseline leaves out: the links' series, which their digests already pin, those of
-    /// pools, whose sums over time remain, and where the flows' time went.
+    /// pools, whose sums over time remain, where the flows' time went, and counters, which follow from what the digest pins.
     pub fn without_series(mut self) -> RunDocument {
         for pool in &mut self.pools {
             pool.series = None;
         }
+        self.counters.clear();
         for link in &mut self.links {
             link.busy_per_interval_ps = None;
             link.queued_per_interval = None;
@@ -454,5 +474,16 @@ fn error_document(cell: &Cell, error: &ErrorOutcome) -> ErrorDocument {
         addr: error.addr,
         flow: error.flow.as_deref().map(|flow| cell.qualified(flow)),
         time_ps: error.time.map(|time| time.0),
+    }
+}
+
+fn counter_document(cell: &Cell, counter: &CounterOutcome) -> CounterDocument {
+    let CounterOutcome { place, counter, count } = counter;
+    CounterDocument {
+        name: cell.qualified(&format!("{place}.{counter}")),
+        variant: cell.variant.clone(),
+        place: place.clone(),
+        counter: (*counter).to_owned(),
+        count: *count,
     }
 }

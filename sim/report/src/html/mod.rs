@@ -12,7 +12,7 @@ mod peer_memory;
 mod style;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use peerbus_scenario::ScenarioResult;
+use peerbus_scenario::{Cell, ScenarioResult};
 
 use crate::{describe, number, summary, validation};
 
@@ -41,6 +41,7 @@ pub fn render(result: &ScenarioResult) -> String {
                     (flows::section(result))
                     @for cell in &result.cells { (links::section(cell)) }
                     (links::spaces(result))
+                    @for cell in &result.cells { (counters(cell)) }
                     (errors(result))
                     (assumed(result))
                     (more(result))
@@ -163,6 +164,18 @@ fn variants(result: &ScenarioResult) -> Markup {
             section {
                 h2 { "Variants" }
                 (table(&["variant", "kernel", "machine", ">simulated time", ">events", "digest"], &rows))
+            }
+        }
+    }
+}
+
+fn counters(cell: &Cell) -> Markup {
+    let rows = describe::counters(&cell.outcome);
+    html! {
+        @if !rows.is_empty() {
+            section {
+                h2 { "Counters" @if !cell.variant.is_empty() { " of variant " (cell.variant) } }
+                (table(&describe::COUNTER_TITLES, &rows))
             }
         }
     }

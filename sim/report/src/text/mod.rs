@@ -6,6 +6,7 @@
 //!
 //! Width is at most 120 columns, except for matrices of more than eight or so devices.
 
+mod counters;
 mod errors;
 mod flows;
 mod header;
@@ -62,6 +63,9 @@ pub fn render(result: &ScenarioResult, options: TextOptions) -> String {
         blocks.push(links::links(cell, options));
     }
     blocks.push(links::spaces(result, options));
+    for cell in &result.cells {
+        blocks.push(counters::counters(cell, options));
+    }
     blocks.push(errors::errors(result, options));
     blocks.push(header::assumed(result, options));
     blocks.push(header::footer(result, options));

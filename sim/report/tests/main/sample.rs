@@ -2,8 +2,8 @@
 
 use peerbus_scenario::{Cell, Expectation, ScenarioResult};
 use peerbus_system::outcome::{
-    ErrorOutcome, FlowOutcome, LatencyBucket, LinkOutcome, MatrixOutcome, Outcome, PeerMemoryOutcome,
-    PoolOutcome, PoolSample, RefusalOutcome, SpaceOutcome,
+    CounterOutcome, ErrorOutcome, FlowOutcome, LatencyBucket, LinkOutcome, MatrixOutcome, Outcome,
+    PeerMemoryOutcome, PoolOutcome, PoolSample, RefusalOutcome, SpaceOutcome,
 };
 use peerbus_units::{Bytes, Picos};
 
@@ -74,6 +74,7 @@ pub fn outcome() -> Outcome {
         matrices: Vec::new(),
         links: Vec::new(),
         interval: Picos::micros(10),
+        counters: Vec::new(),
         peer_memory: Vec::new(),
         spaces: Vec::new(),
         errors: Vec::new(),
@@ -126,6 +127,13 @@ pub fn small() -> ScenarioResult {
         flow: Some("back".to_owned()),
         time: Some(Picos::nanos(1_250)),
     }];
+    let counter = |place: &str, counter, count| CounterOutcome { place: place.to_owned(), counter, count };
+    outcome.counters = vec![
+        counter("host0/rp0", "nonfatal.unsupported_request", 1_024),
+        counter("host0", "iommu.hits", 4_000),
+        counter("host0", "iommu.misses", 96),
+        counter("host0", "iommu.invalidations", 0),
+    ];
     outcome.assumed = vec!["gpu0: bars, timing".to_owned()];
     let mut result = result(vec![("", outcome)]);
     result.expectations = vec![

@@ -37,7 +37,7 @@ impl Names {
 pub struct Bound {
     /// Index of the variant.
     pub variant: usize,
-    /// Flow, matrix or pool; for errors the pattern of kinds.
+    /// Flow, matrix or pool; for errors the pattern of kinds, for counters that of places.
     pub name: String,
     /// True when the condition does not say which variant.
     any_variant: bool,
@@ -58,7 +58,7 @@ pub fn bind(measure: &Measure, variants: &[Names]) -> Vec<Bound> {
             What::Flow(_) => names.flows.iter().collect(),
             What::Matrix(_) => names.matrices.iter().collect(),
             What::Pool(value) => names.of_pools(value).collect(),
-            What::Errors | What::Error(_) => vec![&all],
+            What::Errors | What::Error(_) | What::Counter(_) => vec![&all],
         };
         for name in candidates {
             let inner = if measure.what.has_names() { measure.name.captures(name) } else { Some(Vec::new()) };

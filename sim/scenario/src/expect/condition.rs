@@ -126,7 +126,7 @@ pub struct Measure {
     pub what: What,
     /// Variants it is taken from. Absent for every variant that has it, each compared with itself.
     pub variant: Option<Pattern>,
-    /// Flows, matrices, pools or kinds of errors.
+    /// Flows, matrices, pools, kinds of errors, or places that count.
     pub name: Pattern,
     /// Bytes of the condition's text it stands in.
     pub span: Range<usize>,
@@ -153,6 +153,8 @@ pub enum What {
     Errors,
     /// Errors of a kind: `error.KIND.…`.
     Error(ErrorValue),
+    /// What functions, IOMMUs or caches counted: `counter.PLACE.…`, with one of [`peerbus_system::outcome::COUNTERS`].
+    Counter(&'static str),
 }
 
 impl What {
@@ -167,7 +169,9 @@ impl What {
             What::Flow(value) => value.kind(),
             What::Matrix(_) => Kind::Number(Dimension::Rate),
             What::Pool(value) => value.kind(),
-            What::Errors | What::Error(ErrorValue::Count) => Kind::Number(Dimension::Count),
+            What::Errors | What::Error(ErrorValue::Count) | What::Counter(_) => {
+                Kind::Number(Dimension::Count)
+            }
             What::Error(ErrorValue::Bytes) => Kind::Number(Dimension::Size),
         }
     }

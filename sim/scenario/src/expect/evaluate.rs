@@ -195,6 +195,7 @@ fn measured(measure: &Measure, bound: &Bound, cell: &Cell) -> Result<Value, Stri
         }
         What::Errors => Ok(error_value(ErrorValue::Count, &Pattern::new("*"), outcome)),
         What::Error(value) => Ok(error_value(value, &measure.name, outcome)),
+        What::Counter(counter) => counter_value(counter, &measure.name, outcome),
     }
 }
 
@@ -205,6 +206,21 @@ fn error_value(value: ErrorValue, kinds: &Pattern, outcome: &Outcome) -> Value {
         ErrorValue::Count => Value::count(sum(&mut errors.map(|error| error.count))),
         ErrorValue::Bytes => Value::size(peerbus_units::Bytes(sum(&mut errors.map(|error| error.bytes.0)))),
     }
+}
+
+/// Sum of a counter over places, which are meant by name or by the last part of it. Errors that nobody counted are 0.
+fn counter_value(counter: &str, places: &Pattern, outcome: &Outcome) -> Result<Value, String> {
+    let meant = |place: &str| {
+        places.matches(place) || place.rsplit_once('/').is_some_and(|(_, last)| places.matches(last))
+    };
+    let own = outcome.counters.iter().filter(|own| own.counter == counter && meant(&own.place));
+    let counts: Vec<u64> = own.map(|own| own.count).collect();
+    let is_error =
+        ["correctable.", "nonfatal.", "fatal."].iter().any(|severity| counter.starts_with(severity));
+    if counts.is_empty() && !is_error {
+        return Err(format!("nothing that `{places}` stands for counted {counter}"));
+    }
+    Ok(Value::count(counts.into_iter().fold(0, u64::saturating_add)))
 }
 
 /// A value of a whole workload; of its pools, that of the one that is worst off.

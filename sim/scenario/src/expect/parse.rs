@@ -9,6 +9,7 @@
 //!           | "matrix." [variant "/"] name "." property
 //!           | "pool." [variant "/"] name "." property
 //!           | [variant "/"] "errors" | "error." [variant "/"] kind "." property
+//!           | "counter." [variant "/"] place "." counter
 //! ```
 //!
 //! `*` inside a name stands for any characters.
@@ -17,6 +18,7 @@ use std::ops::Range;
 
 use peerbus_machine::load::{list_words, nearest};
 use peerbus_system::expand::Pattern;
+use peerbus_system::outcome::COUNTERS;
 
 use super::condition::{
     Condition, ErrorValue, FlowValue, MatrixValue, Measure, PoolValue, Problem, Side, Term, Test, What,
@@ -79,7 +81,7 @@ fn syntax(span: Range<usize>, message: &str, help: &str) -> Problem {
 fn check_kinds(condition: &Condition, sign: Range<usize>) -> Result<(), Problem> {
     let (left, right) = (&condition.left, &condition.right);
     if left.measure().is_none() && right.measure().is_none() {
-        let help = "one side must be measured: flow.…, matrix.…, pool.…, errors or error.…";
+        let help = "one side must be measured: flow.…, matrix.…, pool.…, counter.…, errors or error.…";
         return Err(syntax(0..condition.text.len(), "nothing in this condition is measured by a run", help));
     }
     if condition.test.fits(left.kind(), right.kind()) {
@@ -287,6 +289,7 @@ fn name(word: &str, at: usize) -> Result<Term, Problem> {
         "matrix" => property(rest, at, MatrixValue::ALL, What::Matrix)?,
         "pool" => property(rest, at, PoolValue::ALL, What::Pool)?,
         "error" => property(rest, at, ErrorValue::ALL, What::Error)?,
+        "counter" => property(rest, at, &COUNTERS.map(|word| (word, word)), What::Counter)?,
         _ => return Err(unknown_family(family, span)),
     };
     let (variant, name) = match target.split_once('/') {
@@ -300,11 +303,11 @@ fn name(word: &str, at: usize) -> Result<Term, Problem> {
 }
 
 fn unknown_family(family: &str, span: Range<usize>) -> Problem {
-    let families = ["flow", "matrix", "pool", "error"];
+    let families = ["flow", "matrix", "pool", "error", "counter"];
     let known = match nearest(family, families) {
         Some(near) => format!("did you mean `{near}.…`?"),
         None => {
-            "measured values are flow.…, matrix.…, pool.…, errors and error.…; put texts in quotation marks"
+            "measured values are flow.…, matrix.…, pool.…, counter.…, errors and error.…; put texts in quotation marks"
                 .to_owned()
         }
     };

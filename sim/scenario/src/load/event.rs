@@ -73,6 +73,10 @@ impl Context<'_> {
                 let help = format!("write at most \"{}\"", BitErrorRate::MOST);
                 self.error(codes::WRONG_EVENT, &place, message, help);
             }
+            What::PoisonMemory { every: 0 } => {
+                let help = "write PoisonMemory(every: 1) to poison all reads, 2 for every second one";
+                self.error(codes::WRONG_EVENT, &place, "no read is poisoned".to_owned(), help);
+            }
             What::LeakCredits { header: 0, data: 0, .. } => {
                 let help = "write how many: LeakCredits(class: Posted, header: 8, data: 64)";
                 self.error(codes::WRONG_EVENT, &place, "no credits leak".to_owned(), help);
@@ -84,6 +88,9 @@ impl Context<'_> {
     /// Reports everything about `placed` that `machine` does not have.
     pub fn fit_event(&mut self, placed: &PlacedEvent, machine: &Machine) {
         let PlacedEvent { event, place } = placed;
+        if event.cpu(machine).is_some() {
+            return;
+        }
         if event.what.is_of_device() {
             if let Some(device) = self.one_device(&event.to, &place.field("device"), machine) {
                 self.linked(device, &place.field("device"), machine);

@@ -3,7 +3,8 @@
 use peerbus_scenario::Cell;
 use peerbus_scenario::expect::{Names, check, evaluate, parse};
 use peerbus_system::outcome::{
-    ErrorOutcome, FlowOutcome, MatrixOutcome, Outcome, PeerMemoryOutcome, PoolOutcome, RefusalOutcome,
+    CounterOutcome, ErrorOutcome, FlowOutcome, MatrixOutcome, Outcome, PeerMemoryOutcome, PoolOutcome,
+    RefusalOutcome,
 };
 use peerbus_units::{Bytes, Picos};
 
@@ -74,6 +75,7 @@ fn outcome(flows: Vec<FlowOutcome>, matrices: &[(&str, &[usize])], errors: &[(&s
         matrices: matrices.iter().map(matrix).collect(),
         links: Vec::new(),
         interval: Picos::ZERO,
+        counters: Vec::new(),
         peer_memory: Vec::new(),
         spaces: Vec::new(),
         errors: errors.iter().map(error).collect(),
@@ -282,6 +284,35 @@ fn one_run() {
             ("error.*.count == 6", true, "6 == 6"),
         ],
     );
+}
+
+#[test]
+fn counters_of_hardware() {
+    let mut cells = variants();
+    let counter = |place: &str, counter, count| CounterOutcome { place: place.to_owned(), counter, count };
+    cells[1].outcome.counters = vec![
+        counter("host0/rp0/gpu0", "nonfatal.poisoned_tlp", 3),
+        counter("host0/rp1/gpu1", "nonfatal.poisoned_tlp", 4),
+        counter("host0", "iommu.hits", 90),
+        counter("host0", "iommu.misses", 10),
+    ];
+    check_rows(
+        &cells,
+        &[
+            ("counter.on/gpu0.nonfatal.poisoned_tlp == 3", true, "3 == 3"),
+            ("counter.on/gpu*.nonfatal.poisoned_tlp == 7", true, "7 == 7"),
+            ("counter.on/gpu0.fatal.malformed_tlp == 0", true, "0 == 0"),
+            ("counter.off/gpu0.nonfatal.poisoned_tlp == 0", true, "0 == 0"),
+            ("counter.on/host0.iommu.hits > counter.on/host0.iommu.misses", true, "90 > 10"),
+            (
+                "counter.off/host0.iommu.hits == 0",
+                false,
+                "nothing that `host0` stands for counted iommu.hits",
+            ),
+        ],
+    );
+    let problem = parse("counter.host0.iommu.hit == 0").expect_err("there is no such counter");
+    assert!(problem.help.starts_with("did you mean"), "{}", problem.help);
 }
 
 #[test]

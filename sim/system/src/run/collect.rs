@@ -9,6 +9,7 @@ use peerbus_machine::Machine;
 use peerbus_machine::model::Fact;
 use peerbus_units::{Bytes, Picos};
 
+use super::counters;
 use super::drive::{Driven, FlowRun};
 use super::failures;
 use super::flow::{FlowPlan, Program};
@@ -44,6 +45,7 @@ pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Dri
     errors.extend(misdirected(&mut fabric, &flows));
     errors.extend(malformed(machine, booted, &fabric, &flows));
     errors.extend(failures::errors(&fabric, &flows));
+    errors.extend(failures::poisoned(machine, &fabric, &flows));
     errors.extend(unplaced(machine, booted));
     errors.extend(standstill.iter().map(|standstill| no_progress(standstill, &flows)));
     let mut spaces = plan::spaces(machine, booted);
@@ -65,6 +67,7 @@ pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Dri
             .collect(),
         spaces,
         errors,
+        counters: counters::counters(machine, &fabric),
         assumed: assumptions(machine),
         flows: outcomes,
     };

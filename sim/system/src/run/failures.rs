@@ -1,9 +1,11 @@
 //! What links and devices failed to do, as errors of the outcome, and the error counters of links.
 
 use peerbus_fabric::{Fabric, LinkFaults, Lost};
+use peerbus_machine::Machine;
 use peerbus_units::{Bytes, Picos};
 
 use super::collect::flow_name;
+use super::counters;
 use super::drive::FlowRun;
 use crate::outcome::{ErrorOutcome, LinkErrors};
 
@@ -47,6 +49,16 @@ pub fn errors(fabric: &Fabric, flows: &[FlowRun]) -> Vec<ErrorOutcome> {
         found.extend(error("UNEXPECTED_COMPLETION", &engine.name, text, *unexpected, flows));
     }
     found
+}
+
+/// Poisoned packets whose data somebody would have used, by function.
+pub fn poisoned(machine: &Machine, fabric: &Fabric, flows: &[FlowRun]) -> Vec<ErrorOutcome> {
+    let text = "data that memory could not mend arrived poisoned, and were thrown away";
+    let all = fabric.ledger.poisoned.iter();
+    all.filter_map(|(function, lost)| {
+        error("POISONED_TLP", &counters::function_name(machine, *function), text, *lost, flows)
+    })
+    .collect()
 }
 
 fn error(kind: &str, place: &str, text: &str, lost: Lost, flows: &[FlowRun]) -> Option<ErrorOutcome> {

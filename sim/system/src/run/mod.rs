@@ -8,6 +8,7 @@
 mod access;
 mod collect;
 mod commands;
+mod counters;
 mod drive;
 mod failures;
 mod flow;

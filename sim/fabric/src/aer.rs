@@ -10,6 +10,8 @@
 //! Unexpected Completion   Advisory, at the requester
 //! ```
 //!
+//! Errors of links (bad TLPs and DLLPs, replays, surprise removal) are counted by link (see `fault`).
+//!
 //! An advisory error is a correctable one. It is counted at the last function on the packet's way: that of a device, or of
 //! the port it came in by. Poisoned data (EP) travels like other data; its receiver throws it away, so what it carries is
 //! refused.
@@ -33,6 +35,17 @@ pub enum Severity {
     Fatal,
 }
 
+impl Severity {
+    /// Name in reports and conditions.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Correctable => "correctable",
+            Severity::NonFatal => "nonfatal",
+            Severity::Fatal => "fatal",
+        }
+    }
+}
+
 /// What was wrong with a packet.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum PacketError {
@@ -51,6 +64,18 @@ pub enum PacketError {
 }
 
 impl PacketError {
+    /// Name in reports and conditions.
+    pub fn name(self) -> &'static str {
+        match self {
+            PacketError::UnsupportedRequest => "unsupported_request",
+            PacketError::CompleterAbort => "completer_abort",
+            PacketError::PoisonedTlp => "poisoned_tlp",
+            PacketError::MalformedTlp => "malformed_tlp",
+            PacketError::CompletionTimeout => "completion_timeout",
+            PacketError::UnexpectedCompletion => "unexpected_completion",
+        }
+    }
+
     /// Severity of this error of a packet of `class`, with severities as they are after reset.
     pub fn severity(self, class: Class) -> Severity {
         match self {
@@ -75,6 +100,11 @@ impl Fabric {
 
     /// Counts an error of a request that ended behind `link`, at the last function on its way.
     pub(crate) fn count_error_at(&mut self, link: LinkId, error: PacketError, tlp: &Tlp) {
+        self.count_error(self.last_function(link, tlp), error, tlp.class);
+    }
+
+    /// The last function on the way of a request that ended behind `link`.
+    fn last_function(&self, link: LinkId, tlp: &Tlp) -> Option<FunctionIndex> {
         let mut hop = tlp.hop as usize;
         let mut function = self.spec.links[link.at()].receiver;
         // Hops of a route stand one after the other, and only its last one has an end.
@@ -82,7 +112,14 @@ impl Fabric {
             hop -= 1;
             function = self.spec.links[self.routes.hops[hop].link.at()].receiver;
         }
-        self.count_error(function, error, tlp.class);
+        function
+    }
+
+    /// Counts a poisoned packet whose data would have been used at `function`, if software sees one there.
+    fn count_poisoned(&mut self, function: Option<FunctionIndex>, tlp: &Tlp) {
+        self.count_error(function, PacketError::PoisonedTlp, tlp.class);
+        let poisoned = self.ledger.poisoned.entry(function).or_default();
+        poisoned.count(u64::from(tlp.length), self.state.now, tlp.flow);
     }
 
     /// A poisoned write has reached a memory, which does not take it.
@@ -91,14 +128,13 @@ impl Fabric {
         let now = self.state.now;
         self.return_credits(link, tlp, now);
         self.died(tlp.flow, now);
-        self.count_error_at(link, PacketError::PoisonedTlp, tlp);
+        self.count_poisoned(self.last_function(link, tlp), tlp);
         self.account(tlp.tag, tlp.flow, u64::from(tlp.length), false, now);
     }
 
     /// A completion with poisoned data has come back to `engine`.
     #[cold]
-    pub(crate) fn count_poisoned_completion(&mut self, engine: EngineId) {
-        let requester = self.spec.engines[engine.at()].requester;
-        self.count_error(requester, PacketError::PoisonedTlp, Class::Completion);
+    pub(crate) fn count_poisoned_completion(&mut self, engine: EngineId, tlp: &Tlp) {
+        self.count_poisoned(self.spec.engines[engine.at()].requester, tlp);
     }
 }
