@@ -11,6 +11,7 @@ mod faults;
 mod link;
 mod private;
 mod root_complex;
+mod sharing;
 mod splitting;
 
 use peerbus_fabric::{Cause, Fabric, LinkLayer, Options};

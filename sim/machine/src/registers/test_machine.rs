@@ -44,6 +44,7 @@ fn cpu() -> Cpu {
         iommu: None,
         cache: None,
         peer_limits: None,
+        memory_write_rate: None,
         memory_rate: rate(),
         buffers: credits(),
         sources: Sources::new(),
@@ -92,6 +93,7 @@ fn switch(upstream: FunctionIndex, downstream: Vec<FunctionIndex>) -> Switch {
         max_payload: Bytes(512),
         acs: Some(0x7f),
         latency: Picos::nanos(100),
+        in_order: false,
         buffers: credits(),
         sources: Sources::new(),
     };

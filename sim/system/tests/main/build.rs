@@ -79,6 +79,7 @@ impl Build {
             iommu: None,
             cache: None,
             peer_limits: None,
+            memory_write_rate: None,
             memory_rate: rate(),
             buffers: buffers(),
             sources: Sources::new(),
@@ -199,6 +200,7 @@ impl Build {
             max_payload: Bytes(512),
             acs: Some(0x5f),
             latency: Picos::nanos(100),
+            in_order: false,
             buffers: buffers(),
             sources: Sources::new(),
         };
