@@ -46,7 +46,10 @@ fn a_write_takes_the_memory_for_its_length_at_the_rate_of_writes() {
 fn devices_share_what_memory_takes() {
     // Each link carries 28.7 GB/s of writes; both together get 40 GB/s, half each: 10 MiB in 524.3 us.
     let mut fabric = writing_at(Some("40GB/s"));
-    run(&mut fabric, &[(0, Write, host_memory(0), 10 * MIB), (1, Write, host_memory(0) + (1 << 30), 10 * MIB)]);
+    run(
+        &mut fabric,
+        &[(0, Write, host_memory(0), 10 * MIB), (1, Write, host_memory(0) + (1 << 30), 10 * MIB)],
+    );
     for flow in &fabric.ledger.flows[..2] {
         assert!((520_000 * NS..528_000 * NS).contains(&flow.last), "{}", flow.last);
         assert!(flow.limits().contains(&Resource::Memory(fabric.spec.cpu(0))), "{:?}", flow.limits());

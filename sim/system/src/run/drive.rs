@@ -9,7 +9,10 @@ use peerbus_fabric::{
 use peerbus_machine::Machine;
 use peerbus_units::{Bytes, DmaAddr, Picos};
 
-use super::flow::{Commands, FlowPlan, Leg, Part, Program, STAGING_CHUNK, STAGING_CHUNKS, STAGING_HANDOVER, Step, descriptors_under_way};
+use super::flow::{
+    Commands, FlowPlan, Leg, Part, Program, STAGING_CHUNK, STAGING_CHUNKS, STAGING_HANDOVER, Step,
+    descriptors_under_way,
+};
 use super::peer_memory::{self, Event, Io, Order, PeerMemories};
 use super::schedule::Schedule;
 use crate::boot::Booted;
@@ -310,7 +313,8 @@ impl Driver<'_> {
             if run.drain_given == run.done {
                 return;
             }
-            let (given, length) = (run.drain_given, (run.done - run.drain_given).min(run.plan.chunk.0).min(STAGING_CHUNK));
+            let chunk = run.plan.chunk.0.min(STAGING_CHUNK);
+            let (given, length) = (run.drain_given, (run.done - run.drain_given).min(chunk));
             let length = self.give(flow, 1, drain, given, length);
             self.flows[flow].drain_given += length;
         }

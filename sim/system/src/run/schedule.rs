@@ -357,7 +357,7 @@ impl Planner<'_> {
         self.add(plan, wanted.workload)
     }
 
-    /// Through a ring of four chunks in the memory of the source's CPU.
+    /// Through a buffer of two chunks in the memory of the source's CPU.
     fn staged(&mut self, wanted: &Between<'_>) -> Result<Planned, String> {
         let cpu = self.memory.cpu_of(self.machine, wanted.from);
         let extent = wanted.chunk.0.min(STAGING_CHUNK) * STAGING_CHUNKS;
