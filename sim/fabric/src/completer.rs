@@ -100,6 +100,8 @@ impl Fabric {
             }
             _ => (memory.rate.time_for(bytes).0, memory.read_latency.0),
         };
+        let time =
+            if tlp.class == Class::Posted { time.max(memory.write_rate.time_for(bytes).0) } else { time };
         self.state.memory_free_at[node.at()] = start + time;
         self.ledger.memories[node.at()].busy += time;
         self.ledger.memories[node.at()].bytes += bytes;

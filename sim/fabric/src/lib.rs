@@ -11,7 +11,7 @@
 //! Modules in reading order: `link_layer` (what a TLP costs), `spec` (nodes and links of a machine), `cursor`
 //! (an address on its way), `decode` (who claims it), `iommu` (translation at the root), `path` (a decoded route),
 //! `tlp`, `store` (queues without allocation), `state`, `transmit` (the three things that happen to a TLP),
-//! `overtake` (posted requests that pass others), `arbitration` (weights),
+//! `overtake` (posted requests that pass others), `arbitration` (weights), `in_order` (switches with one queue per input),
 //! `pause` and `iotlb` (translation and other stops inside a CPU), `requester`, `cores` (what is special about cores of a CPU), `completer`, `cache` (in front of memory), `wire` (the
 //! present condition of a link), `bit_errors`, `outage`, `fault` (what goes wrong when), `lost` (what never arrives), `malformed` (payloads
 //! too large), `aer` (errors as functions count them), `cause` (where time goes), `limits` (what holds a flow back), `ledger`,
@@ -28,6 +28,7 @@ mod cursor;
 mod decode;
 mod fault;
 
+mod in_order;
 mod iommu;
 mod iotlb;
 mod ledger;

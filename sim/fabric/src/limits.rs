@@ -112,7 +112,7 @@ impl Interval {
     fn saturated_link(&self, link: LinkId) -> Option<Resource> {
         let port_paced = 2 * self.ports[link.at()] > self.links[link.at()];
         let resource = if port_paced { Resource::Port(link) } else { Resource::Link(link) };
-        self.full(self.links[link.at()]).then_some(resource)
+        (self.full(self.links[link.at()]) || self.full(self.ports[link.at()])).then_some(resource)
     }
 }
 
@@ -149,7 +149,9 @@ impl Fabric {
         let new = Looked {
             at: now,
             links: (0..self.spec.links.len()).map(link_busy).collect(),
-            ports: self.ledger.links.iter().map(|link| link.port_busy).collect(),
+            ports: (0..self.spec.links.len())
+                .map(|link| self.ledger.links[link].port_busy - ahead(self.state.crossing_free_at[link]))
+                .collect(),
             starved: (0..self.spec.links.len())
                 .map(|link| {
                     let since = self.state.links[link].starved_since;

@@ -10,7 +10,7 @@ use peerbus_machine::model::Machine;
 
 use crate::cursor::Cursor;
 use crate::decode::{Decode, Miss, MissKind, Next};
-use crate::pause::Pause;
+use crate::pause::{Pause, mark_crossings};
 use crate::requester::Direction;
 use crate::spec::{EngineId, EngineSpec, LinkId, NodeId, NodeKind, Spec, private_member, private_range};
 
@@ -121,6 +121,7 @@ impl Routes {
                 Next::Refused(miss) => break self.refused(miss),
             }
         };
+        mark_crossings(spec, &mut links, terminal);
         let (first, last) = cursor.valid();
         // Nobody answers a write.
         let completion = match requester.direction {

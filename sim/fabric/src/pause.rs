@@ -5,6 +5,7 @@ use peerbus_machine::registers::{DomainNumber, IommuTables, Translation};
 use peerbus_units::{Address, Iova};
 
 use crate::cause::Cause;
+use crate::path::Terminal;
 use crate::run::Fabric;
 use crate::spec::{LinkId, NodeId, NodeKind, Spec};
 use crate::tlp::{Attributes, Class, Tlp};
@@ -18,6 +19,23 @@ pub enum Pause {
     Translation(DomainNumber),
     /// It goes from one port of a root complex to another.
     Peer,
+    /// It goes to a device of another CPU, by this hop's link.
+    Crossing,
+}
+
+/// Marks the links between CPUs that requests to a device take, where those are slower there than requests to memory.
+pub(crate) fn mark_crossings(spec: &Spec, links: &mut [(LinkId, Pause)], terminal: Terminal) {
+    let is_cpu = |node: NodeId| matches!(spec.nodes[node.at()].kind, NodeKind::Cpu(_));
+    if matches!(terminal, Terminal::Memory(node) if is_cpu(node)) {
+        return;
+    }
+    // The first hop is its requester's own: a core is no device.
+    for (link, pause) in links.iter_mut().skip(1) {
+        let crosses = spec.links[link.at()].peer_rate.is_some();
+        if crosses && *pause == Pause::Nothing {
+            *pause = Pause::Crossing;
+        }
+    }
 }
 
 impl Spec {
@@ -70,6 +88,7 @@ impl Fabric {
                 (self.translate_request(domain, node, link, tlp), Cause::Translation)
             }
             Pause::Peer => (self.admit_peer(node, tlp), Cause::RootComplex),
+            Pause::Crossing => (self.admit_crossing(tlp), Cause::SocketLink),
         };
         self.charge(tlp.flow, cause, ready - self.state.now);
         ready
@@ -109,6 +128,21 @@ impl Fabric {
         let start = now.max(*free);
         *free = start + time;
         self.ledger.peers[node.at()][way] += time;
+        start
+    }
+
+    /// Requests between devices of two packages go on one after the other, at the pace of the link in the direction of the
+    /// data.
+    fn admit_crossing(&mut self, tlp: &Tlp) -> u64 {
+        let now = self.state.now;
+        let link = self.routes.hops[tlp.hop as usize].link;
+        let link = if tlp.class == Class::Posted { link } else { self.spec.links[link.at()].reverse };
+        let Some(rate) = self.spec.links[link.at()].peer_rate else { return now };
+        let time = rate.time_for(u64::from(tlp.length)).0;
+        let free = &mut self.state.crossing_free_at[link.at()];
+        let start = now.max(*free);
+        *free = start + time;
+        self.ledger.links[link.at()].port_busy += time;
         start
     }
 

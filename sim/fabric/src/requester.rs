@@ -1,7 +1,7 @@
 //! DMA engines: descriptors in, requests out.
 //!
-//! A device has a writer and a reader. An engine takes any number of descriptors and serves flows round robin, one
-//! request at a time, and the descriptors of one flow in order. A request never crosses a 4 KiB boundary (Base Specification), the edge of a decoded window,
+//! A device has a writer and a reader. An engine takes any number of descriptors and serves flows one request
+//! at a time, each as often as the others but in no fixed order, and the descriptors of one flow in order. A request never crosses a 4 KiB boundary (Base Specification), the edge of a decoded window,
 //! the boundary of its engine (a cache line, for a core), or its limit: MPS for a write, MRRS for a read. A reader keeps one tag per outstanding request.
 
 use std::collections::VecDeque;
@@ -207,6 +207,21 @@ impl EngineState {
     }
 }
 
+/// Whose turn it is after request number `request` of `engine`. Processors and copy engines of a device work side by side and
+/// send in no fixed order; a fixed one would let devices that begin together fall into step, and never meet where they would.
+#[inline]
+fn draw(engine: EngineId, request: u64, flows: usize) -> usize {
+    if flows < 2 {
+        return 0;
+    }
+    // A fold of both numbers that leaves no pattern (the finaliser of splitmix64), then its upper half as a share of `flows`.
+    let mut mixed = (u64::from(engine.0) << 40 ^ request).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    let share = (mixed >> 32) * u64::try_from(flows).unwrap_or(u64::MAX);
+    usize::try_from(share >> 32).unwrap_or(0)
+}
+
 impl Fabric {
     /// Gives an engine work. The end is told by [`crate::Upcall::Done`].
     pub fn submit(&mut self, descriptor: Descriptor) {
@@ -351,7 +366,7 @@ impl Fabric {
             state.retire(turn, now, starved);
             self.tell_issued(issued.descriptor);
         } else {
-            state.turn = turn + 1;
+            state.turn = draw(engine, self.ledger.engines[engine.at()].requests, state.active.len());
         }
         let state = &mut self.state.engines[engine.at()];
         let picos = length * rate.picos() + state.remainder;

@@ -74,6 +74,8 @@ pub(crate) struct LinkState {
     /// The node in front has a table of phases, and this is the current one.
     pub weighted: bool,
     pub phase: usize,
+    /// The node in front of it is a switch whose inputs keep one queue each.
+    pub in_order: bool,
     /// Number of the next arrival behind this link.
     pub arrivals: u32,
     /// DLLP bytes owed on this link, and bytes received on the reverse link since the last DLLP.
@@ -115,6 +117,10 @@ pub(crate) struct State {
     pub iotlbs: Vec<Option<Iotlb>>,
     /// Per node: when the next write and the next read between its ports may go on.
     pub peer_free_at: Vec<[u64; 2]>,
+    /// Per link between CPUs: when the next packet between devices may go on.
+    pub crossing_free_at: Vec<u64>,
+    /// Per link: until when the packet that came by it and leaves now is read out, where inputs keep one queue each.
+    pub read_until: Vec<u64>,
 }
 
 impl State {
@@ -133,6 +139,7 @@ impl State {
             turn: 0,
             weighted: !spec.nodes[link.from.at()].phases.is_empty(),
             phase: 0,
+            in_order: spec.nodes[link.from.at()].in_order,
             arrivals: 0,
             debt: 0,
             unacknowledged: 0,
@@ -151,6 +158,8 @@ impl State {
             caches: spec.nodes.iter().map(|node| Some(Cache::new(&node.memory?.cache?))).collect(),
             iotlbs: spec.nodes.iter().map(|node| Some(Iotlb::new(&node.iommu?, node.inputs.len()))).collect(),
             peer_free_at: vec![[0; 2]; spec.nodes.len()],
+            crossing_free_at: vec![0; spec.links.len()],
+            read_until: vec![0; spec.links.len()],
         }
     }
 

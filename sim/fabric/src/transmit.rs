@@ -22,7 +22,7 @@ const FOLD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Whether arrival number `a` is before `b`: they are compared as distances, since they wrap after 2^32 arrivals.
 #[inline]
-fn older(a: u32, b: u32) -> bool {
+pub(crate) fn older(a: u32, b: u32) -> bool {
     a.wrapping_sub(b) > u32::MAX / 2
 }
 
@@ -223,6 +223,9 @@ impl Fabric {
         let mut best: Option<(Class, u32)> = None;
         let mut starved = None;
         let mut later = u64::MAX;
+        if state.in_order && self.input_is_read_until(link, input) > self.state.now {
+            return Look::At(self.input_is_read_until(link, input));
+        }
         for class in Class::ALL {
             let Some(queued) = self.state.arena.front(lists[class.at()]) else { continue };
             if class != Class::Posted && self.is_held_back(lists[Class::Posted.at()], queued) {
@@ -232,6 +235,8 @@ impl Fabric {
                 later = later.min(queued.ready);
             } else if !state.has_credits(class, queued.tlp.data_credits()) {
                 starved = Some(class);
+            } else if state.in_order && self.is_behind_another(link, input, class, queued.order) {
+                // Whoever lets that one go wakes this output.
             } else if best.is_none_or(|(_, order)| older(queued.order, order)) {
                 best = Some((class, queued.order));
             }
@@ -256,6 +261,9 @@ impl Fabric {
         // The buffer is free when the last byte has left.
         let left_at = self.state.links[link.at()].free_at;
         self.return_credits(from, &tlp, left_at);
+        if self.state.links[link.at()].in_order {
+            self.read_out(link, from, left_at);
+        }
         Look::Sent
     }
 

@@ -98,6 +98,7 @@ fn cpu(shape: &Shape, number: usize) -> Cpu {
         iommu: None,
         cache: None,
         peer_limits: None,
+        memory_write_rate: None,
         memory_rate: rate("400GB/s"),
         buffers: buffers(shape.credits, true),
         sources: Sources::new(),
@@ -111,6 +112,7 @@ fn cpu_links(cpus: usize) -> Vec<CpuLink> {
         id: "socket".into(),
         description: String::new(),
         rate: rate("50GB/s"),
+        peer_rate: None,
         latency: Picos::nanos(100),
         sources: Sources::new(),
     };
@@ -136,6 +138,7 @@ fn switch_part(shape: &Shape) -> SwitchPart {
         acs: Some(0x5f),
         latency: Picos::nanos(115),
         store_and_forward: false,
+        in_order: false,
         buffers: buffers(shape.credits, false),
         sources: Sources::new(),
     }

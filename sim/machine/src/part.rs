@@ -146,6 +146,10 @@ pub struct CpuPart {
     pub memory_latency: Picos,
     /// Rate of all memory controllers together.
     pub memory_rate: Rate,
+    /// Rate of writes from devices into memory alone, where it is less than `memory_rate`: a write takes the memory for its
+    /// length at this rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_write_rate: Option<Rate>,
     /// IOMMU in front of each host bridge; without it translating takes no time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iommu: Option<IommuPart>,
@@ -221,6 +225,10 @@ pub struct SwitchPart {
     /// link is not faster.
     #[serde(default, skip_serializing_if = "is_false")]
     pub store_and_forward: bool,
+    /// What came in by one port leaves in the order in which it came, whatever port it leaves by, one packet at a time:
+    /// a packet whose way is not free holds up all behind it. Otherwise each port has a queue per output.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_order: bool,
     /// Receive buffers of a port.
     pub buffers: Buffers,
     /// Where the numbers come from.
@@ -389,6 +397,10 @@ pub struct CpuLinkPart {
     pub description: String,
     /// Payload rate in each direction.
     pub rate: Rate,
+    /// Rate in each direction of what devices send to devices of the other package, or read from them, where it is less:
+    /// memory is spread over all links between two packages, and an address of a device belongs to one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_rate: Option<Rate>,
     /// One way.
     pub latency: Picos,
     /// Where the numbers come from.

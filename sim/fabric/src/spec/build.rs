@@ -131,11 +131,13 @@ impl Spec {
             store_and_forward: false,
             completes_by_id: false,
             peer_limits: None,
+            in_order: false,
             first_queue: 0,
         };
         for (index, device) in machine.devices.iter().enumerate() {
             let memory = MemorySpec {
                 rate: device.part.memory_rate,
+                write_rate: device.part.memory_rate,
                 read_latency: device.part.completer_latency,
                 // Base Specification: 128 bytes for everything but a root complex.
                 read_completion_boundary: 128,
@@ -149,8 +151,9 @@ impl Spec {
         for (index, switch) in machine.switches.iter().enumerate() {
             let function = Some(switch.upstream);
             let store_and_forward = switch.part.store_and_forward;
+            let in_order = switch.part.in_order;
             let plain = node(&switch.name, NodeKind::Switch(index), None);
-            self.nodes.push(NodeSpec { function, store_and_forward, ..plain });
+            self.nodes.push(NodeSpec { function, store_and_forward, in_order, ..plain });
         }
         for (index, bridge) in machine.host_bridges.iter().enumerate() {
             let iommu = machine.cpus[bridge.cpu].part.iommu;
@@ -159,6 +162,7 @@ impl Spec {
         for (index, cpu) in machine.cpus.iter().enumerate() {
             let memory = MemorySpec {
                 rate: cpu.part.memory_rate,
+                write_rate: cpu.part.memory_write_rate.unwrap_or(cpu.part.memory_rate),
                 // The way back across the internal network is part of serving the read: see `add_internal_links`.
                 read_latency: cpu.part.memory_latency + cpu.part.network_latency,
                 read_completion_boundary: cpu.part.read_completion_boundary.0,
@@ -199,6 +203,7 @@ impl Spec {
                 private: false,
                 rate,
                 port_rate: self.port_rate(machine, upper),
+                peer_rate: None,
                 framing: Framing::new(link.generation, options.link_layer),
                 flits,
                 propagation,
@@ -263,6 +268,7 @@ impl Spec {
                 private: false,
                 rate: part.host_bridge_rate,
                 port_rate: None,
+                peer_rate: None,
                 framing: Framing::none(),
                 flits: false,
                 propagation: Picos::ZERO,
@@ -304,6 +310,7 @@ impl Spec {
                 private: false,
                 rate: link.part.rate,
                 port_rate: None,
+                peer_rate: link.part.peer_rate,
                 framing: Framing::none(),
                 flits: false,
                 propagation: Picos::ZERO,

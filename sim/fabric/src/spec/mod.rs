@@ -122,6 +122,8 @@ pub struct NodeSpec {
     pub completes_by_id: bool,
     /// Limits for requests between its ports, of a CPU.
     pub peer_limits: Option<PeerLimits>,
+    /// What came in by one input leaves in that order, of a switch.
+    pub in_order: bool,
     /// Number of its first queue.
     pub first_queue: u32,
 }
@@ -148,6 +150,8 @@ pub struct PortSpec {
 pub struct MemorySpec {
     /// Rate for reads and writes together.
     pub rate: Rate,
+    /// Rate of writes, if lower.
+    pub write_rate: Rate,
     /// From a read request's arrival to its first completion.
     pub read_latency: Picos,
     /// Completions are cut at multiples of this.
@@ -181,6 +185,8 @@ pub struct LinkSpec {
     pub rate: Rate,
     /// Payload rate that the port at one end sustains, if lower matters.
     pub port_rate: Option<Rate>,
+    /// Rate of what is between devices, of a link between CPUs, if lower matters.
+    pub peer_rate: Option<Rate>,
     /// Cost of a TLP.
     pub framing: Framing,
     /// True in flit mode, which is agreed on when the link first comes up and stays at lower rates.

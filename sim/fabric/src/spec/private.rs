@@ -90,6 +90,7 @@ impl Spec {
             store_and_forward: false,
             completes_by_id: false,
             peer_limits: None,
+            in_order: false,
             first_queue: 0,
         });
         let mut members: Vec<(usize, u32)> = Vec::new();
@@ -133,6 +134,7 @@ impl Spec {
             private: true,
             rate: part.rate.scaled(u64::from(count), 1).unwrap_or(part.rate),
             port_rate: None,
+            peer_rate: None,
             framing: Framing::private(part.packet_header.0, part.packet_unit.0),
             flits: false,
             propagation: Picos::ZERO,

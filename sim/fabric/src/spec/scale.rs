@@ -19,6 +19,7 @@ impl Spec {
             Resource::Port(link) => {
                 let link = &mut self.links[link.at()];
                 link.port_rate = link.port_rate.map(faster);
+                link.peer_rate = link.peer_rate.map(faster);
             }
             // Engines that a run adds are not the machine's: there is nothing to scale yet.
             Resource::Engine(engine) => {
@@ -34,6 +35,7 @@ impl Spec {
             Resource::Memory(node) => {
                 if let Some(memory) = &mut self.nodes[node.at()].memory {
                     memory.rate = faster(memory.rate);
+                    memory.write_rate = faster(memory.write_rate);
                     memory.cache = memory.cache.map(|cache| CachePart { rate: faster(cache.rate), ..cache });
                 }
             }

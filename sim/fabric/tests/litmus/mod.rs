@@ -13,6 +13,7 @@ mod ordering;
 mod ports;
 mod private;
 mod root_complex;
+mod sharing;
 mod splitting;
 mod tags;
 

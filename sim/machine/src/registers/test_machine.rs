@@ -44,6 +44,7 @@ fn cpu() -> Cpu {
         iommu: None,
         cache: None,
         peer_limits: None,
+        memory_write_rate: None,
         memory_rate: rate(),
         buffers: credits(),
         sources: Sources::new(),
@@ -102,6 +103,7 @@ fn switch(upstream: FunctionIndex, downstream: Vec<FunctionIndex>) -> Switch {
         acs: Some(0x7f),
         latency: Picos::nanos(100),
         store_and_forward: false,
+        in_order: false,
         buffers: credits(),
         sources: Sources::new(),
     };

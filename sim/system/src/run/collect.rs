@@ -261,7 +261,7 @@ fn resources(fabric: &Fabric) -> Vec<Resource> {
         let id = LinkId(number(index));
         all.push(Resource::Link(id));
         all.push(Resource::Credits(id));
-        if link.port_rate.is_some() {
+        if link.port_rate.is_some() || link.peer_rate.is_some() {
             all.push(Resource::Port(id));
         }
     }

@@ -9,7 +9,10 @@ use peerbus_fabric::{
 use peerbus_machine::Machine;
 use peerbus_units::{Bytes, DmaAddr, Picos};
 
-use super::flow::{Commands, FlowPlan, Leg, Part, Program, STAGING_CHUNKS, Step, descriptors_under_way};
+use super::flow::{
+    Commands, FlowPlan, Leg, Part, Program, STAGING_CHUNK, STAGING_CHUNKS, STAGING_HANDOVER, Step,
+    descriptors_under_way,
+};
 use super::peer_memory::{self, Event, Io, Order, PeerMemories};
 use super::schedule::Schedule;
 use crate::boot::Booted;
@@ -296,7 +299,7 @@ impl Driver<'_> {
     fn feed_staged(&mut self, flow: usize, fill: &Leg, drain: &Leg) {
         loop {
             let run = &self.flows[flow];
-            let (bytes, chunk) = (run.plan.bytes.0, run.plan.chunk.0);
+            let (bytes, chunk) = (run.plan.bytes.0, run.plan.chunk.0.min(STAGING_CHUNK));
             let room = run.drained + STAGING_CHUNKS * chunk;
             if run.given == bytes || run.given + chunk > room {
                 break;
@@ -310,7 +313,8 @@ impl Driver<'_> {
             if run.drain_given == run.done {
                 return;
             }
-            let (given, length) = (run.drain_given, (run.done - run.drain_given).min(run.plan.chunk.0));
+            let chunk = run.plan.chunk.0.min(STAGING_CHUNK);
+            let (given, length) = (run.drain_given, (run.done - run.drain_given).min(chunk));
             let length = self.give(flow, 1, drain, given, length);
             self.flows[flow].drain_given += length;
         }
@@ -343,9 +347,12 @@ impl Driver<'_> {
         let leg_bits = u64::try_from(leg_number).unwrap_or(0);
         let token = flow_number << 32 | slot << 1 | leg_bits;
         let attributes = self.flows[flow].plan.packets.attributes();
+        let staged = matches!(self.flows[flow].plan.program, Program::Staged { .. });
         let flow = self.flows[flow].legs[leg_number];
-        let descriptor = Descriptor::new(self.engine(leg), DmaAddr(addr), Bytes(bytes), flow, token);
-        self.fabric.submit(Descriptor { attributes, ..descriptor });
+        let engine = self.engine(leg);
+        let software = if staged { STAGING_HANDOVER } else { Picos::ZERO };
+        let descriptor = Descriptor::new(engine, DmaAddr(addr), Bytes(bytes), flow, token);
+        self.fabric.submit(Descriptor { attributes, software, ..descriptor });
     }
 
     fn engine(&self, leg: &Leg) -> EngineId {

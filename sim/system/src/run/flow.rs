@@ -174,8 +174,15 @@ impl FlowPlan {
     }
 }
 
-/// Chunks of a staging buffer: two being filled, two being drained.
-pub const STAGING_CHUNKS: u64 = 4;
+/// Chunks of a staging buffer: one being filled, one being drained.
+pub const STAGING_CHUNKS: u64 = 2;
+
+/// Largest chunk of a staging buffer. What drivers use is not published: with two chunks of 64 KiB and [`STAGING_HANDOVER`] the
+/// 114 staged copies one way of `p2p_pairs.tsv`, on three machines, come out with a median error of 3 %.
+pub const STAGING_CHUNK: u64 = 64 << 10;
+
+/// From a chunk being full, or empty again, until the other engine knows: it looks at a semaphore in host memory.
+pub const STAGING_HANDOVER: Picos = Picos::nanos(200);
 
 /// What the operating system said about a pair of devices.
 #[derive(Clone, PartialEq, Eq, Debug)]

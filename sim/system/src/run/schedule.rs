@@ -7,7 +7,7 @@ use peerbus_fabric::{Direction, EngineSpec, LinkId, Spec, Warmth, private_addr};
 use peerbus_machine::Machine;
 use peerbus_units::{Address, Bytes, CpuAddr, Picos, Range};
 
-use super::flow::{FlowPlan, Leg, Peer, Program, STAGING_CHUNKS};
+use super::flow::{FlowPlan, Leg, Peer, Program, STAGING_CHUNK, STAGING_CHUNKS};
 use super::peer_memory::PeerMemoryPlan;
 use super::resolve::{self, HostMemory, Target};
 use crate::boot::Booted;
@@ -362,10 +362,10 @@ impl Planner<'_> {
         self.add(plan, wanted.workload)
     }
 
-    /// Through a ring of four chunks in the memory of the source's CPU.
+    /// Through a buffer of two chunks in the memory of the source's CPU.
     fn staged(&mut self, wanted: &Between<'_>) -> Result<Planned, String> {
         let cpu = self.memory.cpu_of(self.machine, wanted.from);
-        let extent = wanted.chunk.0.saturating_mul(STAGING_CHUNKS);
+        let extent = wanted.chunk.0.min(STAGING_CHUNK) * STAGING_CHUNKS;
         let at = self.memory.allocate(cpu, extent).ok_or("the host has no memory for a staging buffer")?;
         let legs = self.host_leg(wanted.from, Direction::Write, at, extent).and_then(|fill| {
             self.host_leg(wanted.to, Direction::Read, at, extent).map(|drain| Program::Staged { fill, drain })

@@ -79,6 +79,7 @@ impl Build {
             iommu: None,
             cache: None,
             peer_limits: None,
+            memory_write_rate: None,
             memory_rate: rate(),
             buffers: buffers(),
             sources: Sources::new(),
@@ -200,6 +201,7 @@ impl Build {
             acs: Some(0x5f),
             latency: Picos::nanos(100),
             store_and_forward: false,
+            in_order: false,
             buffers: buffers(),
             sources: Sources::new(),
         };
