@@ -25,6 +25,7 @@ mod cursor;
 mod decode;
 mod fault;
 mod faults;
+mod handling;
 mod iommu;
 mod iotlb;
 mod ledger;
@@ -60,8 +61,8 @@ pub use malformed::Malformed;
 pub use requester::{Descriptor, Direction};
 pub use run::{Fabric, Upcall};
 pub use spec::{
-    COMPLETION_TIMEOUT, EngineId, EngineSpec, FlowId, LinkId, NodeId, NodeKind, Options, PAGE, Scaling, Spec,
-    WriteBuffers, private_addr, supports,
+    COMPLETION_TIMEOUT, EngineId, EngineSpec, FlowId, HandlingSpec, LinkId, NodeId, NodeKind, Options, PAGE,
+    Scaling, Spec, WriteBuffers, private_addr, supports,
 };
 pub use standstill::Standstill;
 pub use tlp::{Attributes, Class};

@@ -162,7 +162,8 @@ impl Context<'_> {
     fn host_dma(&mut self, given: &file::HostDma, place: &Place) -> Option<HostDma> {
         let name = self.name(&given.name, place);
         let device = self.require(&given.device, place, "device", "a device, such as \"nic0\"");
-        let direction = self.require(&given.direction, place, "direction", "Read, Write or ReadWrite");
+        let direction =
+            self.require(&given.direction, place, "direction", "Read, Write, ReadWrite or WriteThenRead");
         let sizes = self.sizes(&given.sizes, place);
         let transfers =
             self.count(&given.transfers, place, "transfers", 1..=MOST_TRANSFERS, DEFAULT_TRANSFERS);
@@ -177,6 +178,7 @@ impl Context<'_> {
             given => self.size(given, place, "window", 1..=LARGEST_WINDOW).map(Some),
         };
         let cache = self.choice(&given.cache, place, "cache");
+        let by = self.choice(&given.by, place, "by");
         let (sizes, transfers, window) = (sizes?, transfers?, window?);
         let larger = |size: &&Bytes| window.is_some_and(|window| size.0.next_power_of_two() > window.0);
         if let Some(size) = sizes.iter().find(larger) {
@@ -197,6 +199,7 @@ impl Context<'_> {
             cpu: cpu?,
             window,
             cache: cache?,
+            by: by?,
         })
     }
 

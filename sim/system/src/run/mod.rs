@@ -11,6 +11,7 @@ mod commands;
 mod drive;
 mod failures;
 mod flow;
+mod host_dma;
 mod peer_memory;
 mod resolve;
 mod schedule;
