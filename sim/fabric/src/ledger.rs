@@ -112,6 +112,8 @@ pub struct FlowLedger {
     pub last: u64,
     /// Latencies in picoseconds.
     pub latency: Histogram<u32>,
+    /// Their sum, in picoseconds.
+    pub latency_sum: u128,
     /// What they are latencies of.
     pub latency_of: LatencyOf,
     /// Time of its packets by [`Cause`], in picoseconds: packets that exist together count together.
@@ -142,6 +144,7 @@ impl FlowLedger {
             first: None,
             last: 0,
             latency: Histogram::new_with_max(LATENCY_MAX, 3).expect("the bounds of the histogram are fixed"),
+            latency_sum: 0,
             latency_of,
             time: [0; Cause::COUNT],
             lifetime: 0,
@@ -156,6 +159,12 @@ impl FlowLedger {
     /// Records a latency in picoseconds; longer ones than the histogram holds count as its largest.
     pub fn record_latency(&mut self, picos: u64) {
         self.latency.saturating_record(picos);
+        self.latency_sum += u128::from(picos);
+    }
+
+    /// Mean latency in picoseconds, rounded down; 0 without any.
+    pub fn latency_mean(&self) -> u64 {
+        u64::try_from(self.latency_sum / u128::from(self.latency.len().max(1))).unwrap_or(u64::MAX)
     }
 
     /// Resources that held it back for at least a tenth of the time it was watched, longest first; those that

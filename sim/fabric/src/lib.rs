@@ -27,7 +27,7 @@ mod cores;
 mod cursor;
 mod decode;
 mod fault;
-
+mod handling;
 mod in_order;
 mod iommu;
 mod iotlb;
@@ -65,8 +65,8 @@ pub use malformed::Malformed;
 pub use requester::{Descriptor, Direction};
 pub use run::{Fabric, Upcall};
 pub use spec::{
-    COMPLETION_TIMEOUT, EngineId, EngineSpec, FlowId, LinkId, NodeId, NodeKind, Options, PAGE, Scaling, Spec,
-    WriteBuffers, private_addr, supports,
+    COMPLETION_TIMEOUT, EngineId, EngineSpec, FlowId, HandlingSpec, LinkId, NodeId, NodeKind, Options, PAGE,
+    Scaling, Spec, WriteBuffers, private_addr, supports,
 };
 pub use standstill::Standstill;
 pub use tlp::{Attributes, Class};

@@ -158,6 +158,7 @@ impl Fabric {
         for (descriptor, flow, left) in self.state.engines[engine.at()].forget_work(now) {
             self.abandon(because_of, descriptor, flow, left);
         }
+        self.forget_copies(engine, because_of);
     }
 
     /// Bytes of a descriptor are given up because `link` is down.

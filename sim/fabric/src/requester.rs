@@ -232,10 +232,10 @@ impl Fabric {
         flow.engine = Some(descriptor.engine);
         flow.first.get_or_insert(self.state.now);
         let spec = &self.spec.engines[descriptor.engine.at()];
-        let Some(link) = spec.link else {
+        if spec.link.is_none() {
             self.account(number, descriptor.flow.0, descriptor.bytes.0, false, self.state.now);
             return;
-        };
+        }
         if let Some(down) = self.is_cut_off(spec.node) {
             self.abandon(down, number, descriptor.flow.0, descriptor.bytes.0);
             return;
@@ -248,15 +248,15 @@ impl Fabric {
             }
         }
         let spec = &self.spec.engines[descriptor.engine.at()];
-        let (class, source) = (spec.direction.class(), spec.source);
+        let class = spec.direction.class();
         let attributes = descriptor.attributes.permitted_by(spec.permits);
         let passes = attributes.has(Attributes::RELAXED) || attributes.has(Attributes::ID_BASED);
         self.reorders |= passes && class == Class::Posted;
         let known = self.state.now + descriptor.software.0;
         let fenced = self.state.engines[descriptor.engine.at()].fenced_until;
         let ready = (known + spec.request_latency.0).max(fenced);
-        let starved = self.starved(link, class);
-        self.state.engines[descriptor.engine.at()].add(Active {
+        let copied = spec.handling.is_some() && class == Class::Posted;
+        let active = Active {
             descriptor: number,
             flow: descriptor.flow.0,
             addr: descriptor.addr.0,
@@ -264,12 +264,30 @@ impl Fabric {
             known,
             ready,
             since: self.state.now,
-            starved,
+            starved: 0,
             attributes,
             decoded: None,
-        });
+        };
+        if copied {
+            self.copy_for_write(descriptor.engine, active);
+        } else {
+            self.begin_descriptor(descriptor.engine, active);
+        }
+    }
+
+    /// Gives an engine a descriptor whose requests can be sent from `active.ready` on.
+    pub(crate) fn begin_descriptor(&mut self, engine: EngineId, active: Active) {
+        let EngineSpec { link, source, direction, node, .. } = self.spec.engines[engine.at()];
+        if let Some(down) = self.is_cut_off(node) {
+            self.abandon(down, active.descriptor, active.flow, active.left);
+            return;
+        }
+        let Some(link) = link else { return };
+        let class = direction.class();
+        let starved = self.starved(link, class);
+        self.state.engines[engine.at()].add(Active { starved, ..active });
         self.state.links[link.at()].waiting[class.at()] |= 1 << source;
-        self.wake(link, ready);
+        self.wake(link, active.ready);
     }
 
     /// What `engine` would send now, with the route of the request decoded and its turn chosen.
@@ -391,6 +409,14 @@ impl Fabric {
 
     /// A completion has come back to `engine`.
     pub(crate) fn complete(&mut self, engine: EngineId, tlp: &Tlp) {
+        match self.spec.engines[engine.at()].handling {
+            Some(handling) => self.hold_completion(engine, tlp, handling.completion_latency.0),
+            None => self.take_read_data(engine, tlp),
+        }
+    }
+
+    /// `engine` takes what a completion brings.
+    pub(crate) fn take_read_data(&mut self, engine: EngineId, tlp: &Tlp) {
         let now = self.state.now;
         let state = &mut self.state.engines[engine.at()];
         let outstanding = &mut state.tags[usize::from(tlp.tag)];
@@ -418,7 +444,16 @@ impl Fabric {
         if poisoned {
             self.count_poisoned_completion(engine, tlp);
         }
-        self.account(descriptor, tlp.flow, u64::from(length), !failed, now);
+        let length = u64::from(length);
+        if self.spec.engines[engine.at()].handling.is_some()
+            && !failed
+            && let Some(bytes) = self.descriptors.ends_with(descriptor, length)
+        {
+            let end = tlp.addr.wrapping_add(length);
+            self.copy_for_read(engine, descriptor, (tlp.flow, length), (bytes, end));
+            return;
+        }
+        self.account(descriptor, tlp.flow, length, !failed, now);
     }
 
     pub(crate) fn is_writer(&self, engine: EngineId) -> bool {

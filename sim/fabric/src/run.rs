@@ -11,6 +11,7 @@ use peerbus_units::{CpuAddr, Picos, Range};
 use crate::cache::Warmth;
 use crate::decode::{Decode, Miss};
 use crate::fault::{Faults, LinkFaults};
+use crate::handling::Handling;
 use crate::ledger::{
     CacheLedger, EngineLedger, FlowLedger, IommuLedger, LatencyOf, Ledger, LinkLedger, MemoryLedger, Refusal,
 };
@@ -71,6 +72,12 @@ impl Descriptors {
         self.open.len() - self.free.len()
     }
 
+    /// All bytes of `number`, where `length` are the last of them; `None` while others are missing.
+    pub(crate) fn ends_with(&self, number: u16, length: u64) -> Option<u64> {
+        let open = &self.open[usize::from(number)];
+        (open.left == length).then_some(open.asked)
+    }
+
     pub(crate) fn open(&mut self, descriptor: &Descriptor, now: u64) -> u16 {
         let asked = descriptor.bytes.0;
         let Descriptor { token, tell_issued, .. } = *descriptor;
@@ -99,6 +106,7 @@ pub struct Fabric {
     pub(crate) routes: Routes,
     pub(crate) descriptors: Descriptors,
     pub(crate) faults: Faults,
+    pub(crate) handling: Handling,
     pub(crate) looked: Looked,
     /// End of the current interval of the series.
     pub(crate) series_end: u64,
@@ -123,7 +131,7 @@ impl Fabric {
     pub fn new(machine: &Machine, registers: &Registers, options: &Options) -> Fabric {
         let spec = Spec::new(machine, registers, options);
         let decode = Decode::new(machine, registers, &spec);
-        let slots = u32::try_from(2 * spec.links.len() + 3).expect("links are counted in 32 bits");
+        let slots = u32::try_from(2 * spec.links.len() + 4).expect("links are counted in 32 bits");
         let queue_base = spec.links.iter().map(|link| {
             let node = &spec.nodes[link.from.at()];
             (node.first_queue + link.output, u32::try_from(node.outputs.len()).unwrap_or(u32::MAX))
@@ -149,6 +157,7 @@ impl Fabric {
             routes: Routes::default(),
             descriptors: Descriptors::default(),
             faults: Faults::new(&spec, options.link_layer),
+            handling: Handling::default(),
             looked: Looked::default(),
             series_end: LOOK_INTERVAL,
             series_part: vec![0; spec.links.len()],
@@ -206,6 +215,8 @@ impl Fabric {
                 self.plan_look();
             } else if slot == self.fault_slot() {
                 self.faults_due();
+            } else if slot == self.handling_slot() {
+                self.handling_due();
             } else {
                 self.queue.clear(slot);
                 self.upcalls.push_back(Upcall::Timer);
@@ -449,6 +460,10 @@ impl Fabric {
 
     pub(crate) fn fault_slot(&self) -> Slot {
         Slot(self.look_slot().0 + 2)
+    }
+
+    pub(crate) fn handling_slot(&self) -> Slot {
+        Slot(self.look_slot().0 + 3)
     }
 }
 

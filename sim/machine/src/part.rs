@@ -10,10 +10,13 @@ use peerbus_units::{Bytes, Picos, Rate};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod dma;
+
 use crate::file::is_false;
 
 mod root_complex;
 
+pub use dma::{CopyPart, DmaPart};
 pub use root_complex::{CachePart, IommuPart, PeerLimits};
 
 /// Where each field's number comes from: field name → source, or `assumed`.
@@ -357,6 +360,9 @@ pub struct DevicePart {
     pub memory_rate: Rate,
     /// Receive buffers of its port.
     pub buffers: Buffers,
+    /// How its DMA engine handles transfers; absent: it starts after `request_latency` and takes what arrives at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dma: Option<DmaPart>,
     /// What its controller does with commands, for an NVMe drive; absent: [`NvmePart::default`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nvme: Option<NvmePart>,

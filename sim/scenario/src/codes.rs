@@ -138,8 +138,8 @@ peerbus_machine::code_entries! {
         wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.a.throughput => 1GB/s"])"##
         right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.a.throughput >= 1GB/s"])"##;
     CONDITION_VALUE "S0302" "No such value is measured"
-        "Flows have throughput, latency.p50, latency.p99, bytes, delivered, refused, duration, start, end, map_type, \
-         distance, dma_kind, refusal, staged, limited_by and path; matrices have min, max and mean of their flows' \
+        "Flows have throughput, latency.mean, latency.p50, latency.p99, bytes, delivered, refused, duration, start, \
+         end, map_type, distance, dma_kind, refusal, staged, limited_by and path; matrices have min, max and mean of their flows' \
          throughputs; workloads on peer memory have requests, granted, staged, refused, refused.CAUSE, throughput, \
          wait.p50 and wait.p99, and they and their pools (`pool.NAME.PROVIDER`) size, peak, largest_hole and \
          fragmentation; kinds of errors have count and bytes, and `errors` counts them all."

@@ -13,7 +13,7 @@ use peerbus_system::event::What;
 use peerbus_system::kernel::{AcsPolicy, IommuMode, MpsPolicy, ProfileName};
 use peerbus_system::peer_memory::{Choose, Distribution, Policy, Transfer, User};
 use peerbus_system::workload::{
-    AccessKind, Addresses, CacheState, Concurrency, CpuMemory, Engine, HostDirection, NicCommand,
+    AccessKind, Addresses, CacheState, Concurrency, CpuMemory, Engine, HostDirection, Initiator, NicCommand,
     NvmeCommand, Packets, SubmissionQueue, Way, WhenRefused,
 };
 use peerbus_units::{Bytes, Picos};
@@ -325,6 +325,9 @@ pub struct HostDma {
     /// What the headers of its data say, such as `(relaxed_ordering: true)`; default: nothing special.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packets: Option<Leaf<Packets>>,
+    /// What of the device moves the data: its DMA engine (default) or its processors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<Leaf<Initiator>>,
 }
 
 /// Cores of a CPU copy to or from a device's largest memory BAR.

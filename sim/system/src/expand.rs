@@ -228,6 +228,8 @@ fn transfers(device: usize, dma: &HostDma) -> Vec<(String, Ends)> {
         let ends = |writes| Ends::Host { device, size: Some(size), writes };
         match dma.direction {
             HostDirection::Read => flows.push((base, ends(false))),
+            // The data of the read is what is waited for.
+            HostDirection::WriteThenRead => flows.push((base, ends(false))),
             HostDirection::Write => flows.push((base, ends(true))),
             HostDirection::ReadWrite => {
                 flows.push((format!("{base}.read"), ends(false)));

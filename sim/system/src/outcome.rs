@@ -60,7 +60,9 @@ pub struct FlowOutcome {
     pub start: Picos,
     /// When its last byte arrived or was refused.
     pub end: Picos,
-    /// Latency of a request (of a transfer for host DMA): median.
+    /// Latency of a request (of a transfer for host DMA): mean, rounded down.
+    pub latency_mean: Picos,
+    /// Median.
     pub latency_p50: Picos,
     /// 99th percentile.
     pub latency_p99: Picos,

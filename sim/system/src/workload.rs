@@ -181,6 +181,18 @@ pub enum HostDirection {
     Write,
     /// Both, one read for one write.
     ReadWrite,
+    /// A write, and once it is sent a read of the same place, whose data tells that the write has arrived.
+    WriteThenRead,
+}
+
+/// What of a device moves the data of a [`HostDma`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub enum Initiator {
+    /// Its DMA engine, which is given descriptors.
+    #[default]
+    Engine,
+    /// Its processors, with loads and stores of their own: no descriptor, no copy, requests of up to 128 B.
+    Processor,
 }
 
 /// A device moves data to or from host memory in transfers of given sizes.
@@ -213,6 +225,9 @@ pub struct HostDma {
     /// What its packets say; default: nothing special.
     #[serde(default)]
     pub packets: Packets,
+    /// What of the device moves the data.
+    #[serde(default)]
+    pub by: Initiator,
 }
 
 /// What the cache in front of memory holds of a buffer before it is used.

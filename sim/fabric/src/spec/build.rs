@@ -8,8 +8,8 @@ use peerbus_machine::part::{Buffers, Credits};
 use peerbus_units::{BitErrorRate, Bytes, Picos, Rate};
 
 use super::{
-    EngineId, EngineSpec, FIRST_SOURCE, LinkId, LinkSpec, MAX_INPUTS, MAX_SOURCES, MemorySpec, NodeId,
-    NodeKind, NodeSpec, Options, PAGE, PortSpec, Spec,
+    EngineId, EngineSpec, FIRST_SOURCE, HandlingSpec, LinkId, LinkSpec, MAX_INPUTS, MAX_SOURCES, MemorySpec,
+    NodeId, NodeKind, NodeSpec, Options, PAGE, PortSpec, Spec,
 };
 use crate::arbitration::phases;
 use crate::cause::{Cause, pipeline_between};
@@ -393,9 +393,16 @@ impl Spec {
         for (index, device) in machine.devices.iter().enumerate() {
             let node = self.device(index);
             let part = &device.part;
-            for (name, direction, rate) in
-                [("writer", Direction::Write, part.write_rate), ("reader", Direction::Read, part.read_rate)]
-            {
+            let (writer, reader) = ("writer", "reader");
+            for (name, direction, rate, copy) in [
+                (writer, Direction::Write, part.write_rate, part.dma.map(|dma| dma.write)),
+                (reader, Direction::Read, part.read_rate, part.dma.map(|dma| dma.read)),
+            ] {
+                let handling = part.dma.zip(copy).map(|(dma, copy)| HandlingSpec {
+                    completion_latency: dma.completion_latency,
+                    copy,
+                    both_rate: dma.both_rate,
+                });
                 self.add_engine(EngineSpec {
                     name: format!("{}/{name}", device.name),
                     direction,
@@ -411,7 +418,8 @@ impl Spec {
                     completion_timeout: part.completion_timeout.unwrap_or(COMPLETION_TIMEOUT),
                     boundary: PAGE,
                     write_buffers: None,
-                    request_latency: part.request_latency,
+                    request_latency: part.dma.map_or(part.request_latency, |dma| dma.request_latency),
+                    handling,
                 });
             }
         }

@@ -10,7 +10,7 @@
 //! Latencies are charged on entry: a link's latency is the pipeline of the node it leads to.
 
 use peerbus_machine::model::{FunctionIndex, Machine, Role};
-use peerbus_machine::part::{CachePart, Credits, IommuPart, PeerLimits};
+use peerbus_machine::part::{CachePart, CopyPart, Credits, IommuPart, PeerLimits};
 use peerbus_units::{BitErrorRate, Bytes, Picos, Rate};
 
 use crate::cause::Cause;
@@ -248,8 +248,21 @@ pub struct EngineSpec {
     pub boundary: u64,
     /// Buffers from which it writes and how long each is taken; `None` for a writer that keeps nothing.
     pub write_buffers: Option<WriteBuffers>,
-    /// From being given a descriptor to the first request.
+    /// From being given a descriptor to the first request, or where transfers are handled to what comes before it.
     pub request_latency: Picos,
+    /// What it does with a transfer beside sending requests; `None` for an engine that takes what arrives at once.
+    pub handling: Option<HandlingSpec>,
+}
+
+/// How an engine handles transfers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HandlingSpec {
+    /// From a completion at its pins until it has taken it.
+    pub completion_latency: Picos,
+    /// Copying a transfer whole, before a write or after a read.
+    pub copy: CopyPart,
+    /// Rate of both directions of its device together.
+    pub both_rate: Option<Rate>,
 }
 
 /// Buffers of a writer, such as the write-combining buffers of a core. One write takes one.

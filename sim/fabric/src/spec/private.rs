@@ -181,6 +181,7 @@ impl Spec {
                     boundary: PAGE,
                     write_buffers: None,
                     request_latency: Picos::ZERO,
+                    handling: None,
                     completion_timeout: self.engines[self.reader(device).at()].completion_timeout,
                 });
             }

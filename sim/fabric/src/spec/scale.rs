@@ -1,15 +1,16 @@
 //! Capacities multiplied for a "what if" run.
 
-use peerbus_machine::part::{CachePart, Credits};
-use peerbus_units::Rate;
+use peerbus_machine::part::{CachePart, CopyPart, Credits};
+use peerbus_units::{Picos, Rate};
 
-use super::{Scaling, Spec};
+use super::{HandlingSpec, Scaling, Spec};
 use crate::limits::Resource;
 
 impl Spec {
     pub(super) fn scale(&mut self, scaling: &Scaling) {
         let (numerator, denominator) = (scaling.numerator, scaling.denominator.max(1));
         let faster = |rate: Rate| rate.scaled(numerator, denominator).unwrap_or(rate);
+        let shorter = |time: Picos| Picos(time.0 * denominator / numerator.max(1));
         let more = |count: u16| {
             let scaled = (u64::from(count) * numerator).div_ceil(denominator);
             u16::try_from(scaled).unwrap_or(u16::MAX)
@@ -25,6 +26,15 @@ impl Spec {
             Resource::Engine(engine) => {
                 if let Some(engine) = self.engines.get_mut(engine.at()) {
                     engine.rate = faster(engine.rate);
+                    engine.handling = engine.handling.map(|handling| HandlingSpec {
+                        copy: CopyPart {
+                            transfer: shorter(handling.copy.transfer),
+                            piece: shorter(handling.copy.piece),
+                            ..handling.copy
+                        },
+                        both_rate: handling.both_rate.map(faster),
+                        ..handling
+                    });
                 }
             }
             Resource::Tags(engine) => {

@@ -34,6 +34,7 @@ fn core(fabric: &mut Fabric, direction: Direction, buffers: Option<WriteBuffers>
         write_buffers: buffers,
         completion_timeout: Picos::nanos(50_000_000),
         request_latency: Picos::nanos(10),
+        handling: None,
     })
 }
 

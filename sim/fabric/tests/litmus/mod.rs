@@ -8,6 +8,7 @@ mod causes;
 mod cores;
 mod errors;
 mod faults;
+mod handling;
 mod link;
 mod ordering;
 mod ports;

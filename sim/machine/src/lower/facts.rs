@@ -24,6 +24,7 @@ fn fact_of(field: &str) -> Option<Fact> {
         | "request_latency"
         | "completer_latency"
         | "completion_timeout"
+        | "dma"
         | "host_bridge_rate"
         | "memory_rate"
         | "memory_write_rate"

@@ -85,6 +85,8 @@ pub fn part_problems(part: &Part) -> Vec<(&'static str, String)> {
             check(device.tags > 0, "tags", "is zero");
             let rate = device.nvme.is_none_or(|nvme| nvme.commands_per_second > 0);
             check(rate, "nvme", "begins no commands");
+            let pieces = device.dma.is_none_or(|dma| dma.write.is_possible() && dma.read.is_possible());
+            check(pieces, "dma", "copies in pieces that are no power of two from 4B to 4KiB");
             check(bars_fit(&device.bars), "bars", "holds a BAR that cannot exist");
             link_end(&mut check, device.generation, device.lanes, device.max_payload);
         }

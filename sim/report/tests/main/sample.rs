@@ -18,6 +18,7 @@ pub fn flow(name: &str, from: &str, to: &str, bytes: u64, mbytes: u64) -> FlowOu
         refused: Bytes::ZERO,
         start: Picos::nanos(100),
         end: Picos(100_000 + bytes * 1_000_000 / mbytes),
+        latency_mean: Picos(850_000),
         latency_p50: Picos(812_500),
         latency_p99: Picos(1_204_250),
         latency_of_transfers: false,

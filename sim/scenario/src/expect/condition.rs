@@ -204,6 +204,8 @@ words!(
     FlowValue {
         /// Delivered bytes over the time it took, in whole bytes per second, rounded down.
         Throughput = "throughput",
+        /// Mean latency.
+        Mean = "latency.mean",
         /// Median latency.
         Median = "latency.p50",
         /// 99th percentile of the latency.
@@ -321,7 +323,9 @@ impl FlowValue {
     fn kind(self) -> Kind {
         match self {
             FlowValue::Throughput => Kind::Number(Dimension::Rate),
-            FlowValue::Median | FlowValue::Tail | FlowValue::Duration => Kind::Number(Dimension::Time),
+            FlowValue::Mean | FlowValue::Median | FlowValue::Tail | FlowValue::Duration => {
+                Kind::Number(Dimension::Time)
+            }
             FlowValue::Start | FlowValue::End => Kind::Number(Dimension::Time),
             FlowValue::Bytes | FlowValue::Delivered | FlowValue::Refused => Kind::Number(Dimension::Size),
             FlowValue::Distance => Kind::Number(Dimension::Count),

@@ -289,6 +289,7 @@ fn flow_value(value: FlowValue, flow: &FlowOutcome, name: &str) -> Result<Value,
     };
     match value {
         FlowValue::Throughput => flow.bytes_per_second().map(Value::rate).ok_or_else(nothing),
+        FlowValue::Mean => arrived(Value::time(flow.latency_mean)),
         FlowValue::Median => arrived(Value::time(flow.latency_p50)),
         FlowValue::Tail => arrived(Value::time(flow.latency_p99)),
         FlowValue::Duration => arrived(Value::time(flow.duration())),

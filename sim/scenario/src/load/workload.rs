@@ -164,7 +164,8 @@ impl Context<'_> {
     fn host_dma(&mut self, given: &file::HostDma, place: &Place) -> Option<HostDma> {
         let name = self.name(&given.name, place);
         let device = self.require(&given.device, place, "device", "a device, such as \"nic0\"");
-        let direction = self.require(&given.direction, place, "direction", "Read, Write or ReadWrite");
+        let direction =
+            self.require(&given.direction, place, "direction", "Read, Write, ReadWrite or WriteThenRead");
         let sizes = self.sizes(&given.sizes, place);
         let transfers =
             self.count(&given.transfers, place, "transfers", 1..=MOST_TRANSFERS, DEFAULT_TRANSFERS);
@@ -180,6 +181,7 @@ impl Context<'_> {
         };
         let cache = self.choice(&given.cache, place, "cache");
         let packets = self.packets(&given.packets, place);
+        let by = self.choice(&given.by, place, "by");
         let (sizes, transfers, window) = (sizes?, transfers?, window?);
         let larger = |size: &&Bytes| window.is_some_and(|window| size.0.next_power_of_two() > window.0);
         if let Some(size) = sizes.iter().find(larger) {
@@ -201,6 +203,7 @@ impl Context<'_> {
             cpu: cpu?,
             window,
             cache: cache?,
+            by: by?,
         })
     }
 

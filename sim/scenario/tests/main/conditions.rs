@@ -19,6 +19,7 @@ fn flow(name: &str, bytes: u64, delivered: u64) -> FlowOutcome {
         refused: Bytes(bytes - delivered),
         start: Picos::micros(1),
         end: Picos::micros(1001),
+        latency_mean: Picos::nanos(1600),
         latency_p50: Picos::nanos(1500),
         latency_p99: Picos::micros(2),
         latency_of_transfers: false,

@@ -191,7 +191,7 @@ impl Planner<'_> {
     }
 
     /// The engine that stands for the processors of `device`.
-    fn processors(&mut self, device: usize, kind: AccessKind) -> Result<usize, String> {
+    pub(super) fn processors(&mut self, device: usize, kind: AccessKind) -> Result<usize, String> {
         let word = if kind == AccessKind::Load { "loads" } else { "stores" };
         let name = format!("{}/{word}", self.machine.devices[device].name);
         if let Some(known) = self.schedule.engines.iter().position(|engine| engine.name == name) {
@@ -208,6 +208,9 @@ impl Planner<'_> {
             boundary: COALESCED,
             max_payload: write,
             max_read_request: read,
+            // No DMA engine stands between them and the link.
+            request_latency: self.machine.devices[device].part.request_latency,
+            handling: None,
             ..own.clone()
         };
         self.add_engine(engine)
@@ -270,6 +273,7 @@ fn core_engine(
         write_buffers,
         completion_timeout: COMPLETION_TIMEOUT,
         request_latency: part.latency,
+        handling: None,
     }
 }
 

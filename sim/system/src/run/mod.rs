@@ -12,6 +12,7 @@ mod counters;
 mod drive;
 mod failures;
 mod flow;
+mod host_dma;
 mod peer_memory;
 mod resolve;
 mod schedule;

@@ -3,9 +3,9 @@
 //! The flows of a phase start together; a phase starts when the one before it is done. Workloads run beside each
 //! other.
 
-use peerbus_fabric::{Direction, EngineSpec, LinkId, Spec, Warmth, private_addr};
+use peerbus_fabric::{Direction, EngineSpec, LinkId, Spec, private_addr};
 use peerbus_machine::Machine;
-use peerbus_units::{Address, Bytes, CpuAddr, Picos, Range};
+use peerbus_units::{Address, Bytes, CpuAddr, Picos};
 
 use super::flow::{FlowPlan, Leg, Peer, Program, STAGING_CHUNK, STAGING_CHUNKS};
 use super::peer_memory::PeerMemoryPlan;
@@ -15,8 +15,7 @@ use crate::expand::{self, PeerMemoryRole};
 use crate::iommu::{BarMemory, MapError, Mapping};
 use crate::peer_memory::{PeerMemory, Transfer};
 use crate::workload::{
-    Addresses, AllToAll, CacheState, Concurrency, Copy, Engine, HostDirection, HostDma, Packets, PairMatrix,
-    Way, WhenRefused, Workload,
+    Addresses, AllToAll, Concurrency, Copy, Engine, Packets, PairMatrix, Way, WhenRefused, Workload,
 };
 
 /// Why a workload cannot be set up.
@@ -75,14 +74,6 @@ const MOST_DESCRIPTORS: u64 = 60_000;
 
 /// Memory is mapped in whole pages.
 const PAGE: u64 = 4096;
-
-fn warmth(cache: CacheState) -> Warmth {
-    match cache {
-        CacheState::Cold => Warmth::Cold,
-        CacheState::HostWarm => Warmth::Host,
-        CacheState::DeviceWarm => Warmth::Device,
-    }
-}
 
 pub(super) struct Planner<'a> {
     pub(super) machine: &'a Machine,
@@ -418,76 +409,6 @@ impl Planner<'_> {
         let place = (mapping.address.raw(), mapping.length.0);
         self.schedule.mappings.push(mapping);
         place
-    }
-
-    fn host_dma(&mut self, dma: &HostDma) -> Result<(), String> {
-        let device = self.one_device(&dma.device)?;
-        self.check_linked(device)?;
-        let cpu = dma.cpu.unwrap_or_else(|| self.memory.cpu_of(self.machine, device));
-        if cpu >= self.machine.cpus.len() {
-            return Err(format!("there is no cpu {cpu}"));
-        }
-        if dma.transfers == 0 || dma.outstanding == 0 || dma.sizes.is_empty() {
-            return Err("sizes, transfers and outstanding must be more than 0".to_owned());
-        }
-        let mut phases = Vec::new();
-        for size in &dma.sizes {
-            check_size(*size)?;
-            phases.push(vec![self.transfers(dma, device, cpu, *size)?]);
-        }
-        self.schedule.phases.push(phases);
-        Ok(())
-    }
-
-    fn transfers(&mut self, dma: &HostDma, device: usize, cpu: usize, size: Bytes) -> Result<usize, String> {
-        let stride = stride(size);
-        let places = dma.window.map(|window| window.0 / stride);
-        if places == Some(0) {
-            return Err(format!("a window has room for a transfer at least, which takes {}", Bytes(stride)));
-        }
-        let extent = places.map_or(stride * u64::from(dma.outstanding), |places| places * stride);
-        let directions = match dma.direction {
-            HostDirection::Read => vec![Direction::Read],
-            HostDirection::Write => vec![Direction::Write],
-            HostDirection::ReadWrite => vec![Direction::Read, Direction::Write],
-        };
-        let ways = u64::try_from(directions.len()).unwrap_or(1);
-        let (mut legs, mut buffers) = (Vec::new(), Vec::new());
-        for direction in directions {
-            let at = self.memory.allocate(cpu, extent);
-            let at = at.ok_or_else(|| format!("cpu{cpu} has not enough memory for the buffers"))?;
-            buffers.extend(Range::sized(CpuAddr(at), Bytes(extent)).map(|buffer| (cpu, buffer)));
-            legs.push(self.host_leg(device, direction, at, extent));
-        }
-        let (outstanding, count) = (u64::from(dma.outstanding), dma.transfers);
-        let (program, unmappable) = match legs.into_iter().collect() {
-            Ok(legs) => {
-                let cache = warmth(dma.cache);
-                let size = size.0;
-                let program =
-                    Program::Transfers { legs, size, stride, count, outstanding, places, buffers, cache };
-                (program, None)
-            }
-            Err(why) => (Program::Refused, Some(why)),
-        };
-        let (name, host) = (self.machine.devices[device].name.clone(), format!("cpu{cpu} memory"));
-        let (from, to) = match dma.direction {
-            HostDirection::Read => (host, name),
-            _ => (name, host),
-        };
-        let plan = FlowPlan {
-            name: format!("{}.{size}", dma.name),
-            from,
-            to,
-            bytes: Bytes(size.0.saturating_mul(dma.transfers).saturating_mul(ways)),
-            chunk: size,
-            program,
-            peer: None,
-            unmappable,
-            start: Picos::ZERO,
-            packets: dma.packets,
-        };
-        self.add(plan, &dma.name)
     }
 
     /// A workload on peer memory has no phases: its clients start and end by themselves.

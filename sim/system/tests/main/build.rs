@@ -299,6 +299,7 @@ fn device_part() -> DevicePart {
         completion_timeout: None,
         request_latency: Picos::nanos(10),
         nvme: None,
+        dma: None,
         completer_latency: Picos::nanos(200),
         memory_rate: rate(),
         buffers: buffers(),

@@ -218,6 +218,7 @@ fn host_dma() -> Workload {
         cpu: None,
         window: None,
         cache: CacheState::default(),
+        by: Initiator::default(),
     })
 }
 

@@ -1,0 +1,159 @@
+//! [`HostDma`]: a device moves data to or from host memory.
+
+use peerbus_fabric::{Direction, Warmth};
+use peerbus_units::{Bytes, CpuAddr, Picos, Range};
+
+use super::flow::{Commands, FlowPlan, Leg, Part, Program, Step};
+use super::schedule::{Planner, check_size, stride};
+use crate::workload::{AccessKind, CacheState, HostDirection, HostDma, Initiator};
+
+fn warmth(cache: CacheState) -> Warmth {
+    match cache {
+        CacheState::Cold => Warmth::Cold,
+        CacheState::HostWarm => Warmth::Host,
+        CacheState::DeviceWarm => Warmth::Device,
+    }
+}
+
+/// Where the transfers of one size begin: `stride` bytes apart in a buffer, at random ones of `places` or each in its own.
+struct Layout {
+    stride: u64,
+    places: Option<u64>,
+    extent: u64,
+}
+
+fn layout(dma: &HostDma, size: Bytes) -> Result<Layout, String> {
+    let stride = stride(size);
+    let places = dma.window.map(|window| window.0 / stride);
+    match (places, dma.direction) {
+        (Some(0), _) => {
+            Err(format!("a window has room for a transfer at least, which takes {}", Bytes(stride)))
+        }
+        (Some(_), HostDirection::WriteThenRead) => {
+            Err("writes that are read again go round a buffer of their own: leave `window` out".to_owned())
+        }
+        (Some(places), _) => Ok(Layout { stride, places: Some(places), extent: places * stride }),
+        (None, _) => Ok(Layout { stride, places: None, extent: stride * u64::from(dma.outstanding) }),
+    }
+}
+
+impl Planner<'_> {
+    pub(super) fn host_dma(&mut self, dma: &HostDma) -> Result<(), String> {
+        let device = self.one_device(&dma.device)?;
+        self.check_linked(device)?;
+        let cpu = dma.cpu.unwrap_or_else(|| self.memory.cpu_of(self.machine, device));
+        if cpu >= self.machine.cpus.len() {
+            return Err(format!("there is no cpu {cpu}"));
+        }
+        if dma.transfers == 0 || dma.outstanding == 0 || dma.sizes.is_empty() {
+            return Err("sizes, transfers and outstanding must be more than 0".to_owned());
+        }
+        let mut phases = Vec::new();
+        for size in &dma.sizes {
+            check_size(*size)?;
+            phases.push(vec![self.transfers(dma, device, cpu, *size)?]);
+        }
+        self.schedule.phases.push(phases);
+        Ok(())
+    }
+
+    fn transfers(&mut self, dma: &HostDma, device: usize, cpu: usize, size: Bytes) -> Result<usize, String> {
+        let layout = layout(dma, size)?;
+        let (mut legs, mut buffers) = (Vec::new(), Vec::new());
+        let directions = match dma.direction {
+            HostDirection::Read => vec![Direction::Read],
+            HostDirection::Write => vec![Direction::Write],
+            HostDirection::ReadWrite => vec![Direction::Read, Direction::Write],
+            // Both in one buffer.
+            HostDirection::WriteThenRead => vec![Direction::Write],
+        };
+        for direction in directions {
+            let at = self.memory.allocate(cpu, layout.extent);
+            let at = at.ok_or_else(|| format!("cpu{cpu} has not enough memory for the buffers"))?;
+            let buffer = Range::sized(CpuAddr(at), Bytes(layout.extent));
+            buffers.extend(buffer.map(|buffer| (cpu, buffer)));
+            let leg = self.host_leg(device, direction, at, layout.extent);
+            legs.push(match leg {
+                Ok(leg) => Ok(self.moved_by(dma.by, leg)?),
+                Err(why) => Err(why),
+            });
+        }
+        let moved = u64::try_from(legs.len()).unwrap_or(1);
+        let (program, unmappable) = match legs.into_iter().collect() {
+            Ok(legs) => (self.transfer_program(dma, legs, buffers, size, &layout)?, None),
+            Err(why) => (Program::Refused, Some(why)),
+        };
+        let (name, host) = (self.machine.devices[device].name.clone(), format!("cpu{cpu} memory"));
+        let (from, to) = match dma.direction {
+            HostDirection::Read | HostDirection::WriteThenRead => (host, name),
+            HostDirection::Write | HostDirection::ReadWrite => (name, host),
+        };
+        let plan = FlowPlan {
+            name: format!("{}.{size}", dma.name),
+            from,
+            to,
+            bytes: Bytes(size.0.saturating_mul(dma.transfers).saturating_mul(moved)),
+            chunk: size,
+            program,
+            peer: None,
+            unmappable,
+            start: Picos::ZERO,
+            packets: dma.packets,
+        };
+        self.add(plan, &dma.name)
+    }
+
+    fn transfer_program(
+        &mut self,
+        dma: &HostDma,
+        legs: Vec<Leg>,
+        buffers: Vec<(usize, Range<CpuAddr>)>,
+        size: Bytes,
+        layout: &Layout,
+    ) -> Result<Program, String> {
+        let (outstanding, count) = (u64::from(dma.outstanding), dma.transfers);
+        if let (HostDirection::WriteThenRead, [leg]) = (dma.direction, legs.as_slice()) {
+            let steps = self.write_then_read(dma.by, *leg, size, layout.stride)?;
+            return Ok(Program::Commands(Commands { steps, count, depth: outstanding }));
+        }
+        let (stride, places, cache) = (layout.stride, layout.places, warmth(dma.cache));
+        Ok(Program::Transfers { legs, size: size.0, stride, count, outstanding, places, buffers, cache })
+    }
+
+    /// A write, and a read of the same place when the device knows that the write has been sent. Ordering rules hold the
+    /// read behind the write all the way.
+    fn write_then_read(
+        &mut self,
+        by: Initiator,
+        leg: Leg,
+        size: Bytes,
+        stride: u64,
+    ) -> Result<Vec<Step>, String> {
+        let dma = self.machine.devices[leg.device].part.dma.filter(|_| by == Initiator::Engine);
+        let write = Step {
+            part: Part::Report,
+            leg,
+            stride,
+            bytes: size.0,
+            wait: Picos::ZERO,
+            spacing: Picos::ZERO,
+            posted: true,
+        };
+        let read = Leg { direction: Direction::Read, engine: None, ..leg };
+        let leg = self.moved_by(by, read)?;
+        let wait = dma.map_or(Picos::ZERO, |dma| dma.completion_latency);
+        Ok(vec![write, Step { part: Part::Data, leg, wait, posted: false, ..write }])
+    }
+
+    /// `leg` with the engine that stands for `by`.
+    fn moved_by(&mut self, by: Initiator, leg: Leg) -> Result<Leg, String> {
+        let kind = match leg.direction {
+            Direction::Read => AccessKind::Load,
+            Direction::Write => AccessKind::Store,
+        };
+        Ok(match by {
+            Initiator::Engine => leg,
+            Initiator::Processor => Leg { engine: Some(self.processors(leg.device, kind)?), ..leg },
+        })
+    }
+}
