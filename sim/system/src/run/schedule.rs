@@ -304,12 +304,8 @@ impl Planner<'_> {
                     _ => base,
                 };
                 let base = given.wrapping_add(wanted.dma_shift.0);
-                (
-                    Program::Direct {
-                        leg: Leg { device: mover, direction, private: None, base, extent, engine: None },
-                    },
-                    None,
-                )
+                let leg = Leg { device: mover, direction, private: None, base, extent, engine: None };
+                (Program::Direct { leg: self.in_class(leg, wanted.packets)? }, None)
             }
             (_, WhenRefused::Fail) => (Program::Refused, unmappable),
             (_, WhenRefused::Stage | WhenRefused::StageAlways) => {
@@ -368,10 +364,14 @@ impl Planner<'_> {
         let extent = wanted.chunk.0.saturating_mul(STAGING_CHUNKS);
         let at = self.memory.allocate(cpu, extent).ok_or("the host has no memory for a staging buffer")?;
         let legs = self.host_leg(wanted.from, Direction::Write, at, extent).and_then(|fill| {
-            self.host_leg(wanted.to, Direction::Read, at, extent).map(|drain| Program::Staged { fill, drain })
+            self.host_leg(wanted.to, Direction::Read, at, extent).map(|drain| (fill, drain))
         });
         Ok(match legs {
-            Ok(program) => (program, None),
+            Ok((fill, drain)) => {
+                let fill = self.in_class(fill, wanted.packets)?;
+                let drain = self.in_class(drain, wanted.packets)?;
+                (Program::Staged { fill, drain }, None)
+            }
             Err(why) => (Program::Refused, Some(why)),
         })
     }
@@ -457,7 +457,11 @@ impl Planner<'_> {
             let at = self.memory.allocate(cpu, extent);
             let at = at.ok_or_else(|| format!("cpu{cpu} has not enough memory for the buffers"))?;
             buffers.extend(Range::sized(CpuAddr(at), Bytes(extent)).map(|buffer| (cpu, buffer)));
-            legs.push(self.host_leg(device, direction, at, extent));
+            let leg = self.host_leg(device, direction, at, extent);
+            legs.push(match leg {
+                Ok(leg) => Ok(self.in_class(leg, dma.packets)?),
+                Err(why) => Err(why),
+            });
         }
         let (outstanding, count) = (u64::from(dma.outstanding), dma.transfers);
         let (program, unmappable) = match legs.into_iter().collect() {
