@@ -220,12 +220,19 @@ impl Fabric {
                 for link in [link, self.spec.links[link.at()].reverse] {
                     self.ledger.faults[link.at()].retrains += 1;
                     self.hold_up(link, time.0);
+                }
+                for link in self.spec.wires(link) {
                     self.run_at(link, generation, lanes);
                 }
                 self.faults.retrained = true;
                 self.refresh_cut_through();
             }
-            Fault::ErrorRate { link, rate } => self.set_bit_errors(link, rate),
+            Fault::ErrorRate { link, rate } => {
+                self.set_bit_errors(link, rate);
+                if let Some(sharing) = self.spec.links[link.at()].sharing {
+                    self.set_bit_errors(sharing.partner, rate);
+                }
+            }
             Fault::SurpriseRemove(node) => {
                 if let Some(link) = self.spec.nodes[node.at()].upstream {
                     self.take_down(link);
@@ -268,7 +275,8 @@ impl Fabric {
 
     /// True when `link` leads away from the root.
     pub(crate) fn leads_down(&self, link: LinkId) -> bool {
-        self.spec.nodes[self.spec.links[link.at()].from.at()].upstream != Some(link)
+        let first = self.spec.first_channel(link);
+        self.spec.nodes[self.spec.links[link.at()].from.at()].upstream != Some(first)
     }
 
     fn take_down(&mut self, link: LinkId) {
@@ -276,8 +284,8 @@ impl Fabric {
         if !self.faults.down.insert(up) {
             return;
         }
-        let both = [up, self.spec.links[up.at()].reverse];
-        for link in both {
+        let wires = self.spec.wires(up);
+        for link in wires.iter().copied() {
             self.ledger.faults[link.at()].downs += 1;
             let now = self.state.now;
             let state = &mut self.state.links[link.at()];
@@ -292,7 +300,7 @@ impl Fabric {
                 self.reset_engine(EngineId::from_index(engine), up);
             }
         }
-        for link in both {
+        for link in wires {
             self.lose_flights(link);
             self.discard_waiting(link);
         }
@@ -303,7 +311,7 @@ impl Fabric {
         if self.ledger.faults[up.at()].removed || !self.faults.down.remove(&up) {
             return;
         }
-        for link in [up, self.spec.links[up.at()].reverse] {
+        for link in self.spec.wires(up) {
             self.state.links[link.at()].wire.trouble &= !DOWN;
             if let Some((generation, lanes)) = self.spec.links[link.at()].pcie {
                 self.run_at(link, generation, lanes);

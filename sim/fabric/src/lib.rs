@@ -11,7 +11,7 @@
 //! Modules in reading order: `link_layer` (what a TLP costs), `spec` (nodes and links of a machine), `cursor`
 //! (an address on its way), `decode` (who claims it), `iommu` (translation at the root), `path` (a decoded route),
 //! `tlp`, `store` (queues without allocation), `state`, `transmit` (the three things that happen to a TLP),
-//! `overtake` (posted requests that pass others), `arbitration` (weights), `in_order` (switches with one queue per input),
+//! `overtake` (posted requests that pass others), `arbitration` (weights), `channel` (two virtual channels on one wire), `in_order` (switches with one queue per input),
 //! `pause` and `iotlb` (translation and other stops inside a CPU), `requester`, `cores` (what is special about cores of a CPU), `completer`, `cache` (in front of memory), `wire` (the
 //! present condition of a link), `bit_errors`, `outage`, `fault` (what goes wrong when), `lost` (what never arrives), `malformed` (payloads
 //! too large), `aer` (errors as functions count them), `cause` (where time goes), `limits` (what holds a flow back), `ledger`,
@@ -22,6 +22,7 @@ mod arbitration;
 mod bit_errors;
 mod cache;
 mod cause;
+mod channel;
 mod completer;
 mod cores;
 mod cursor;
@@ -66,7 +67,7 @@ pub use requester::{Descriptor, Direction};
 pub use run::{Fabric, Upcall};
 pub use spec::{
     COMPLETION_TIMEOUT, EngineId, EngineSpec, FlowId, HandlingSpec, LinkId, NodeId, NodeKind, Options, PAGE,
-    Scaling, Spec, WriteBuffers, private_addr, supports,
+    Scaling, Sharing, Spec, WriteBuffers, private_addr, supports,
 };
 pub use standstill::Standstill;
 pub use tlp::{Attributes, Class};

@@ -142,8 +142,12 @@ impl Fabric {
 
     fn take_interval(&mut self) -> Interval {
         let now = self.state.now;
-        let link_busy =
-            |link: usize| self.ledger.links[link].busy - self.state.links[link].free_at.saturating_sub(now);
+        // A wire is busy with the packets of all of its channels.
+        let link_busy = |link: usize| {
+            let sharing = self.spec.links[link].sharing;
+            let other = sharing.map_or(0, |sharing| self.ledger.links[sharing.partner.at()].busy);
+            self.ledger.links[link].busy + other - self.state.links[link].free_at.saturating_sub(now)
+        };
         // Time already charged but still to come is not part of the past.
         let ahead = |until: u64| until.saturating_sub(now);
         let new = Looked {

@@ -39,10 +39,14 @@ impl Fabric {
         let state = &mut self.state.links[link.at()];
         let from = state.free_at.max(self.state.now);
         state.free_at = from + picos;
+        let shared = state.shared;
         state.wire.trouble |= OUTAGES;
         self.ledger.links[link.at()].busy += picos;
         self.ledger.faults[link.at()].held_up += picos;
         self.faults.links[link.at()].outages.add(from, from + picos);
+        if shared {
+            self.occupy_wire(link);
+        }
     }
 
     /// How much of the time from `since` until now `link` was held up.

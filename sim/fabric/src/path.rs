@@ -128,6 +128,8 @@ impl Routes {
             Direction::Read => self.completion(machine, spec, decode, max_payload, engine, node),
             Direction::Write => None,
         };
+        let class = requester.traffic_class;
+        let links = links.into_iter().map(|(link, pause)| (spec.channel(link, class), pause)).collect();
         let route = self.intern(spec, links, terminal, completion, 0);
         Decoded { route, first, last }
     }
@@ -171,7 +173,7 @@ impl Routes {
         engine: EngineId,
         completer: NodeId,
     ) -> Option<u32> {
-        let EngineSpec { requester, node: home, .. } = spec.engines[engine.at()];
+        let EngineSpec { requester, node: home, traffic_class, .. } = spec.engines[engine.at()];
         let (mut node, mut came_by, mut links) = (completer, None, Vec::new());
         while node != home || links.is_empty() {
             let link = match requester {
@@ -189,7 +191,8 @@ impl Routes {
             came_by = Some(link);
         }
         let limit = max_payload(completer, &links);
-        let links = links.into_iter().map(|link| (link, Pause::Nothing)).collect();
+        let links =
+            links.into_iter().map(|link| (spec.channel(link, traffic_class), Pause::Nothing)).collect();
         Some(self.intern(spec, links, Terminal::Requester(engine), None, limit))
     }
 

@@ -71,6 +71,9 @@ pub(crate) struct LinkState {
     pub waiting: [u128; 3],
     /// Input to look at first.
     pub turn: u32,
+    /// Another virtual channel has the same wire; the last packet on it was of this one.
+    pub shared: bool,
+    pub sent_last: bool,
     /// The node in front has a table of phases, and this is the current one.
     pub weighted: bool,
     pub phase: usize,
@@ -137,6 +140,8 @@ impl State {
             data: link.credits.map(|credits| count(credits.data)),
             waiting: [0; 3],
             turn: 0,
+            shared: link.sharing.is_some(),
+            sent_last: false,
             weighted: !spec.nodes[link.from.at()].phases.is_empty(),
             phase: 0,
             in_order: spec.nodes[link.from.at()].in_order,

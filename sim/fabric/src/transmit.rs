@@ -151,7 +151,17 @@ impl Fabric {
     }
 
     /// `link` may send one TLP now.
+    #[inline]
     pub(crate) fn start(&mut self, link: LinkId) {
+        if self.state.links[link.at()].shared {
+            self.start_shared(link);
+        } else {
+            self.start_channel(link);
+        }
+    }
+
+    /// `link` may send one TLP now, unless the other channel of its wire is sending.
+    pub(crate) fn start_channel(&mut self, link: LinkId) {
         let now = self.state.now;
         let slot = Fabric::start_slot(link);
         let state = &mut self.state.links[link.at()];
@@ -331,6 +341,9 @@ impl Fabric {
     /// Puts `tlp` on `link`, which must be free and have credits for it.
     pub(crate) fn send(&mut self, link: LinkId, tlp: Tlp) {
         let now = self.state.now;
+        if self.state.links[link.at()].shared {
+            self.take_debt_of_wire(link);
+        }
         let spec = &self.spec.links[link.at()];
         let state = &mut self.state.links[link.at()];
         let ledger = &mut self.ledger.links[link.at()];
@@ -381,10 +394,14 @@ impl Fabric {
             self.queue.set(Fabric::arrival_slot(link), ready);
         }
         state.flights.push_back(Flight { ready, tlp });
+        let shared = state.shared;
         let interval = state.wire.dllp_interval;
         if interval != 0 {
             let finite = spec.credits[class].header != 0;
-            self.owe_dllps(spec.reverse, wire, interval, finite);
+            self.owe_dllps(spec.dllps_to, wire, interval, finite);
+        }
+        if shared {
+            self.occupy_wire(link);
         }
     }
 

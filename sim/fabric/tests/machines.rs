@@ -33,6 +33,8 @@ pub struct Shape {
     pub acs_control: u16,
     /// Bus addresses are CPU addresses minus this.
     pub bus_offset: u64,
+    /// Second virtual channel of every link.
+    pub virtual_channel: Option<VirtualChannel>,
     /// Orderings that devices may ask for.
     pub ordering: OrderingEnables,
 }
@@ -52,6 +54,7 @@ impl Default for Shape {
             memory_rate: "500GB/s",
             acs_control: 0,
             bus_offset: 0,
+            virtual_channel: None,
             ordering: OrderingEnables::default(),
         }
     }
@@ -224,6 +227,7 @@ impl Builder {
             lanes: self.shape.lanes,
             propagation: Picos::ZERO,
             bit_errors: BitErrorRate::ZERO,
+            virtual_channel: self.shape.virtual_channel.clone(),
             assumed: Facts::new(),
         });
         let index = self.machine.links.len() - 1;

@@ -8,10 +8,11 @@
 
 use peerbus_engine::Stream;
 use peerbus_fabric::{Attributes, Descriptor, Fabric, LatencyOf, LinkLayer, Options, Upcall};
-use peerbus_machine::model::OrderingEnables;
+use peerbus_machine::model::{OrderingEnables, VirtualChannel};
 use peerbus_units::{Bytes, DmaAddr, Picos};
 
 use crate::machines::{BAR, Shape, bar, host_memory, machine};
+use crate::traffic::in_class;
 
 fn pick<T: Copy>(stream: &mut Stream, choices: &[T]) -> T {
     choices[usize::try_from(stream.below(choices.len() as u64)).unwrap()]
@@ -36,6 +37,11 @@ fn shape(stream: &mut Stream) -> Shape {
         memory_rate: pick(stream, &["2GB/s", "20GB/s", "500GB/s"]),
         acs_control: pick(stream, &[0, 0, 0x1d]),
         bus_offset: pick(stream, &[0, 0, 0x80_0000_0000]),
+        virtual_channel: pick(stream, &[false, true]).then(|| VirtualChannel {
+            traffic_classes: vec![5, 7],
+            buffers: pick(stream, &[10, 50, 90]),
+            strict: pick(stream, &[false, true]),
+        }),
         ordering: OrderingEnables { relaxed: true, id_based: pick(stream, &[false, true]) },
     }
 }
@@ -72,6 +78,10 @@ fn flows(stream: &mut Stream, fabric: &mut Fabric, shape: &Shape) -> Vec<Flow> {
         let from = below(stream, devices);
         let writes = stream.below(2) == 0;
         let engine = if writes { fabric.spec.writer(from) } else { fabric.spec.reader(from) };
+        let engine = match pick(stream, &[0, 1, 7]) {
+            0 => engine,
+            class => in_class(fabric, engine, class),
+        };
         let id = fabric.add_flow(pick(stream, &[LatencyOf::Request, LatencyOf::Descriptor]));
         let attributes = pick(
             stream,

@@ -1,6 +1,8 @@
 //! Traffic over small machines: rates, routes, refusals, conservation.
 
-use peerbus_fabric::{Descriptor, Direction, Fabric, LatencyOf, LinkLayer, Options, Resource, Scaling};
+use peerbus_fabric::{
+    Descriptor, Direction, EngineId, EngineSpec, Fabric, LatencyOf, LinkLayer, Options, Resource, Scaling,
+};
 use peerbus_units::{Bytes, DmaAddr};
 
 use crate::machines::{Shape, bar, machine};
@@ -32,6 +34,16 @@ pub fn run(fabric: &mut Fabric, transfers: &[Transfer]) {
     }
     assert_eq!(done, transfers.len(), "every transfer ends once");
     fabric.finish();
+}
+
+/// An engine like `engine` for packets of a traffic class.
+pub fn in_class(fabric: &mut Fabric, engine: EngineId, class: u8) -> EngineId {
+    let own = &fabric.spec.engines[engine.0 as usize];
+    let link = own.link.map(|link| fabric.spec.channel(link, class));
+    let name = format!("{}.tc{class}", own.name);
+    let known = fabric.spec.engines.iter().position(|engine| engine.name == name);
+    let engine = EngineSpec { name, traffic_class: class, link, ..own.clone() };
+    known.map_or_else(|| fabric.add_engine(engine), |known| EngineId(u32::try_from(known).unwrap()))
 }
 
 /// Bytes per microsecond of a flow.

@@ -203,6 +203,23 @@ pub struct Switch {
     pub assumed: Facts,
 }
 
+/// Virtual channel 1 of a link: buffers of its own at both ends, for some traffic classes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VirtualChannel {
+    /// Traffic classes that take it, of 1 to 7; all others take virtual channel 0.
+    pub traffic_classes: Vec<u8>,
+    /// Its share of the receive buffers in hundredths, 1 to 99.
+    pub buffers: u8,
+    /// True when it goes first whenever it has something; false when both channels take turns. Default true, as after reset.
+    #[serde(default = "always")]
+    pub strict: bool,
+}
+
+fn always() -> bool {
+    true
+}
+
 /// How a switch chooses which of its ports may send next to the same port.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub enum Arbitration {
@@ -268,6 +285,8 @@ pub struct Link {
     pub generation: u8,
     /// Lanes: 1, 2, 4, 8, 12, 16 or 32.
     pub lanes: u8,
+    /// A second virtual channel, if it has one.
+    pub virtual_channel: Option<VirtualChannel>,
     /// Time along wires and through retimers, each direction.
     pub propagation: Picos,
     /// How often a bit arrives wrong.

@@ -62,6 +62,9 @@ pub struct Packets {
     /// ID-based Ordering, where the device control 2 register of the requester enables it: they may pass writes of other
     /// requesters.
     pub id_based_ordering: bool,
+    /// Traffic class, 0 to 7: which virtual channel they take on links that have two. Each class of a device has an engine
+    /// of its own.
+    pub traffic_class: u8,
 }
 
 impl Packets {

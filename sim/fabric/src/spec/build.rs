@@ -93,6 +93,7 @@ impl Spec {
         spec.add_pcie_links(machine, registers, options);
         spec.add_internal_links(machine);
         spec.add_interconnects(machine);
+        spec.divide_links(machine);
         spec.number_ports();
         spec.weigh_inputs(machine);
         spec.add_engines(machine, registers);
@@ -199,6 +200,8 @@ impl Spec {
                 input: 0,
                 output: 0,
                 reverse: LinkId(0),
+                dllps_to: LinkId(0),
+                sharing: None,
                 pcie: Some((link.generation, link.lanes)),
                 private: false,
                 rate,
@@ -264,6 +267,8 @@ impl Spec {
                 input: 0,
                 output: 0,
                 reverse: LinkId(0),
+                dllps_to: LinkId(0),
+                sharing: None,
                 pcie: None,
                 private: false,
                 rate: part.host_bridge_rate,
@@ -306,6 +311,8 @@ impl Spec {
                 input: 0,
                 output: 0,
                 reverse: LinkId(0),
+                dllps_to: LinkId(0),
+                sharing: None,
                 pcie: None,
                 private: false,
                 rate: link.part.rate,
@@ -345,8 +352,8 @@ impl Spec {
         }
         let (first, second) =
             (LinkId::from_index(self.links.len()), LinkId::from_index(self.links.len() + 1));
-        there.reverse = second;
-        back.reverse = first;
+        (there.reverse, there.dllps_to) = (second, second);
+        (back.reverse, back.dllps_to) = (first, first);
         self.links.push(there);
         self.links.push(back);
         (first, second)
@@ -375,7 +382,8 @@ impl Spec {
             let node = self.switch(index);
             let this = &self.nodes[node.at()];
             let weight = |input: &LinkId| {
-                let port = this.ports.iter().find(|port| port.up == *input);
+                let input = self.first_channel(*input);
+                let port = this.ports.iter().find(|port| port.up == input);
                 let place = match port {
                     None => Some(0),
                     Some(port) => {
@@ -410,6 +418,7 @@ impl Spec {
                     requester: Some(device.functions[0]),
                     link: self.nodes[node.at()].upstream,
                     source: 0,
+                    traffic_class: 0,
                     permits: permitted(registers, device.functions[0]),
                     rate,
                     tags: part.tags.clamp(1, registers.tags(device.functions[0])),

@@ -20,10 +20,12 @@ use crate::requester::Direction;
 use crate::tlp::Attributes;
 
 mod build;
+mod channels;
 mod private;
 mod scale;
 
 pub use build::{COMPLETION_TIMEOUT, supports};
+pub use channels::Sharing;
 pub use private::private_addr;
 pub(crate) use private::{private_member, private_range};
 
@@ -177,6 +179,10 @@ pub struct LinkSpec {
     pub output: u32,
     /// The link the other way.
     pub reverse: LinkId,
+    /// The link that acknowledgements and credits for what it carries travel on: the other way, whatever the channel.
+    pub dllps_to: LinkId,
+    /// The other virtual channel on the same wires.
+    pub sharing: Option<Sharing>,
     /// Generation and lanes of a PCIe link; `None` inside or between CPUs.
     pub pcie: Option<(u8, u8)>,
     /// A link of a private interconnect.
@@ -232,6 +238,8 @@ pub struct EngineSpec {
     pub link: Option<LinkId>,
     /// Its bit among the inputs of that link.
     pub source: u32,
+    /// Traffic class of its requests and their completions, 0–7.
+    pub traffic_class: u8,
     /// What the device control registers let its requests have: Relaxed Ordering, ID-based Ordering, No Snoop.
     pub permits: Attributes,
     /// Payload rate.

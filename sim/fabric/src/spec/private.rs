@@ -130,6 +130,8 @@ impl Spec {
             input: 0,
             output: 0,
             reverse: LinkId(0),
+            dllps_to: LinkId(0),
+            sharing: None,
             pcie: None,
             private: true,
             rate: part.rate.scaled(u64::from(count), 1).unwrap_or(part.rate),
@@ -172,6 +174,7 @@ impl Spec {
                     requester: None,
                     link: Some(link),
                     source: 0,
+                    traffic_class: 0,
                     permits: Attributes::NONE,
                     // Copy engines of private links are built for them: never slower.
                     rate: rate.scaled(2, 1).unwrap_or(rate),

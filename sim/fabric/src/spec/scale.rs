@@ -16,7 +16,12 @@ impl Spec {
             u16::try_from(scaled).unwrap_or(u16::MAX)
         };
         match scaling.resource {
-            Resource::Link(link) => self.links[link.at()].rate = faster(self.links[link.at()].rate),
+            Resource::Link(link) => {
+                let partner = self.links[link.at()].sharing.map(|sharing| sharing.partner);
+                for link in [Some(link), partner].into_iter().flatten() {
+                    self.links[link.at()].rate = faster(self.links[link.at()].rate);
+                }
+            }
             Resource::Port(link) => {
                 let link = &mut self.links[link.at()];
                 link.port_rate = link.port_rate.map(faster);

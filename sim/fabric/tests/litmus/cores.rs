@@ -25,6 +25,7 @@ fn core(fabric: &mut Fabric, direction: Direction, buffers: Option<WriteBuffers>
         requester: None,
         link,
         source: 0,
+        traffic_class: 0,
         permits: Attributes::NONE,
         rate: "20GB/s".parse().unwrap(),
         tags,

@@ -5,6 +5,7 @@
 //! wire (8,910 ps), a read request 24 (763 ps), a 256-byte completion 276 (8,783 ps).
 
 mod causes;
+mod channels;
 mod cores;
 mod errors;
 mod faults;

@@ -164,6 +164,11 @@ code_entries! {
          upstream port and the downstream ports, in this order."
         wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Switch(part: "generic-switch", arbitration: WeightedRoundRobin([1, 0]), ports: [(below: Device(part: "generic-gpu")), (below: Device(part: "generic-gpu"))]))])])"##
         right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Switch(part: "generic-switch", arbitration: WeightedRoundRobin([1, 3]), ports: [(below: Device(part: "generic-gpu")), (below: Device(part: "generic-gpu"))]))])])"##;
+    BAD_VIRTUAL_CHANNEL "M0312" "A link cannot be divided like this"
+        "Virtual channel 1 has some of the traffic classes 1 to 7, each listed once, and a share of the receive buffers from \
+         1 to 99 hundredths. Traffic class 0 always takes virtual channel 0."
+        wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(link: (virtual_channel: (traffic_classes: [0, 7], buffers: 25)), below: Device(part: "generic-gpu"))])])"##
+        right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(link: (virtual_channel: (traffic_classes: [7], buffers: 25)), below: Device(part: "generic-gpu"))])])"##;
     BAR_NOT_POWER_OF_TWO "M0401" "The size of a BAR is not a power of two"
         "Software finds the size of a base address register by which address bits are wired to zero, so \
          only powers of two exist. A device with 80 GiB of memory has a BAR of 128 GiB, or a smaller one."

@@ -15,7 +15,7 @@ use peerbus_units::{BitErrorRate, BusAddr, Bytes, CpuAddr, FunctionId, Picos};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Arbitration, Fact, IommuMode};
+use crate::model::{Arbitration, Fact, IommuMode, VirtualChannel};
 use crate::part::{Part, PciId, ResourceKind};
 
 /// A machine as written in a file.
@@ -280,6 +280,10 @@ pub struct Link {
     /// Along the wires in each direction, at most 1us; default 0, about 2ns per 30 cm of board and 5ns per metre of cable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub propagation: Option<Leaf<Picos>>,
+    /// Virtual channel 1, such as `(traffic_classes: [7], buffers: 25)`: those classes have 25 of 100 receive buffers to
+    /// themselves in both directions, and go first unless `strict: false`. Default: one channel for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub virtual_channel: Option<Leaf<VirtualChannel>>,
     /// How often a bit arrives wrong, in each direction, at most 1e-4; default 0. The specification asks for 1e-12 up to
     /// 32 GT/s, and for 1e-6 before error correction from 64 GT/s on.
     #[serde(skip_serializing_if = "Option::is_none")]

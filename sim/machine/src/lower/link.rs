@@ -8,7 +8,7 @@ use super::limits::{GENERATIONS, LANES};
 use crate::codes;
 use crate::file::{self, Leaf};
 use crate::load::list_words;
-use crate::model::{Config, Facts};
+use crate::model::{Config, Facts, VirtualChannel};
 use crate::part::{CpuPart, DevicePart, SwitchPart};
 use peerbus_units::{BitErrorRate, Picos};
 
@@ -71,6 +71,7 @@ pub(super) struct Resolved {
     pub lanes: u8,
     pub propagation: Picos,
     pub bit_errors: BitErrorRate,
+    pub virtual_channel: Option<VirtualChannel>,
     pub assumed: Facts,
 }
 
@@ -89,6 +90,7 @@ pub(super) fn resolve(
     let lanes = lanes(ctx, given, place, &ends);
     let propagation = propagation(ctx, given, place);
     let bit_errors = bit_errors(ctx, given, place);
+    let virtual_channel = virtual_channel(ctx, given, place);
     let mut assumed = Facts::new();
     if generation.is_none() || lanes.is_none() {
         assumed.extend(ends.iter().flat_map(|end| end.assumed.iter().copied()));
@@ -100,6 +102,7 @@ pub(super) fn resolve(
         lanes: lanes.or(widest).unwrap_or(1),
         propagation,
         bit_errors,
+        virtual_channel,
         assumed,
     }
 }
@@ -171,6 +174,29 @@ fn bit_errors(ctx: &mut Context, link: &file::Link, place: &Place) -> BitErrorRa
         ctx.error(codes::BAD_ERROR_RATE, &place.field("bit_error_rate"), message, help);
     }
     rate.min(BitErrorRate::MOST)
+}
+
+fn virtual_channel(ctx: &mut Context, link: &file::Link, place: &Place) -> Option<VirtualChannel> {
+    let expected = "a channel such as (traffic_classes: [7], buffers: 25)";
+    let channel = ctx.take(&link.virtual_channel, place, "virtual_channel", expected)?;
+    let classes = &channel.traffic_classes;
+    let repeated = (1..classes.len()).any(|at| classes[..at].contains(&classes[at]));
+    let problem = if classes.is_empty() {
+        Some(("a channel without traffic classes carries nothing", "list some of the classes 1 to 7"))
+    } else if classes.contains(&0) {
+        Some(("traffic class 0 belongs to virtual channel 0", "list some of the classes 1 to 7"))
+    } else if repeated || classes.iter().any(|class| *class > 7) {
+        Some(("traffic classes are 0 to 7, each listed once", "list some of the classes 1 to 7"))
+    } else if !(1..=99).contains(&channel.buffers) {
+        Some(("both channels need buffers", "write a share from 1 to 99 hundredths"))
+    } else {
+        None
+    };
+    if let Some((message, help)) = problem {
+        ctx.error(codes::BAD_VIRTUAL_CHANNEL, &place.field("virtual_channel"), message.to_owned(), help);
+        return None;
+    }
+    Some(channel)
 }
 
 /// Reports what is wrong with the link of a port that nothing is connected to.

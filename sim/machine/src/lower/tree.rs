@@ -434,6 +434,7 @@ impl Builder<'_, '_> {
             lanes: 0,
             propagation: Picos::ZERO,
             bit_errors: BitErrorRate::ZERO,
+            virtual_channel: None,
             assumed: Facts::new(),
         });
         self.draft.links.len() - 1
@@ -466,6 +467,7 @@ impl Joint {
             lanes: resolved.lanes,
             propagation: resolved.propagation,
             bit_errors: resolved.bit_errors,
+            virtual_channel: resolved.virtual_channel,
             assumed,
         }
     }

@@ -195,6 +195,7 @@ pub(super) fn machine() -> (Machine, Indices) {
         lanes,
         propagation: Picos::ZERO,
         bit_errors: BitErrorRate::ZERO,
+        virtual_channel: None,
         assumed: Facts::new(),
     };
     let host_bridge = |name: &str, bus, bus_last, functions| HostBridge {

@@ -17,6 +17,7 @@ pub(super) const MOST_TRANSFERS: u64 = 1_000_000_000_000;
 pub(super) const MOST_OUTSTANDING: u32 = 4096;
 /// 1000 s.
 const LATEST_START: Picos = Picos(1_000_000_000_000_000);
+const MOST_TRAFFIC_CLASS: u8 = 7;
 const DEFAULT_CHUNK: Bytes = Bytes::mib(2);
 pub(super) const DEFAULT_TRANSFERS: u64 = 10_000;
 pub(super) const DEFAULT_OUTSTANDING: u32 = 64;
@@ -330,7 +331,13 @@ impl Context<'_> {
         if given.is_none() {
             return Some(Packets::default());
         }
-        self.take(given, place, "packets", "attributes, such as (relaxed_ordering: true)")
+        let packets = self.take(given, place, "packets", "attributes, such as (relaxed_ordering: true)")?;
+        if packets.traffic_class > MOST_TRAFFIC_CLASS {
+            let message = format!("there is no traffic class {}", packets.traffic_class);
+            self.error(codes::WRONG_COUNT, &place.field("packets"), message, "write 0 to 7");
+            return None;
+        }
+        Some(packets)
     }
 
     /// The choice at `name` of `place`, or the default one.

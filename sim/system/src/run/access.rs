@@ -216,7 +216,7 @@ impl Planner<'_> {
         self.add_engine(engine)
     }
 
-    fn add_engine(&mut self, engine: EngineSpec) -> Result<usize, String> {
+    pub(super) fn add_engine(&mut self, engine: EngineSpec) -> Result<usize, String> {
         let beside = self.schedule.engines.iter().filter(|other| other.link == engine.link).count();
         let own = engine
             .link
@@ -263,6 +263,7 @@ fn core_engine(
         requester: None,
         link: Some(link),
         source: 0,
+        traffic_class: 0,
         // No register controls what a core's requests have, and nothing asks for it.
         permits: Attributes::NONE,
         rate: part.rate,

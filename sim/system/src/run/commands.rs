@@ -159,7 +159,10 @@ impl Planner<'_> {
             let cpu = self.memory.cpu_of(self.machine, device);
             let at = self.memory.allocate(cpu, bytes);
             let at = at.ok_or_else(|| format!("cpu{cpu} has not enough memory for the data"))?;
-            let leg = self.host_leg(device, direction, at, bytes).map_err(Some);
+            let leg = match self.host_leg(device, direction, at, bytes) {
+                Ok(leg) => Ok(self.in_class(leg, queue.packets)?),
+                Err(why) => Err(Some(why)),
+            };
             return Ok(Data { leg, stride, peer: None, other: format!("cpu{cpu} memory") });
         };
         let target = self.one_device(memory)?;
@@ -167,8 +170,13 @@ impl Planner<'_> {
             return Err("the data is in memory of the device itself".to_owned());
         }
         let PeerRegion { peer, place, unmappable } = self.peer_region(device, target, Bytes(bytes));
-        let leg =
-            place.map(|(base, extent)| Leg { device, direction, base, extent, private: None, engine: None });
+        let leg = match place {
+            Some((base, extent)) => {
+                let leg = Leg { device, direction, base, extent, private: None, engine: None };
+                Some(self.in_class(leg, queue.packets)?)
+            }
+            None => None,
+        };
         // A region smaller than all commands under way is used again from its start.
         let stride = leg.map_or(stride, |leg| if leg.extent < bytes { 0 } else { stride });
         let other = self.machine.devices[target].name.clone();

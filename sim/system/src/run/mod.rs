@@ -6,6 +6,7 @@
 //! `collect` (the outcome).
 
 mod access;
+mod classes;
 mod collect;
 mod commands;
 mod counters;

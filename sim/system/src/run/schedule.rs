@@ -295,12 +295,8 @@ impl Planner<'_> {
                     _ => base,
                 };
                 let base = given.wrapping_add(wanted.dma_shift.0);
-                (
-                    Program::Direct {
-                        leg: Leg { device: mover, direction, private: None, base, extent, engine: None },
-                    },
-                    None,
-                )
+                let leg = Leg { device: mover, direction, private: None, base, extent, engine: None };
+                (Program::Direct { leg: self.in_class(leg, wanted.packets)? }, None)
             }
             (_, WhenRefused::Fail) => (Program::Refused, unmappable),
             (_, WhenRefused::Stage | WhenRefused::StageAlways) => {
@@ -359,10 +355,14 @@ impl Planner<'_> {
         let extent = wanted.chunk.0.min(STAGING_CHUNK) * STAGING_CHUNKS;
         let at = self.memory.allocate(cpu, extent).ok_or("the host has no memory for a staging buffer")?;
         let legs = self.host_leg(wanted.from, Direction::Write, at, extent).and_then(|fill| {
-            self.host_leg(wanted.to, Direction::Read, at, extent).map(|drain| Program::Staged { fill, drain })
+            self.host_leg(wanted.to, Direction::Read, at, extent).map(|drain| (fill, drain))
         });
         Ok(match legs {
-            Ok(program) => (program, None),
+            Ok((fill, drain)) => {
+                let fill = self.in_class(fill, wanted.packets)?;
+                let drain = self.in_class(drain, wanted.packets)?;
+                (Program::Staged { fill, drain }, None)
+            }
             Err(why) => (Program::Refused, Some(why)),
         })
     }
@@ -409,6 +409,80 @@ impl Planner<'_> {
         let place = (mapping.address.raw(), mapping.length.0);
         self.schedule.mappings.push(mapping);
         place
+    }
+
+    fn host_dma(&mut self, dma: &HostDma) -> Result<(), String> {
+        let device = self.one_device(&dma.device)?;
+        self.check_linked(device)?;
+        let cpu = dma.cpu.unwrap_or_else(|| self.memory.cpu_of(self.machine, device));
+        if cpu >= self.machine.cpus.len() {
+            return Err(format!("there is no cpu {cpu}"));
+        }
+        if dma.transfers == 0 || dma.outstanding == 0 || dma.sizes.is_empty() {
+            return Err("sizes, transfers and outstanding must be more than 0".to_owned());
+        }
+        let mut phases = Vec::new();
+        for size in &dma.sizes {
+            check_size(*size)?;
+            phases.push(vec![self.transfers(dma, device, cpu, *size)?]);
+        }
+        self.schedule.phases.push(phases);
+        Ok(())
+    }
+
+    fn transfers(&mut self, dma: &HostDma, device: usize, cpu: usize, size: Bytes) -> Result<usize, String> {
+        let stride = stride(size);
+        let places = dma.window.map(|window| window.0 / stride);
+        if places == Some(0) {
+            return Err(format!("a window has room for a transfer at least, which takes {}", Bytes(stride)));
+        }
+        let extent = places.map_or(stride * u64::from(dma.outstanding), |places| places * stride);
+        let directions = match dma.direction {
+            HostDirection::Read => vec![Direction::Read],
+            HostDirection::Write => vec![Direction::Write],
+            HostDirection::ReadWrite => vec![Direction::Read, Direction::Write],
+        };
+        let ways = u64::try_from(directions.len()).unwrap_or(1);
+        let (mut legs, mut buffers) = (Vec::new(), Vec::new());
+        for direction in directions {
+            let at = self.memory.allocate(cpu, extent);
+            let at = at.ok_or_else(|| format!("cpu{cpu} has not enough memory for the buffers"))?;
+            buffers.extend(Range::sized(CpuAddr(at), Bytes(extent)).map(|buffer| (cpu, buffer)));
+            let leg = self.host_leg(device, direction, at, extent);
+            legs.push(match leg {
+                Ok(leg) => Ok(self.in_class(leg, dma.packets)?),
+                Err(why) => Err(why),
+            });
+        }
+        let (outstanding, count) = (u64::from(dma.outstanding), dma.transfers);
+        let (program, unmappable) = match legs.into_iter().collect() {
+            Ok(legs) => {
+                let cache = warmth(dma.cache);
+                let size = size.0;
+                let program =
+                    Program::Transfers { legs, size, stride, count, outstanding, places, buffers, cache };
+                (program, None)
+            }
+            Err(why) => (Program::Refused, Some(why)),
+        };
+        let (name, host) = (self.machine.devices[device].name.clone(), format!("cpu{cpu} memory"));
+        let (from, to) = match dma.direction {
+            HostDirection::Read => (host, name),
+            _ => (name, host),
+        };
+        let plan = FlowPlan {
+            name: format!("{}.{size}", dma.name),
+            from,
+            to,
+            bytes: Bytes(size.0.saturating_mul(dma.transfers).saturating_mul(ways)),
+            chunk: size,
+            program,
+            peer: None,
+            unmappable,
+            start: Picos::ZERO,
+            packets: dma.packets,
+        };
+        self.add(plan, &dma.name)
     }
 
     /// A workload on peer memory has no phases: its clients start and end by themselves.

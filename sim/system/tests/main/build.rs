@@ -169,6 +169,7 @@ impl Build {
             lanes: 16,
             propagation: Picos::ZERO,
             bit_errors: BitErrorRate::ZERO,
+            virtual_channel: None,
             assumed: Facts::new(),
         });
         self.machine.links.len() - 1
