@@ -157,6 +157,7 @@ fn device_part(shape: &Shape) -> DevicePart {
         completion_timeout: None,
         request_latency: Picos::nanos(50),
         nvme: None,
+        atc: None,
         completer_latency: Picos::nanos(200),
         memory_rate: rate(shape.memory_rate),
         buffers: buffers(shape.credits, true),

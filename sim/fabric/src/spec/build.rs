@@ -8,8 +8,8 @@ use peerbus_machine::part::{Buffers, Credits};
 use peerbus_units::{BitErrorRate, Bytes, Picos, Rate};
 
 use super::{
-    EngineId, EngineSpec, FIRST_SOURCE, LinkId, LinkSpec, MAX_INPUTS, MAX_SOURCES, MemorySpec, NodeId,
-    NodeKind, NodeSpec, Options, PAGE, PortSpec, Spec,
+    AtcSpec, EngineId, EngineSpec, FIRST_SOURCE, LinkId, LinkSpec, MAX_INPUTS, MAX_SOURCES, MemorySpec,
+    NodeId, NodeKind, NodeSpec, Options, PAGE, PortSpec, Spec,
 };
 use crate::cause::{Cause, pipeline_between};
 use crate::link_layer::{Framing, LinkLayer, dllp_interval, tlp_rate};
@@ -94,6 +94,7 @@ impl Spec {
         spec.number_ports();
         spec.add_engines(machine, registers);
         spec.add_private_engines();
+        spec.add_atcs(machine, registers);
         spec.admit_packets(machine, registers);
         for scaling in &options.scaling {
             spec.scale(scaling);
@@ -124,6 +125,7 @@ impl Spec {
             function: None,
             memory,
             iommu: None,
+            atc: None,
             peer_limits: None,
             first_queue: 0,
         };
@@ -375,6 +377,22 @@ impl Spec {
                     request_latency: part.request_latency,
                 });
             }
+        }
+    }
+
+    /// Caches of translations, where software has enabled them. Their requests are small and nobody's data.
+    fn add_atcs(&mut self, machine: &Machine, registers: &Registers) {
+        for (index, device) in machine.devices.iter().enumerate() {
+            let (node, function) = (self.device(index), device.functions[0]);
+            let Some(part) = device.part.atc.filter(|_| registers.ats_enabled(function)) else { continue };
+            let engine = EngineSpec {
+                name: format!("{}/translations", device.name),
+                tags: part.requests.max(1),
+                request_latency: Picos::ZERO,
+                ..self.engines[self.reader(index).at()].clone()
+            };
+            let engine = self.add_engine(engine);
+            self.nodes[node.at()].atc = Some(AtcSpec { entries: part.entries, engine });
         }
     }
 

@@ -85,6 +85,7 @@ impl Spec {
             function: None,
             memory: None,
             iommu: None,
+            atc: None,
             peer_limits: None,
             first_queue: 0,
         });

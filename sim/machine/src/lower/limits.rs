@@ -85,6 +85,10 @@ pub fn part_problems(part: &Part) -> Vec<(&'static str, String)> {
             check(device.tags > 0, "tags", "is zero");
             let rate = device.nvme.is_none_or(|nvme| nvme.commands_per_second > 0);
             check(rate, "nvme", "begins no commands");
+            let atc = device
+                .atc
+                .is_none_or(|atc| (1..=4096).contains(&atc.entries) && (1..=256).contains(&atc.requests));
+            check(atc, "atc", "cannot exist; see its fields for their ranges");
             check(bars_fit(&device.bars), "bars", "holds a BAR that cannot exist");
             link_end(&mut check, device.generation, device.lanes, device.max_payload);
         }

@@ -49,9 +49,16 @@ fn hardware(machine: &Machine, wiring: &Wiring, index: FunctionIndex) -> ConfigS
         let link = link_state(machine, index);
         let capability = Capability { port, max_payload: function.max_payload, link, stated };
         capability::express(&mut space, &capability);
-        capability::extended(&mut space, function, if is_bridge { 2 } else { 6 });
+        capability::extended(&mut space, function, if is_bridge { 2 } else { 6 }, translates(machine, index));
     }
     space
+}
+
+/// True for the first function of a device that keeps translations.
+fn translates(machine: &Machine, index: FunctionIndex) -> bool {
+    let Role::Endpoint(device) = machine.functions[index].role else { return false };
+    let device = &machine.devices[device];
+    device.part.atc.is_some() && device.functions.first() == Some(&index)
 }
 
 fn is_bridge(function: &Function) -> bool {

@@ -18,6 +18,8 @@ pub(crate) struct ConfigSpace {
     clear_on_write: Vec<u8>,
     /// Offset of the ACS extended capability.
     pub(crate) acs: Option<u16>,
+    /// Offset of the ATS extended capability.
+    pub(crate) ats: Option<u16>,
     /// BARs with a Resizable BAR control register.
     pub(crate) resizable: Vec<ResizableBar>,
     /// Counts the writes that changed a bit other than a clear-on-write one.
@@ -44,6 +46,7 @@ impl ConfigSpace {
             writable: zeroes.clone(),
             clear_on_write: zeroes,
             acs: None,
+            ats: None,
             resizable: Vec::new(),
             generation: 0,
         }

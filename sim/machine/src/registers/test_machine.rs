@@ -71,6 +71,7 @@ fn device(name: &str, functions: Vec<FunctionIndex>, link: Option<usize>) -> Dev
         completion_timeout: None,
         request_latency: Picos::nanos(10),
         nvme: None,
+        atc: None,
         completer_latency: Picos::nanos(200),
         memory_rate: rate(),
         buffers: credits(),

@@ -287,6 +287,7 @@ fn device_part() -> DevicePart {
         completion_timeout: None,
         request_latency: Picos::nanos(10),
         nvme: None,
+        atc: None,
         completer_latency: Picos::nanos(200),
         memory_rate: rate(),
         buffers: buffers(),
