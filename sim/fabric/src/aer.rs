@@ -8,6 +8,7 @@
 //! Malformed TLP           Fatal
 //! Completion Timeout      Non-Fatal, at the requester
 //! Unexpected Completion   Advisory, at the requester
+//! ACS Violation           Non-Fatal, at the port
 //! ```
 //!
 //! Errors of links (bad TLPs and DLLPs, replays, surprise removal) are counted by link (see `fault`).
@@ -61,6 +62,8 @@ pub enum PacketError {
     CompletionTimeout,
     /// A completion that answers no read under way.
     UnexpectedCompletion,
+    /// A port does not let the request pass.
+    AcsViolation,
 }
 
 impl PacketError {
@@ -73,6 +76,7 @@ impl PacketError {
             PacketError::MalformedTlp => "malformed_tlp",
             PacketError::CompletionTimeout => "completion_timeout",
             PacketError::UnexpectedCompletion => "unexpected_completion",
+            PacketError::AcsViolation => "acs_violation",
         }
     }
 

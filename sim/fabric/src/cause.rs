@@ -157,7 +157,7 @@ impl Fabric {
     }
 
     /// Charges the time before a request of `active` was issued by `engine` now. In this order: software, start-up, the
-    /// engine's own pace, tags, and in front of the link as in a queue.
+    /// engine's own pace, tags, the device's question about its page, and in front of the link as in a queue.
     pub(crate) fn charge_issue(&mut self, engine: EngineId, active: &Active, pace: u64, tlp: &Tlp) {
         let now = self.state.now;
         let tags = self.state.engines[engine.at()].tags_back;
@@ -168,6 +168,7 @@ impl Fabric {
             (active.ready, Cause::Engine),
             (pace, Cause::Engine),
             (tags, Cause::Tags),
+            (active.translated, Cause::Translation),
         ] {
             let until = until.clamp(since, now);
             self.charge(tlp.flow, cause, until - since);

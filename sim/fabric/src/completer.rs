@@ -7,6 +7,7 @@
 
 use crate::aer::PacketError;
 use crate::cause::Cause;
+use crate::decode::MissKind;
 use crate::path::Terminal;
 use crate::run::Fabric;
 use crate::spec::{EngineId, JOBS, LinkId, NodeId};
@@ -32,6 +33,7 @@ impl Fabric {
                 self.died(tlp.flow, now);
                 self.complete(engine, &tlp);
             }
+            Terminal::Translator(node) => self.look_up_for_device(link, &tlp, route, node),
             Terminal::Memory(_) if tlp.class == Class::Posted && tlp.attributes.has(Attributes::POISONED) => {
                 self.refuse_poisoned_write(link, &tlp);
             }
@@ -62,7 +64,11 @@ impl Fabric {
             Terminal::Refused(_, miss) => {
                 self.return_credits(link, &tlp, now);
                 self.died(tlp.flow, now);
-                self.count_error_at(link, PacketError::UnsupportedRequest, &tlp);
+                let error = match self.routes.misses[miss as usize].kind {
+                    MissKind::AcsViolation => PacketError::AcsViolation,
+                    MissKind::Unclaimed | MissKind::IommuFault => PacketError::UnsupportedRequest,
+                };
+                self.count_error_at(link, error, &tlp);
                 let refusal = &mut self.ledger.refusals[miss as usize];
                 refusal.requests += 1;
                 refusal.bytes += u64::from(tlp.length);
@@ -109,7 +115,7 @@ impl Fabric {
     }
 
     /// Answers a read request that ended route `route`.
-    fn answer(&mut self, route: u32, tlp: &Tlp, ready: u64, failed: bool) {
+    pub(crate) fn answer(&mut self, route: u32, tlp: &Tlp, ready: u64, failed: bool) {
         // Every route of a request to a reachable requester has a way back; without one the requester would only
         // see a completion timeout, which is a refusal at once for our purpose.
         let Some(completion) = self.routes.routes[route as usize].completion else {

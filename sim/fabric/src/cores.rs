@@ -37,9 +37,11 @@ impl Fabric {
         let leaves = engine.link.is_none_or(|link| self.spec.links[link.at()].from == engine.node);
         assert!(leaves, "{} sends on a link of another node", engine.name);
         assert!(engine.boundary.is_power_of_two(), "{} has a boundary of {}", engine.name, engine.boundary);
-        self.state.engines.push(EngineState::new(&engine));
         self.ledger.engines.push(EngineLedger::default());
-        self.spec.add_engine(engine)
+        let id = self.spec.add_engine(engine);
+        let engine = &self.spec.engines[id.at()];
+        self.state.engines.push(EngineState::new(engine, self.spec.translates(engine)));
+        id
     }
 
     /// How many of a descriptor's bytes leave by the link of its engine, counted from the first; the others lead

@@ -3,12 +3,25 @@
 use peerbus_machine::model::FunctionIndex;
 use peerbus_units::{Address, Range};
 
+/// What a request says of its address (its AT field).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum AddressKind {
+    /// Whoever translates may translate it.
+    Untranslated,
+    /// It asks for the translation of its address.
+    Question,
+    /// It is translated: a CPU address.
+    Translated,
+}
+
 /// An address on its way: its number in the space of the node it is at, and the interval of the requester's
 /// addresses for which every decision so far is the same.
 #[derive(Clone, Copy, Debug)]
-pub struct Cursor {
+pub(crate) struct Cursor {
     /// Who sends the request; `None` for a core of a CPU.
     requester: Option<FunctionIndex>,
+    /// What it says of its address.
+    kind: AddressKind,
     /// The address in the current space.
     addr: u64,
     /// Current number minus the requester's, modulo 2^64.
@@ -19,13 +32,18 @@ pub struct Cursor {
 
 impl Cursor {
     /// A cursor at the requester.
-    pub fn new(requester: Option<FunctionIndex>, addr: u64) -> Cursor {
-        Cursor { requester, addr, shift: 0, low: 0, high: u64::MAX }
+    pub(crate) fn new(requester: Option<FunctionIndex>, addr: u64, kind: AddressKind) -> Cursor {
+        Cursor { requester, kind, addr, shift: 0, low: 0, high: u64::MAX }
     }
 
     /// Who sends the request; `None` for a core of a CPU.
     pub(crate) fn requester(&self) -> Option<FunctionIndex> {
         self.requester
+    }
+
+    /// What the request says of its address.
+    pub(crate) fn kind(&self) -> AddressKind {
+        self.kind
     }
 
     /// The address in the space of the node it is at.
@@ -39,7 +57,7 @@ impl Cursor {
     }
 
     /// The requester's addresses that take the same way: first and last.
-    pub fn valid(&self) -> (u64, u64) {
+    pub(crate) fn valid(&self) -> (u64, u64) {
         (self.low, self.high)
     }
 

@@ -8,6 +8,8 @@
 //!   its upstream port's windows do not hold it. With P2P Request Redirect in the ACS control word of the port it
 //!   came in by, always upstream. An address in the window of the port it came in by is sent upstream with
 //!   Upstream Forwarding, and is an Unsupported Request without.
+//! * With Direct Translated P2P in that word, requests with translated addresses are not redirected; with Translation
+//!   Blocking neither they nor translation requests pass.
 //! * A root complex translates what comes from a requester with an IOMMU domain (see `iommu`). Of other requests it
 //!   looks first at the windows below the same host bridge, in bus addresses; everything else is taken for a CPU address: memory, or a window of another host bridge, where it becomes a bus address again.
 //! * A device claims what its BARs hold. What nobody claims is an Unsupported Request.
@@ -20,12 +22,14 @@ use peerbus_machine::model::{FunctionIndex, Machine};
 use peerbus_machine::registers::IommuTables;
 use peerbus_units::{Address, BusAddr, CpuAddr, FunctionId, Range};
 
-use crate::cursor::Cursor;
+use crate::cursor::{AddressKind, Cursor};
 use crate::spec::{LinkId, NodeId, NodeKind, PortSpec, Spec};
 
+const TRANSLATION_BLOCKING: u16 = 1 << 1;
 const REQUEST_REDIRECT: u16 = 1 << 2;
 const COMPLETION_REDIRECT: u16 = 1 << 3;
 const UPSTREAM_FORWARDING: u16 = 1 << 4;
+const DIRECT_TRANSLATED: u16 = 1 << 6;
 
 /// Where message-signalled interrupts are written to, first and last address, as on x86: the CPU takes them, and no IOMMU
 /// translates them.
@@ -68,6 +72,8 @@ pub struct Decode {
 pub enum MissKind {
     /// Nobody claims it: an Unsupported Request.
     Unclaimed,
+    /// A port does not let it pass: an ACS Violation.
+    AcsViolation,
     /// An IOMMU has no translation for it. To the requester that is an Unsupported Request too.
     IommuFault,
 }
@@ -139,7 +145,13 @@ impl Decode {
     }
 
     /// Where a request goes from `node`, which it entered by `came_by` (`None`: it starts here).
-    pub fn step(&self, spec: &Spec, node: NodeId, came_by: Option<LinkId>, cursor: &mut Cursor) -> Next {
+    pub(crate) fn step(
+        &self,
+        spec: &Spec,
+        node: NodeId,
+        came_by: Option<LinkId>,
+        cursor: &mut Cursor,
+    ) -> Next {
         match spec.nodes[node.at()].kind {
             NodeKind::Device(_) if came_by.is_none() => match spec.nodes[node.at()].upstream {
                 Some(link) => Next::Link(link),
@@ -183,8 +195,13 @@ impl Decode {
         let entered = came_by.and_then(|link| this.ports.iter().position(|port| port.up == link));
         let acs =
             entered.and_then(|port| this.ports[port].function).map_or(0, |f| self.functions[f.index()].acs);
+        if let Some(blocked) = self.blocked(node, entered.map(|port| &this.ports[port]), cursor) {
+            return blocked;
+        }
+        let direct = cursor.kind() == AddressKind::Translated && acs & DIRECT_TRANSLATED != 0;
         if let (Some(_), Some(upstream)) = (entered, this.upstream)
             && acs & REQUEST_REDIRECT != 0
+            && !direct
         {
             return Next::Link(upstream);
         }
@@ -218,6 +235,15 @@ impl Decode {
         }
     }
 
+    /// What becomes of a request that a port does not let in: with ACS Translation Blocking none that is translated, or
+    /// asks for a translation.
+    fn blocked(&self, node: NodeId, port: Option<&PortSpec>, cursor: &Cursor) -> Option<Next> {
+        let decode = &self.functions[port?.function?.index()];
+        let blocks = decode.acs & TRANSLATION_BLOCKING != 0 && cursor.kind() != AddressKind::Untranslated;
+        let text = || format!("ACS Translation Blocking of {} lets no translated request pass", decode.name);
+        blocks.then(|| self.refuse(MissKind::AcsViolation, node, cursor, text()))
+    }
+
     /// True when the window of the switch's own upstream port holds the address.
     fn inside_upstream(&self, spec: &Spec, node: NodeId, cursor: &mut Cursor) -> bool {
         let Some(function) = spec.nodes[node.at()].function else { return false };
@@ -238,6 +264,15 @@ impl Decode {
             // Interrupts are taken out before anything else looks at the address.
             if cursor.is_in(interrupts::<BusAddr>()) {
                 return self.to_own_cpu(node, this.upstream, cursor);
+            }
+            let entered = this.ports.iter().find(|port| Some(port.up) == came_by);
+            if let Some(blocked) = self.blocked(node, entered, cursor) {
+                return blocked;
+            }
+            match cursor.kind() {
+                AddressKind::Question => return Next::Here,
+                AddressKind::Translated => return self.to_own_cpu(node, this.upstream, cursor),
+                AddressKind::Untranslated => {}
             }
             match self.translate(node, cursor) {
                 Ok(true) => return self.to_own_cpu(node, this.upstream, cursor),

@@ -83,6 +83,19 @@ pub struct IommuLedger {
     pub invalidations: u64,
 }
 
+/// Counters of a device's cache of translations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AtcLedger {
+    /// Pages that engines came to and it knew.
+    pub hits: u64,
+    /// Translation requests.
+    pub requests: u64,
+    /// Those that told of no translation.
+    pub denied: u64,
+    /// Times that software had it forget everything.
+    pub invalidations: u64,
+}
+
 /// What the latencies of a flow are measured over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LatencyOf {
@@ -230,6 +243,8 @@ pub struct Ledger {
     pub caches: Vec<CacheLedger>,
     /// Per node.
     pub iommus: Vec<IommuLedger>,
+    /// Per node.
+    pub atcs: Vec<AtcLedger>,
     /// Per node: time that its limits for writes and for reads between its ports took, in picoseconds.
     pub peers: Vec<[u64; 2]>,
     /// Per flow.

@@ -12,13 +12,14 @@
 //! (an address on its way), `decode` (who claims it), `iommu` (translation at the root), `path` (a decoded route),
 //! `tlp`, `store` (queues without allocation), `state`, `transmit` (the three things that happen to a TLP),
 //! `overtake` (posted requests that pass others), `arbitration` (weights), `channel` (two virtual channels on one wire), `in_order` (switches with one queue per input),
-//! `pause` and `iotlb` (translation and other stops inside a CPU), `requester`, `cores` (what is special about cores of a CPU), `completer`, `cache` (in front of memory), `wire` (the
+//! `pause` and `iotlb` (translation and other stops inside a CPU), `atc` (translation by devices), `requester`, `cores` (what is special about cores of a CPU), `completer`, `cache` (in front of memory), `wire` (the
 //! present condition of a link), `bit_errors`, `outage`, `fault` (what goes wrong when), `lost` (what never arrives), `malformed` (payloads
 //! too large), `aer` (errors as functions count them), `cause` (where time goes), `limits` (what holds a flow back), `ledger`,
 //! `order` (checked in debug builds), `standstill` (why nothing goes on), `run`.
 
 mod aer;
 mod arbitration;
+mod atc;
 mod bit_errors;
 mod cache;
 mod cause;
@@ -58,7 +59,7 @@ pub use cache::Warmth;
 pub use cause::Cause;
 pub use decode::{Miss, MissKind};
 pub use fault::{Fault, LinkFaults};
-pub use ledger::{CacheLedger, FlowLedger, IommuLedger, LatencyOf, Ledger, LinkLedger, Refusal};
+pub use ledger::{AtcLedger, CacheLedger, FlowLedger, IommuLedger, LatencyOf, Ledger, LinkLedger, Refusal};
 pub use limits::{Resource, Series};
 pub use link_layer::LinkLayer;
 pub use lost::Lost;

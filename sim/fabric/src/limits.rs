@@ -346,6 +346,9 @@ impl Fabric {
                 other => vec![other],
             };
         }
+        if let Some(questions) = self.waits_for_translation(engine) {
+            return vec![Resource::Tags(questions)];
+        }
         let state = &self.state.engines[engine.at()];
         let waits_for_tags = !self.is_writer(engine) && !state.has_free_tag();
         let mut limits =

@@ -150,6 +150,7 @@ impl Fabric {
     /// A device is reset: its engines forget what they were doing.
     pub(crate) fn reset_engine(&mut self, engine: EngineId, because_of: LinkId) {
         let now = self.state.now;
+        self.reset_translations(self.spec.engines[engine.at()].node);
         let direction = self.spec.engines[engine.at()].direction;
         let (source, link) = (self.spec.engines[engine.at()].source, self.spec.engines[engine.at()].link);
         if let Some(link) = link {

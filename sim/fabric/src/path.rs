@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 
 use peerbus_machine::model::Machine;
 
-use crate::cursor::Cursor;
+use crate::cursor::{AddressKind, Cursor};
 use crate::decode::{Decode, Miss, MissKind, Next};
 use crate::pause::{Pause, mark_crossings};
 use crate::requester::Direction;
 use crate::spec::{EngineId, EngineSpec, LinkId, NodeId, NodeKind, Spec, private_member, private_range};
+use crate::tlp::Attributes;
 
 /// One hop of a route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +37,8 @@ pub enum Terminal {
     Memory(NodeId),
     /// At the memory of a device, by a private link: not through its BAR.
     Private(NodeId),
+    /// At the IOMMU of a root complex, which is asked for a translation.
+    Translator(NodeId),
     /// At a node where nobody claims it; number of the [`Miss`].
     Refused(NodeId, u32),
     /// Back at the engine that asked.
@@ -81,6 +84,17 @@ pub struct Decoded {
     pub first: u64,
     /// Last address that takes it.
     pub last: u64,
+    /// What a device that has translated them adds to addresses.
+    pub moved: u64,
+    /// Attributes of its requests beside those of their descriptor.
+    pub attributes: Attributes,
+}
+
+impl Decoded {
+    /// A route for all addresses, sent as they are.
+    fn of(route: u32) -> Decoded {
+        Decoded { route, first: 0, last: u64::MAX, moved: 0, attributes: Attributes::NONE }
+    }
 }
 
 /// More hops than any machine has: a request that runs in circles.
@@ -88,21 +102,22 @@ const MAX_HOPS: usize = 64;
 
 impl Routes {
     /// Decodes a request of `engine` for `addr`.
-    pub fn decode(
+    pub(crate) fn decode(
         &mut self,
         machine: &Machine,
         spec: &Spec,
         decode: &Decode,
         max_payload: &dyn Fn(NodeId, &[LinkId]) -> u64,
         engine: EngineId,
-        addr: u64,
+        (addr, kind): (u64, AddressKind),
     ) -> Decoded {
         let requester = &spec.engines[engine.at()];
         if let Some(link) = requester.link.filter(|link| spec.links[link.at()].private) {
             return self.decode_private(spec, engine, link, addr);
         }
-        let mut cursor = Cursor::new(requester.requester, addr);
-        let domain = cursor.requester().and_then(|requester| decode.domain_of(requester));
+        let mut cursor = Cursor::new(requester.requester, addr, kind);
+        let requested = cursor.requester().filter(|_| kind == AddressKind::Untranslated);
+        let domain = requested.and_then(|requester| decode.domain_of(requester));
         let mut node = requester.node;
         let mut links = Vec::new();
         let mut came_by = None;
@@ -116,6 +131,9 @@ impl Routes {
                 Next::Link(_) => {
                     let text = "it runs in circles".to_owned();
                     break self.refused(Miss { kind: MissKind::Unclaimed, node, addr, text });
+                }
+                Next::Here if matches!(spec.nodes[node.at()].kind, NodeKind::Root(_)) => {
+                    break Terminal::Translator(node);
                 }
                 Next::Here => break Terminal::Memory(node),
                 Next::Refused(miss) => break self.refused(miss),
@@ -131,7 +149,7 @@ impl Routes {
         let class = requester.traffic_class;
         let links = links.into_iter().map(|(link, pause)| (spec.channel(link, class), pause)).collect();
         let route = self.intern(spec, links, terminal, completion, 0);
-        Decoded { route, first, last }
+        Decoded { first, last, ..Decoded::of(route) }
     }
 
     /// Decodes a request on a private link: to its other end, or through the switch there.
@@ -160,7 +178,7 @@ impl Routes {
         let links = links.into_iter().map(|link| (link, Pause::Nothing)).collect();
         let route = self.intern(spec, links, terminal, completion, 0);
         let (first, last) = member.map_or((addr, addr), private_range);
-        Decoded { route, first, last }
+        Decoded { first, last, ..Decoded::of(route) }
     }
 
     /// The way of completions from `node` back to `engine`; `None` when the requester cannot be reached.

@@ -5,6 +5,7 @@ use peerbus_machine::registers::{DomainNumber, IommuTables, Translation};
 use peerbus_units::{Address, Iova};
 
 use crate::cause::Cause;
+use crate::iotlb::Found;
 use crate::path::Terminal;
 use crate::run::Fabric;
 use crate::spec::{LinkId, NodeId, NodeKind, Spec};
@@ -65,7 +66,7 @@ impl Spec {
 /// log2 of the size of the page that holds `iova`, and its CPU address minus `iova`: the largest size that the tables
 /// allow, that lies in what was mapped in one piece, and that both addresses are aligned to, as kernels choose it. An
 /// address that leads nowhere was refused when its request was decoded; tables may have changed since.
-fn leaf(tables: &IommuTables, domain: DomainNumber, iova: u64) -> (u32, u64) {
+pub(crate) fn leaf(tables: &IommuTables, domain: DomainNumber, iova: u64) -> (u32, u64) {
     let Translation::Mapped { run, to } = tables.translate(domain, Iova(iova)) else { return (12, 0) };
     let moved = to.raw().wrapping_sub(run.first().raw());
     let fits = |shift: &u32| {
@@ -95,13 +96,19 @@ impl Fabric {
     }
 
     fn translate_request(&mut self, domain: DomainNumber, node: NodeId, link: LinkId, tlp: &mut Tlp) -> u64 {
-        let now = self.state.now;
-        let Some(iotlb) = &mut self.state.iotlbs[node.at()] else { return now };
-        let found = iotlb.look_up(domain, tlp.addr, now, || leaf(&self.decode.iommu, domain, tlp.addr));
+        let Some(found) = self.look_up(domain, node, tlp.addr) else { return self.state.now };
         let relaxed = tlp.class == Class::Posted && tlp.attributes.has(Attributes::RELAXED);
-        let input = self.spec.links[link.at()].input;
-        let ready = if relaxed { found.ready } else { iotlb.in_order(input, tlp.class, found.ready) };
         tlp.addr = tlp.addr.wrapping_add(found.moved);
+        let input = self.spec.links[link.at()].input;
+        let in_order = self.state.iotlbs[node.at()].as_mut().filter(|_| !relaxed);
+        in_order.map_or(found.ready, |iotlb| iotlb.in_order(input, tlp.class, found.ready))
+    }
+
+    /// Looks up `addr` of `domain` in the IOMMU of `node`, if it has one that takes time.
+    pub(crate) fn look_up(&mut self, domain: DomainNumber, node: NodeId, addr: u64) -> Option<Found> {
+        let now = self.state.now;
+        let iotlb = self.state.iotlbs[node.at()].as_mut()?;
+        let found = iotlb.look_up(domain, addr, now, || leaf(&self.decode.iommu, domain, addr));
         let ledger = &mut self.ledger.iommus[node.at()];
         ledger.accesses += found.accesses;
         if found.accesses == 0 {
@@ -111,7 +118,7 @@ impl Fabric {
             ledger.misses += 1;
             ledger.busy += found.accesses * access;
         }
-        ready
+        Some(found)
     }
 
     /// Requests go on one after the other, at the pace of the part. Writes and reads do not wait for each other.

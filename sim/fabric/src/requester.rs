@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use peerbus_units::{Bytes, DmaAddr, Picos};
 
+use crate::cursor::AddressKind;
 use crate::path::Decoded;
 use crate::run::Fabric;
 use crate::spec::{EngineId, EngineSpec, FlowId};
@@ -77,6 +78,8 @@ pub(crate) struct Active {
     pub since: u64,
     /// As in [`crate::store::Queued`], noted at `since`.
     pub starved: u64,
+    /// The translation of its next address is known since then; 0 when that was never waited for.
+    pub translated: u64,
     pub attributes: Attributes,
     pub decoded: Option<Decoded>,
 }
@@ -94,13 +97,15 @@ pub(crate) struct Outstanding {
 /// State of an engine.
 #[derive(Clone, Debug)]
 pub(crate) struct EngineState {
+    /// Its device translates addresses before they are sent.
+    pub translates: bool,
     /// Earliest time of the next request, by the engine's rate.
     pub next_issue: u64,
     remainder: u64,
     /// At most one descriptor per flow: those of a flow are served in order.
     pub active: Vec<Active>,
     waiting: VecDeque<Active>,
-    turn: usize,
+    pub turn: usize,
     pub tags: Vec<Outstanding>,
     free_tags: Vec<u16>,
     /// When a tag last became free after there had been none.
@@ -122,8 +127,9 @@ pub(crate) enum Offer {
 }
 
 impl EngineState {
-    pub fn new(spec: &EngineSpec) -> EngineState {
+    pub fn new(spec: &EngineSpec, translates: bool) -> EngineState {
         EngineState {
+            translates,
             next_issue: 0,
             remainder: 0,
             active: Vec::new(),
@@ -265,6 +271,7 @@ impl Fabric {
             ready,
             since: self.state.now,
             starved: 0,
+            translated: 0,
             attributes,
             decoded: None,
         };
@@ -313,6 +320,11 @@ impl Fabric {
                 }
             }
         }
+        if state.translates
+            && let Some(wait) = self.turn_to_translated(engine)
+        {
+            return wait;
+        }
         if !writer {
             return Offer::Ready { class: Class::NonPosted, data: 0 };
         }
@@ -330,7 +342,11 @@ impl Fabric {
         let decoded = match active.decoded {
             Some(decoded) if (decoded.first..=decoded.last).contains(&active.addr) => decoded,
             _ => {
-                let decoded = self.decode_request(engine, active.addr);
+                let kind = match active.attributes.has(Attributes::TRANSLATED) {
+                    true => AddressKind::Translated,
+                    false => self.spec.kind_of_addresses(engine),
+                };
+                let decoded = self.decode_as(engine, active.addr, kind);
                 self.state.engines[engine.at()].active[turn].decoded = Some(decoded);
                 self.ledger.flows[usize::from(active.flow)].route = Some(decoded.route);
                 decoded
@@ -358,7 +374,7 @@ impl Fabric {
         let active = &mut state.active[turn];
         let decoded = active.decoded.expect("request_length has decoded the address");
         let mut tlp = Tlp {
-            addr: active.addr,
+            addr: active.addr.wrapping_add(decoded.moved),
             issued: now,
             hop: self.routes.routes[decoded.route as usize].first,
             tag: active.descriptor,
@@ -367,7 +383,7 @@ impl Fabric {
             engine: u16::try_from(engine.0).expect("an engine with a flow is one of 65,536"),
             class: direction.class(),
             status: Status::Good,
-            attributes: active.attributes,
+            attributes: active.attributes.with(decoded.attributes),
         };
         active.since = now;
         active.starved = starved;

@@ -9,11 +9,13 @@ use peerbus_machine::registers::IommuTables;
 use peerbus_units::{CpuAddr, Picos, Range};
 
 use crate::cache::Warmth;
+use crate::cursor::AddressKind;
 use crate::decode::{Decode, Miss};
 use crate::fault::{Faults, LinkFaults};
 use crate::handling::Handling;
 use crate::ledger::{
-    CacheLedger, EngineLedger, FlowLedger, IommuLedger, LatencyOf, Ledger, LinkLedger, MemoryLedger, Refusal,
+    AtcLedger, CacheLedger, EngineLedger, FlowLedger, IommuLedger, LatencyOf, Ledger, LinkLedger,
+    MemoryLedger, Refusal,
 };
 use crate::limits::{LOOK_INTERVAL, Looked, Series};
 use crate::lost::Lost;
@@ -23,7 +25,7 @@ use crate::requester::{Descriptor, EngineState};
 use crate::spec::{EngineId, FlowId, LinkId, NodeId, NodeKind, Options, Spec};
 use crate::standstill::Standstill;
 use crate::state::State;
-use crate::tlp::Tlp;
+use crate::tlp::{Attributes, Tlp};
 
 /// Something the fabric's user waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +66,8 @@ struct OpenDescriptor {
     refused: u64,
     asked: u64,
     tell_issued: bool,
+    /// A device's question about a page, of which the fabric's user knows nothing.
+    question: bool,
 }
 
 impl Descriptors {
@@ -81,7 +85,9 @@ impl Descriptors {
     pub(crate) fn open(&mut self, descriptor: &Descriptor, now: u64) -> u16 {
         let asked = descriptor.bytes.0;
         let Descriptor { token, tell_issued, .. } = *descriptor;
-        let open = OpenDescriptor { token, submitted: now, left: asked, refused: 0, asked, tell_issued };
+        let question = descriptor.attributes.has(Attributes::TRANSLATION_REQUEST);
+        let open =
+            OpenDescriptor { token, submitted: now, left: asked, refused: 0, asked, tell_issued, question };
         match self.free.pop() {
             Some(number) => {
                 self.open[usize::from(number)] = open;
@@ -146,6 +152,7 @@ impl Fabric {
             memories: vec![MemoryLedger::default(); spec.nodes.len()],
             caches: vec![CacheLedger::default(); spec.nodes.len()],
             iommus: vec![IommuLedger::default(); spec.nodes.len()],
+            atcs: vec![AtcLedger::default(); spec.nodes.len()],
             peers: vec![[0; 2]; spec.nodes.len()],
             series: Series { interval: LOOK_INTERVAL, ..Series::default() },
             ..Ledger::default()
@@ -299,6 +306,7 @@ impl Fabric {
                 ledger.invalidations += 1;
             }
         }
+        self.invalidate_devices();
         self.iommu_written = Some(self.state.now);
         self.state.engines.iter_mut().for_each(EngineState::forget_routes);
         &mut self.decode.iommu
@@ -345,7 +353,12 @@ impl Fabric {
             }
             let (token, submitted) = (open.token, Picos(open.submitted));
             let (delivered, refused) = (open.asked - open.refused, open.refused);
+            let question = open.question;
             self.descriptors.free.push(number);
+            if question {
+                self.translation_done(token, refused > 0);
+                return;
+            }
             self.upcalls.push_back(Upcall::Done { token, submitted, delivered, refused });
         }
     }
@@ -395,10 +408,16 @@ impl Fabric {
     }
 
     pub(crate) fn decode_request(&mut self, engine: EngineId, addr: u64) -> Decoded {
+        let kind = self.spec.kind_of_addresses(engine);
+        self.decode_as(engine, addr, kind)
+    }
+
+    /// Decodes `addr` as an address of that kind.
+    pub(crate) fn decode_as(&mut self, engine: EngineId, addr: u64, kind: AddressKind) -> Decoded {
         let (machine, registers, spec) = (&self.machine, &self.registers, &self.spec);
         let max_payload =
             |completer: NodeId, links: &[LinkId]| max_payload(machine, registers, spec, completer, links);
-        let decoded = self.routes.decode(machine, spec, &self.decode, &max_payload, engine, addr);
+        let decoded = self.routes.decode(machine, spec, &self.decode, &max_payload, engine, (addr, kind));
         self.ledger.refusals.resize(self.routes.misses.len(), Refusal::default());
         if self.faults.has_retrained() {
             self.refresh_cut_through();
@@ -432,8 +451,12 @@ impl Fabric {
         {
             let engine = EngineId(u32::from(tlp.engine));
             let mut again = Routes::default();
-            let decoded =
-                again.decode(&self.machine, &self.spec, &self.decode, &|_, _| 128, engine, tlp.addr);
+            let kind = match tlp.attributes.has(Attributes::TRANSLATED) {
+                true => AddressKind::Translated,
+                false => self.spec.kind_of_addresses(engine),
+            };
+            let (machine, addr) = (&self.machine, (tlp.addr, kind));
+            let decoded = again.decode(machine, &self.spec, &self.decode, &|_, _| 128, engine, addr);
             let links: Vec<LinkId> = again.links(decoded.route).collect();
             assert!(
                 links.windows(2).any(|pair| pair == [link, next]),

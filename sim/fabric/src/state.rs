@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::atc::Atc;
 use crate::cache::Cache;
 use crate::fault::LinkFaults;
 use crate::iotlb::Iotlb;
@@ -118,6 +119,8 @@ pub(crate) struct State {
     pub caches: Vec<Option<Cache>>,
     /// Per node: what its IOMMU remembers.
     pub iotlbs: Vec<Option<Iotlb>>,
+    /// Per node: translations that its device keeps.
+    pub atcs: Vec<Option<Atc>>,
     /// Per node: when the next write and the next read between its ports may go on.
     pub peer_free_at: Vec<[u64; 2]>,
     /// Per link between CPUs: when the next packet between devices may go on.
@@ -158,10 +161,19 @@ impl State {
             links: links.collect(),
             queues: vec![[List::EMPTY; 3]; spec.queues as usize],
             arena: Arena::new(1024),
-            engines: spec.engines.iter().map(EngineState::new).collect(),
+            engines: spec
+                .engines
+                .iter()
+                .map(|engine| EngineState::new(engine, spec.translates(engine)))
+                .collect(),
             memory_free_at: vec![0; spec.nodes.len()],
             caches: spec.nodes.iter().map(|node| Some(Cache::new(&node.memory?.cache?))).collect(),
             iotlbs: spec.nodes.iter().map(|node| Some(Iotlb::new(&node.iommu?, node.inputs.len()))).collect(),
+            atcs: spec
+                .nodes
+                .iter()
+                .map(|node| node.atc.map(|atc| Atc::new(atc.entries, spec.tags(atc.engine))))
+                .collect(),
             peer_free_at: vec![[0; 2]; spec.nodes.len()],
             crossing_free_at: vec![0; spec.links.len()],
             read_until: vec![0; spec.links.len()],

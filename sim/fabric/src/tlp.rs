@@ -65,6 +65,9 @@ impl Attributes {
     /// Its address has been translated by the device (AT).
     pub const TRANSLATED: Attributes = Attributes(16);
 
+    /// It asks for the translation of its address (AT).
+    pub const TRANSLATION_REQUEST: Attributes = Attributes(32);
+
     /// Both sets of bits.
     pub const fn with(self, other: Attributes) -> Attributes {
         Attributes(self.0 | other.0)

@@ -168,6 +168,7 @@ fn device_part(shape: &Shape) -> DevicePart {
         request_latency: Picos::nanos(50),
         nvme: None,
         dma: None,
+        atc: None,
         completer_latency: Picos::nanos(200),
         memory_rate: rate(shape.memory_rate),
         buffers: buffers(shape.credits, true),

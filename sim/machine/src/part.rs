@@ -358,6 +358,9 @@ pub struct DevicePart {
     pub completer_latency: Picos,
     /// Rate at which it takes writes to, or serves reads from, its BARs.
     pub memory_rate: Rate,
+    /// Its cache of translations, if it has one and the ATS capability with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub atc: Option<AtcPart>,
     /// Receive buffers of its port.
     pub buffers: Buffers,
     /// How its DMA engine handles transfers; absent: it starts after `request_latency` and takes what arrives at once.
@@ -368,6 +371,16 @@ pub struct DevicePart {
     pub nvme: Option<NvmePart>,
     /// Where the numbers come from.
     pub sources: Sources,
+}
+
+/// A device's cache of translations (Address Translation Services), used when the kernel enables it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AtcPart {
+    /// Pages it keeps, whatever their size; 1 to 4096.
+    pub entries: u16,
+    /// Translation requests it has under way at a time, those for pages it will come to included; 1 to 256.
+    pub requests: u16,
 }
 
 /// What the controller of an NVMe drive does with a command beside moving data.

@@ -241,6 +241,7 @@ pub fn counters(outcome: &Outcome) -> Vec<Vec<String>> {
         let (kind, what) = counter.split_once('.').unwrap_or((counter, ""));
         let kind = match kind {
             "iommu" => "IOMMU".to_owned(),
+            "atc" => "translations".to_owned(),
             "correctable" | "nonfatal" | "fatal" => format!("{kind} errors"),
             _ => kind.to_owned(),
         };

@@ -104,8 +104,9 @@ pub(crate) fn start(
             (device.mask, device.coherent_mask) = (u64::MAX, u64::MAX);
         }
     }
-    if iommu.is_some() {
+    if let Some(iommu) = &iommu {
         dma.attach(tree, &dma_settings.quirks, registers);
+        dma.enable_ats(tree, registers, iommu.driver, settings.parameters().pci.no_ats);
     }
     dma
 }

@@ -238,13 +238,14 @@ pub struct CounterOutcome {
 
 /// Every [`CounterOutcome::counter`]: errors by severity and kind, as Advanced Error Reporting has them, which are given
 /// only where they are not 0, and what IOMMUs and caches did, given for each of them that was used.
-pub const COUNTERS: [&str; 20] = [
+pub const COUNTERS: [&str; 25] = [
     "correctable.bad_dllp",
     "correctable.bad_tlp",
     "correctable.completer_abort",
     "correctable.replay_rollover",
     "correctable.unexpected_completion",
     "correctable.unsupported_request",
+    "nonfatal.acs_violation",
     "nonfatal.completer_abort",
     "nonfatal.completion_timeout",
     "nonfatal.poisoned_tlp",
@@ -255,6 +256,10 @@ pub const COUNTERS: [&str; 20] = [
     "iommu.misses",
     "iommu.walk_accesses",
     "iommu.invalidations",
+    "atc.hits",
+    "atc.requests",
+    "atc.denied",
+    "atc.invalidations",
     "cache.read_hits",
     "cache.read_misses",
     "cache.writes",
@@ -263,7 +268,8 @@ pub const COUNTERS: [&str; 20] = [
 
 /// Every [`ErrorOutcome::kind`] that runs report. Expectations on another kind are refused when they are read, since
 /// their counts could only ever be zero.
-pub const ERROR_KINDS: [&str; 15] = [
+pub const ERROR_KINDS: [&str; 16] = [
+    "ACS_VIOLATION",
     "COMPLETION_TIMEOUT",
     "IOMMU_FAULT",
     "LINK_DOWN",

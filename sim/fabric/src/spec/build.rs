@@ -8,8 +8,8 @@ use peerbus_machine::part::{Buffers, Credits};
 use peerbus_units::{BitErrorRate, Bytes, Picos, Rate};
 
 use super::{
-    EngineId, EngineSpec, FIRST_SOURCE, HandlingSpec, LinkId, LinkSpec, MAX_INPUTS, MAX_SOURCES, MemorySpec,
-    NodeId, NodeKind, NodeSpec, Options, PAGE, PortSpec, Spec,
+    AtcSpec, EngineId, EngineSpec, FIRST_SOURCE, HandlingSpec, LinkId, LinkSpec, MAX_INPUTS, MAX_SOURCES,
+    MemorySpec, NodeId, NodeKind, NodeSpec, Options, PAGE, PortSpec, Spec,
 };
 use crate::arbitration::phases;
 use crate::cause::{Cause, pipeline_between};
@@ -98,6 +98,7 @@ impl Spec {
         spec.weigh_inputs(machine);
         spec.add_engines(machine, registers);
         spec.add_private_engines();
+        spec.add_atcs(machine, registers);
         spec.admit_packets(machine, registers);
         for scaling in &options.scaling {
             spec.scale(scaling);
@@ -131,6 +132,7 @@ impl Spec {
             phases: Vec::new(),
             store_and_forward: false,
             completes_by_id: false,
+            atc: None,
             peer_limits: None,
             in_order: false,
             first_queue: 0,
@@ -431,6 +433,22 @@ impl Spec {
                     handling,
                 });
             }
+        }
+    }
+
+    /// Caches of translations, where software has enabled them. Their requests are small and nobody's data.
+    fn add_atcs(&mut self, machine: &Machine, registers: &Registers) {
+        for (index, device) in machine.devices.iter().enumerate() {
+            let (node, function) = (self.device(index), device.functions[0]);
+            let Some(part) = device.part.atc.filter(|_| registers.ats_enabled(function)) else { continue };
+            let engine = EngineSpec {
+                name: format!("{}/translations", device.name),
+                tags: part.requests.max(1),
+                request_latency: Picos::ZERO,
+                ..self.engines[self.reader(index).at()].clone()
+            };
+            let engine = self.add_engine(engine);
+            self.nodes[node.at()].atc = Some(AtcSpec { entries: part.entries, engine });
         }
     }
 

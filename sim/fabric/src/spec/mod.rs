@@ -14,6 +14,7 @@ use peerbus_machine::part::{CachePart, CopyPart, Credits, IommuPart, PeerLimits}
 use peerbus_units::{BitErrorRate, Bytes, Picos, Rate};
 
 use crate::cause::Cause;
+use crate::cursor::AddressKind;
 use crate::limits::Resource;
 use crate::link_layer::{Framing, LinkLayer};
 use crate::requester::Direction;
@@ -122,12 +123,23 @@ pub struct NodeSpec {
     pub store_and_forward: bool,
     /// Its completions have ID-based Ordering, of a device.
     pub completes_by_id: bool,
+    /// The cache of translations of a device that is told to have one.
+    pub atc: Option<AtcSpec>,
     /// Limits for requests between its ports, of a CPU.
     pub peer_limits: Option<PeerLimits>,
     /// What came in by one input leaves in that order, of a switch.
     pub in_order: bool,
     /// Number of its first queue.
     pub first_queue: u32,
+}
+
+/// A device's cache of translations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AtcSpec {
+    /// Pages it keeps.
+    pub entries: u16,
+    /// The engine that sends its translation requests.
+    pub engine: EngineId,
 }
 
 /// A port of a switch or a root.
@@ -351,6 +363,27 @@ impl Spec {
     /// The engine of `device` that reads.
     pub fn reader(&self, device: usize) -> EngineId {
         EngineId::from_index(2 * device + 1)
+    }
+
+    /// True when addresses of `engine` are translated by its device before they are sent.
+    pub(crate) fn translates(&self, engine: &EngineSpec) -> bool {
+        let node = &self.nodes[engine.node.at()];
+        let own = |atc: AtcSpec| self.engines[atc.engine.at()].source == engine.source;
+        node.atc.is_some_and(|atc| !own(atc)) && engine.link == node.upstream && engine.requester.is_some()
+    }
+
+    /// What requests of `engine` say of their addresses, as software gave them.
+    pub(crate) fn kind_of_addresses(&self, engine: EngineId) -> AddressKind {
+        let node = self.engines[engine.at()].node;
+        match self.nodes[node.at()].atc {
+            Some(atc) if atc.engine == engine => AddressKind::Question,
+            _ => AddressKind::Untranslated,
+        }
+    }
+
+    /// Read requests that `engine` can have outstanding.
+    pub(crate) fn tags(&self, engine: EngineId) -> u16 {
+        self.engines[engine.at()].tags
     }
 
     /// The link from `from` to `to`, if there is one.

@@ -89,6 +89,7 @@ impl Spec {
             phases: Vec::new(),
             store_and_forward: false,
             completes_by_id: false,
+            atc: None,
             peer_limits: None,
             in_order: false,
             first_queue: 0,

@@ -87,6 +87,10 @@ pub fn part_problems(part: &Part) -> Vec<(&'static str, String)> {
             check(rate, "nvme", "begins no commands");
             let pieces = device.dma.is_none_or(|dma| dma.write.is_possible() && dma.read.is_possible());
             check(pieces, "dma", "copies in pieces that are no power of two from 4B to 4KiB");
+            let atc = device
+                .atc
+                .is_none_or(|atc| (1..=4096).contains(&atc.entries) && (1..=256).contains(&atc.requests));
+            check(atc, "atc", "cannot exist; see its fields for their ranges");
             check(bars_fit(&device.bars), "bars", "holds a BAR that cannot exist");
             link_end(&mut check, device.generation, device.lanes, device.max_payload);
         }

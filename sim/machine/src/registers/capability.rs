@@ -1,4 +1,4 @@
-//! The capability lists: PCI Express, and as extended capabilities ACS, Resizable BAR, ARI and SR-IOV.
+//! The capability lists: PCI Express, and as extended capabilities ACS, Resizable BAR, ARI, SR-IOV and ATS.
 
 use peerbus_units::Bytes;
 
@@ -102,7 +102,13 @@ fn express_link(space: &mut ConfigSpace, link: LinkState) {
 }
 
 /// Adds the extended capabilities of `function` and chains them from 0x100 on.
-pub(crate) fn extended(space: &mut ConfigSpace, function: &Function, registers: u8, tag_bits: u8) {
+pub(crate) fn extended(
+    space: &mut ConfigSpace,
+    function: &Function,
+    registers: u8,
+    tag_bits: u8,
+    translates: bool,
+) {
     let mut list = ExtendedList { next: EXTENDED, last: None };
     if let Some(words) = function.acs {
         acs(space, &mut list, words);
@@ -123,6 +129,9 @@ pub(crate) fn extended(space: &mut ConfigSpace, function: &Function, registers: 
     }
     if let Some(virtual_functions) = &function.config.sriov {
         sriov(space, &mut list, virtual_functions);
+    }
+    if translates {
+        ats(space, &mut list);
     }
 }
 
@@ -168,6 +177,14 @@ fn acs(space: &mut ConfigSpace, list: &mut ExtendedList, words: Acs) {
     for byte in 0..vector_bits.div_ceil(8) {
         space.set_writable8(offset + ACS_EGRESS_VECTOR + byte, 0xff);
     }
+}
+
+/// ATS: disabled at power on.
+fn ats(space: &mut ConfigSpace, list: &mut ExtendedList) {
+    let offset = list.add(space, ATS_ID, ATS_LENGTH);
+    space.ats = Some(offset);
+    space.set_u16(offset + ATS_CAPABILITY, ATS_FEATURES);
+    space.set_writable16(offset + ATS_CONTROL, ATS_CONTROL_WRITABLE);
 }
 
 /// Resizable BAR: a capability and a control register per BAR. Sizes up to 2^27 MiB stand in the capability

@@ -109,6 +109,17 @@ pub(crate) const ACS_CONTROL: u16 = 0x06;
 pub(crate) const ACS_EGRESS_VECTOR: u16 = 0x08;
 pub(crate) const ACS_EGRESS: u16 = 1 << 5;
 pub(crate) const ACS_ENHANCED: u16 = 1 << 7;
+pub(crate) const ATS_ID: u16 = 0x000f;
+pub(crate) const ATS_CAPABILITY: u16 = 0x04;
+pub(crate) const ATS_CONTROL: u16 = 0x06;
+/// Length of the capability.
+pub(crate) const ATS_LENGTH: u16 = 0x08;
+/// Of its capability register: 32 invalidations are queued (0 means so), requests are for whole pages.
+pub(crate) const ATS_FEATURES: u16 = 1 << 5;
+/// Of its control register.
+pub(crate) const ATS_ENABLE: u16 = 1 << 15;
+/// Enable, and the smallest translation unit.
+pub(crate) const ATS_CONTROL_WRITABLE: u16 = ATS_ENABLE | 0x1f;
 pub(crate) const ARI_ID: u16 = 0x000e;
 /// Next function, and the length of the capability.
 pub(crate) const ARI_NEXT: u16 = 0x05;

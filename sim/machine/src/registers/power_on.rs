@@ -55,9 +55,22 @@ fn hardware(machine: &Machine, wiring: &Wiring, index: FunctionIndex) -> ConfigS
         let capability = Capability { port, max_payload: function.max_payload, link, stated };
         capability::express(&mut space, &capability);
         let registers = if is_bridge { 2 } else { 6 };
-        capability::extended(&mut space, function, registers, tag_bits(machine, index));
+        capability::extended(
+            &mut space,
+            function,
+            registers,
+            tag_bits(machine, index),
+            translates(machine, index),
+        );
     }
     space
+}
+
+/// True for the first function of a device that keeps translations.
+fn translates(machine: &Machine, index: FunctionIndex) -> bool {
+    let Role::Endpoint(device) = machine.functions[index].role else { return false };
+    let device = &machine.devices[device];
+    device.part.atc.is_some() && device.functions.first() == Some(&index)
 }
 
 fn is_bridge(function: &Function) -> bool {

@@ -20,6 +20,8 @@ pub(crate) struct ConfigSpace {
     pub(crate) acs: Option<u16>,
     /// Offset of the capability with the third device control register.
     pub(crate) device3: Option<u16>,
+    /// Offset of the ATS extended capability.
+    pub(crate) ats: Option<u16>,
     /// BARs with a Resizable BAR control register.
     pub(crate) resizable: Vec<ResizableBar>,
     /// Counts the writes that changed a bit other than a clear-on-write one.
@@ -47,6 +49,7 @@ impl ConfigSpace {
             clear_on_write: zeroes,
             acs: None,
             device3: None,
+            ats: None,
             resizable: Vec::new(),
             generation: 0,
         }

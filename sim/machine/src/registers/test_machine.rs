@@ -73,6 +73,7 @@ fn device(name: &str, functions: Vec<FunctionIndex>, link: Option<usize>) -> Dev
         request_latency: Picos::nanos(10),
         nvme: None,
         dma: None,
+        atc: None,
         completer_latency: Picos::nanos(200),
         memory_rate: rate(),
         buffers: credits(),

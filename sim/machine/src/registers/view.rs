@@ -127,6 +127,12 @@ impl Registers {
         space.acs.map(|offset| space.u16(offset + ACS_CONTROL))
     }
 
+    /// Whether software lets the function translate addresses itself (ATS).
+    pub fn ats_enabled(&self, function: FunctionIndex) -> bool {
+        let space = self.space(function);
+        space.ats.is_some_and(|offset| space.u16(offset + ATS_CONTROL) & ATS_ENABLE != 0)
+    }
+
     /// ACS capability word; `None` without the capability.
     pub fn acs_capability(&self, function: FunctionIndex) -> Option<u16> {
         let space = self.space(function);

@@ -134,7 +134,7 @@ pub struct TranslationFeatures {
     pub pasid: bool,
 }
 
-const ATS: u16 = 0x0f;
+pub(super) const ATS: u16 = 0x0f;
 const PRI: u16 = 0x13;
 const PASID: u16 = 0x1b;
 

@@ -12,9 +12,10 @@
 //! together); `default_domain` (translated or not); `iova_tree`, `iova_cache`, `iova_space`, `flush_queue`,
 //! `reserved`, `domain` (addresses); `device`, `memory`, `peers`, `tables`, `bounce` (what mapping asks and
 //! writes); `mapper`, `list`, `two_step` (mapping); `layer`, which holds all of it together; `attach` (whose requests
-//! a table is for).
+//! a table is for), `ats` (devices that translate themselves).
 
 mod alias;
+mod ats;
 mod attach;
 mod bounce;
 mod default_domain;

@@ -440,6 +440,7 @@ fn misdirected(fabric: &mut Fabric, flows: &[FlowRun]) -> Vec<ErrorOutcome> {
 
 fn miss_kind(kind: MissKind) -> &'static str {
     match kind {
+        MissKind::AcsViolation => "ACS_VIOLATION",
         MissKind::Unclaimed => "UNSUPPORTED_REQUEST",
         MissKind::IommuFault => "IOMMU_FAULT",
     }

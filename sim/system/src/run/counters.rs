@@ -1,8 +1,9 @@
-//! What hardware counted: errors as Advanced Error Reporting of a function has them, and the work of IOMMUs and caches.
+//! What hardware counted: errors as Advanced Error Reporting of a function has them, and the work of IOMMUs, of caches of
+//! translations in devices, and of caches in front of memory.
 
 use std::collections::BTreeMap;
 
-use peerbus_fabric::{CacheLedger, Fabric, IommuLedger};
+use peerbus_fabric::{AtcLedger, CacheLedger, Fabric, IommuLedger};
 use peerbus_machine::Machine;
 use peerbus_machine::model::FunctionIndex;
 
@@ -19,6 +20,18 @@ pub fn counters(machine: &Machine, fabric: &Fabric) -> Vec<CounterOutcome> {
                 ("iommu.misses", misses),
                 ("iommu.walk_accesses", accesses),
                 ("iommu.invalidations", invalidations),
+            ];
+            counters.extend(counts.into_iter().map(|(counter, count)| of(&node.name, counter, count)));
+        }
+    }
+    for (node, atc) in fabric.spec.nodes.iter().zip(&fabric.ledger.atcs) {
+        if *atc != AtcLedger::default() {
+            let AtcLedger { hits, requests, denied, invalidations } = *atc;
+            let counts = [
+                ("atc.hits", hits),
+                ("atc.requests", requests),
+                ("atc.denied", denied),
+                ("atc.invalidations", invalidations),
             ];
             counters.extend(counts.into_iter().map(|(counter, count)| of(&node.name, counter, count)));
         }

@@ -74,7 +74,10 @@ impl Planner<'_> {
             buffers.extend(buffer.map(|buffer| (cpu, buffer)));
             let leg = self.host_leg(device, direction, at, layout.extent);
             legs.push(match leg {
-                Ok(leg) => Ok(self.moved_by(dma.by, leg)?),
+                Ok(leg) => {
+                    let leg = self.in_class(leg, dma.packets)?;
+                    Ok(self.moved_by(dma.by, leg)?)
+                }
                 Err(why) => Err(why),
             });
         }

@@ -301,6 +301,7 @@ fn device_part() -> DevicePart {
         request_latency: Picos::nanos(10),
         nvme: None,
         dma: None,
+        atc: None,
         completer_latency: Picos::nanos(200),
         memory_rate: rate(),
         buffers: buffers(),
