@@ -54,7 +54,7 @@ pub fn matrix(bytes: Bytes) -> Workload {
 
 fn copy(dma_shift: Bytes) -> Workload {
     Workload::Copy(Copy {
-        packets: peerbus_system::workload::Packets::default(),
+        packets: Packets::default(),
         name: "peer".into(),
         from: "gpu0".into(),
         to: "gpu1".into(),
@@ -150,7 +150,7 @@ fn what_cannot_be_simulated_is_an_error_not_a_panic() {
     let small = synthetic("1rc:1sw:2gpu@gen5x16");
     let dma = |outstanding| {
         Workload::HostDma(HostDma {
-            packets: peerbus_system::workload::Packets::default(),
+            packets: Packets::default(),
             name: "dma".into(),
             device: "gpu0".into(),
             direction: HostDirection::Read,
@@ -194,7 +194,6 @@ fn cpu_addresses_land_where_bus_addresses_say() {
 fn read_latency(cpu: usize, window: Option<Bytes>, cache: CacheState) -> Picos {
     let machine = &topologies()["broadwell-nfp6000.ron"];
     let dma = HostDma {
-        packets: peerbus_system::workload::Packets::default(),
         name: "dma".into(),
         device: "nic0".into(),
         direction: HostDirection::Read,
@@ -204,7 +203,7 @@ fn read_latency(cpu: usize, window: Option<Bytes>, cache: CacheState) -> Picos {
         cpu: Some(cpu),
         window,
         cache,
-        packets: peerbus_system::workload::Packets::default(),
+        packets: Packets::default(),
         by: Initiator::default(),
     };
     run(machine, &input(vec![Workload::HostDma(dma)])).unwrap().flows[0].latency_p50
@@ -229,6 +228,7 @@ fn latency_by(direction: HostDirection, by: Initiator) -> u64 {
         cpu: None,
         window: None,
         cache: CacheState::HostWarm,
+        packets: Packets::default(),
         by,
     };
     let outcome = run(&topologies()["broadwell-nfp6000.ron"], &input(vec![Workload::HostDma(dma)])).unwrap();
