@@ -8,7 +8,7 @@
 
 use crate::aer::PacketError;
 use crate::run::Fabric;
-use crate::spec::{EngineId, LinkId};
+use crate::spec::{EngineId, LinkId, NodeKind};
 use crate::store::Queued;
 use crate::tlp::{Class, Status, Tlp};
 
@@ -46,6 +46,14 @@ impl Fabric {
     /// Queues `tlp` in front of the root port that `next` leaves by, in pieces of at most `limit` bytes. All but the
     /// last keep the buffer they came in.
     pub(crate) fn queue_pieces(&mut self, queue: u32, packet: Queued, limit: u64) {
+        // What host memory answers was cut for its root port when it was made, whichever CPU the memory belongs to: only
+        // what comes from another port is cut on its way.
+        let of_host = packet.tlp.class == Class::Completion
+            && matches!(self.spec.nodes[self.completer_of(&packet.tlp).at()].kind, NodeKind::Cpu(_));
+        if of_host {
+            self.enqueue(queue, packet);
+            return;
+        }
         let mut piece = packet;
         let mut left = packet.tlp.length;
         let limit = u16::try_from(limit).unwrap_or(u16::MAX);

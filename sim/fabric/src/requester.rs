@@ -366,7 +366,8 @@ impl Fabric {
         let length = self.request_length(engine);
         let now = self.state.now;
         let writer = self.is_writer(engine);
-        let EngineSpec { rate, link, direction, write_buffers, node, .. } = self.spec.engines[engine.at()];
+        let EngineSpec { rate, link, direction, write_buffers, handling, node, .. } =
+            self.spec.engines[engine.at()];
         let starved = link.map_or(0, |link| self.starved(link, direction.class()));
         let state = &mut self.state.engines[engine.at()];
         let (turn, pace) = (state.turn, state.next_issue);
@@ -404,7 +405,7 @@ impl Fabric {
         }
         let state = &mut self.state.engines[engine.at()];
         let picos = length * rate.picos() + state.remainder;
-        let time = picos / rate.bytes();
+        let time = picos / rate.bytes() + handling.map_or(0, |handling| handling.gap.0);
         state.remainder = picos % rate.bytes();
         // An engine that was held up for less than a request's time keeps its pace: otherwise its rate would lock
         // to that of whatever holds it up.

@@ -410,6 +410,7 @@ impl Spec {
             ] {
                 let handling = part.dma.zip(copy).map(|(dma, copy)| HandlingSpec {
                     completion_latency: dma.completion_latency,
+                    gap: if direction == Direction::Write { dma.write_gap } else { Picos::ZERO },
                     copy,
                     both_rate: dma.both_rate,
                 });

@@ -279,6 +279,8 @@ pub struct EngineSpec {
 pub struct HandlingSpec {
     /// From a completion at its pins until it has taken it.
     pub completion_latency: Picos,
+    /// Between two of its requests, beside the time of their payload.
+    pub gap: Picos,
     /// Copying a transfer whole, before a write or after a read.
     pub copy: CopyPart,
     /// Rate of both directions of its device together.

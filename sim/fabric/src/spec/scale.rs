@@ -37,6 +37,7 @@ impl Spec {
                             piece: shorter(handling.copy.piece),
                             ..handling.copy
                         },
+                        gap: shorter(handling.gap),
                         both_rate: handling.both_rate.map(faster),
                         ..handling
                     });

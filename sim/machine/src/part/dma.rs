@@ -17,6 +17,9 @@ pub struct DmaPart {
     /// From a completion at the pins until the engine has taken it: so much longer than on the link a tag is used. The
     /// same time passes from the last request of a write until the engine says that it has sent it.
     pub completion_latency: Picos,
+    /// Between two requests of writes, beside the time of their payload at the part's `write_rate`.
+    #[serde(default)]
+    pub write_gap: Picos,
     /// Copying the data of a write.
     pub write: CopyPart,
     /// Copying the data of a read.
