@@ -325,7 +325,7 @@ fn what_cannot_be_mapped_is_refused_with_its_cause() {
     let unreachable = "memory of gpu1 cannot be mapped for gpu0: the device cannot reach this memory (EIO)";
     let full =
         "memory of gpu1 cannot be mapped for gpu0: no IOVA, table memory or bounce buffer left (ENOMEM)";
-    let buffer = "a host buffer of 4MiB cannot be mapped for gpu0: the device cannot reach this memory (EIO)";
+    let buffer = "a host buffer of 128KiB cannot be mapped for gpu0: the device cannot reach this memory (EIO)";
     for profile in ProfileName::ALL {
         let kernel = |iommu| settings(profile, iommu);
         // BARs and buffers lie above 4 GiB; IOVAs do not, as long as there are some.
