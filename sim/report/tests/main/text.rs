@@ -55,6 +55,12 @@ Address spaces
 ───────────────────────────────────────────────────────────────────────────────────────────────
  host0 Mem64Prefetch [0x38000000000-0x3ffffffffff]   512 GiB   128 GiB   25.0 %        384 GiB
 
+Counters
+ place       what counts       counted
+─────────────────────────────────────────────────────────
+ host0/rp0   nonfatal errors   1,024 unsupported request
+ host0       IOMMU             4,000 hits, 96 misses
+
 Errors
   UNSUPPORTED_REQUEST at host0/rp0: 1,024 times, 256 KiB
       no window holds the address; nearest is host0 Mem64Prefetch
