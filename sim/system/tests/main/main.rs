@@ -16,5 +16,6 @@ mod plan;
 mod replay;
 mod run;
 mod shipped;
+mod translation_services;
 mod why;
 mod wrx90;
