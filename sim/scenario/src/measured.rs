@@ -23,6 +23,8 @@ pub struct Measurement {
     pub how: How,
     /// The number in base units with what it includes taken off; `None` for a row that is left out without one.
     pub value: Option<Ratio>,
+    /// What was taken off, in base units.
+    pub included: Option<Ratio>,
     /// Its unit.
     pub unit: Unit,
     /// Bytes of a transfer, where stated.

@@ -44,7 +44,11 @@ fn table(folder: &Path, name: &str) -> Vec<(String, bool)> {
 fn agrees(value: &str, measurement: &Measurement) -> bool {
     let number = |text: &str| Ratio::decimal(text)?.times(measurement.unit.scale);
     let (low, high) = value.split_once('-').unwrap_or((value, value));
-    match (number(low), number(high), measurement.value) {
+    let own = measurement.value.and_then(|value| match measurement.included {
+        Some(included) => value.plus(included),
+        None => Some(value),
+    });
+    match (number(low), number(high), own) {
         (Some(low), Some(high), Some(own)) => low <= own && own <= high,
         _ => false,
     }
