@@ -91,7 +91,9 @@ fn every_cell_of_a_matrix_stands_in_the_heat_map_and_in_the_table() {
 #[test]
 fn sections_are_those_of_the_text() {
     let page = render(&sample::small());
-    for heading in ["Expectations", "Flows", "Links", "Address spaces", "Counters", "Errors", "Assumed", "More"] {
+    for heading in
+        ["Expectations", "Flows", "Links", "Address spaces", "Counters", "Errors", "Assumed", "More"]
+    {
         assert!(page.contains(&format!("<h2>{heading}")), "{heading}");
     }
     assert!(page.contains("peerbus run scenarios/pair.ron --seed 7"));
