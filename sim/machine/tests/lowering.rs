@@ -308,3 +308,26 @@ fn parts_of_the_file_are_used_like_those_of_the_catalogue() {
     assert_eq!(machine.cpu_links[0].part.id, "mine");
     assert_eq!(machine.host_bridges[0].cpu, 1);
 }
+
+/// Two switches of the smallest part that has 3 ports and 32 lanes in all, on chips of those names.
+fn two_switches(chips: [&str; 2]) -> Vec<&'static str> {
+    let part = "Switch(id: \"small\", description: \"\", pci: [(vendor: 1, device: 2)], ports: 3, total_lanes: 32, \
+        generation: 4, lanes: 16, max_payload: \"512B\", acs: None, latency: \"100ns\", buffers: (posted: (header: 64, \
+        data: 256), non_posted: (header: 64, data: 16), completion: (header: 64, data: 256)), sources: {})";
+    let switch = |chip: &str| {
+        let gpu = "(link: (lanes: 16), below: Device(part: \"generic-gpu\"))";
+        format!("(link: (lanes: 16), below: Switch(part: \"small\", chip: \"{chip}\", ports: [{gpu}]))")
+    };
+    let [one, other] = chips.map(switch);
+    let bridge = format!("(ports: [{one}, {other}])");
+    let text = format!("(parts: [{part}], cpus: [(part: \"generic-cpu\")], host_bridges: [{bridge}])");
+    let (_, found) = load_machine(&text, "test.ron", &Catalogue::embedded());
+    found.iter().map(|diagnostic| diagnostic.code.0).collect()
+}
+
+#[test]
+fn partitions_share_the_ports_and_lanes_of_their_chip() {
+    // Each has two ports and 32 lanes: on one chip that is more than it has.
+    assert_eq!(two_switches(["a", "b"]), [""; 0]);
+    assert_eq!(two_switches(["a", "a"]), ["M0305", "M0306"]);
+}

@@ -169,6 +169,10 @@ code_entries! {
          1 to 99 hundredths. Traffic class 0 always takes virtual channel 0."
         wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(link: (virtual_channel: (traffic_classes: [0, 7], buffers: 25)), below: Device(part: "generic-gpu"))])])"##
         right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(link: (virtual_channel: (traffic_classes: [7], buffers: 25)), below: Device(part: "generic-gpu"))])])"##;
+    CHIP_OF_TWO_PARTS "M0313" "Partitions of one switch chip are of different parts"
+        "Switches with the same `chip` are virtual switches on one chip, which is one product."
+        wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Switch(part: "generic-switch", chip: "a", ports: [(below: Device(part: "generic-gpu"))])), (below: Switch(part: "pex88096", chip: "a", ports: [(below: Device(part: "generic-gpu"))]))])])"##
+        right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Switch(part: "pex88096", chip: "a", ports: [(below: Device(part: "generic-gpu"))])), (below: Switch(part: "pex88096", chip: "a", ports: [(below: Device(part: "generic-gpu"))]))])])"##;
     BAR_NOT_POWER_OF_TWO "M0401" "The size of a BAR is not a power of two"
         "Software finds the size of a base address register by which address bits are wired to zero, so \
          only powers of two exist. A device with 80 GiB of memory has a BAR of 128 GiB, or a smaller one."

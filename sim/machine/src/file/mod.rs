@@ -315,6 +315,10 @@ pub struct Switch {
     /// What a source shows of its upstream port's configuration space beyond what its role implies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<Box<Config>>,
+    /// Name of the chip of which it is one of several partitions (virtual switches): their ports and lanes together are those
+    /// of the part, and traffic between them goes by way of their roots. Default: a chip of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chip: Option<Leaf<String>>,
     /// How it chooses between ports that send to the same one; default `RoundRobin`. `WeightedRoundRobin([1, 3, 1])` gives
     /// a number of packets in turn to the upstream port, then to each of `ports`.
     #[serde(skip_serializing_if = "Option::is_none")]

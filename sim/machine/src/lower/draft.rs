@@ -53,6 +53,8 @@ pub(super) struct DraftSwitch {
     pub upstream: FunctionIndex,
     pub downstream: Vec<FunctionIndex>,
     pub arbitration: Arbitration,
+    /// The chip that it is a partition of, with others of that name.
+    pub chip: Option<String>,
     /// Links of its ports; the first is the upstream one.
     pub links: Vec<usize>,
     /// Ports in use: upstream, downstream and invisible ones.

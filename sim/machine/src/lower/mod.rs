@@ -4,11 +4,12 @@
 //! are known at once. Only a file without errors becomes a [`Machine`]; warnings do not prevent it.
 //!
 //! Modules in reading order: `limits` (what the specification allows), `facts` (what is assumed), `context`,
-//! `draft`, then the steps: `cpu`, `tree`, `device`, `function`, `config`, `link`, `arbitration`, `interconnect`, `bus` and `numbering`,
+//! `draft`, then the steps: `cpu`, `tree`, `device`, `function`, `config`, `link`, `arbitration`, `chips`, `interconnect`, `bus` and `numbering`,
 //! `windows`, `placed` (addresses of BARs), `finish` (names and order).
 
 mod arbitration;
 mod bus;
+mod chips;
 mod config;
 mod context;
 mod cpu;
@@ -89,7 +90,7 @@ fn steps(ctx: &mut Context, file: &file::Machine) -> Option<Machine> {
     let mut builder = Builder { ctx, draft };
     builder.host_bridges(&file.host_bridges);
     let mut draft = builder.draft;
-    tree::check_switches(ctx, &draft);
+    chips::check_switches(ctx, &draft);
     interconnect::name_devices(ctx, &mut draft.devices);
     let interconnects = interconnect::interconnects(ctx, &file.interconnects, &draft.devices);
     numbering::number(ctx, &mut draft);

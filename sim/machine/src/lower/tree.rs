@@ -338,6 +338,7 @@ impl Builder<'_, '_> {
             upstream,
             downstream: Vec::new(),
             arbitration: arbitration::arbitration(self.ctx, given, place),
+            chip: self.ctx.take(&given.chip, place, "chip", "a name such as \"chip0\""),
             ports: 1 + given.ports.len() + given.devices.len() + given.bridges.len(),
             links: vec![link_index],
             assumed: facts,
@@ -469,30 +470,6 @@ impl Joint {
             bit_errors: resolved.bit_errors,
             virtual_channel: resolved.virtual_channel,
             assumed,
-        }
-    }
-}
-
-/// Reports switches with more ports, or links with more lanes in all, than their parts have.
-pub(super) fn check_switches(ctx: &mut Context, draft: &Draft) {
-    for switch in &draft.switches {
-        let Some(part) = &switch.part else { continue };
-        if switch.ports > usize::from(part.ports) {
-            let message = format!(
-                "{} ports, upstream included, are more than switch part `{}` has: {}",
-                switch.ports, part.id, part.ports
-            );
-            let help = "put some below another switch, or use a part with more ports";
-            ctx.error(codes::TOO_MANY_PORTS, &switch.place, message, help);
-        }
-        let lanes: u32 = switch.links.iter().map(|link| u32::from(draft.links[*link].lanes)).sum();
-        if lanes > u32::from(part.total_lanes) {
-            let message = format!(
-                "its links have {lanes} lanes, more than switch part `{}` has: {}",
-                part.id, part.total_lanes
-            );
-            let help = "make links narrower with `link: (lanes: 8)`, or use a part with more lanes";
-            ctx.error(codes::TOO_MANY_LANES, &switch.place, message, help);
         }
     }
 }
