@@ -91,6 +91,8 @@ pub fn part_problems(part: &Part) -> Vec<(&'static str, String)> {
                 .atc
                 .is_none_or(|atc| (1..=4096).contains(&atc.entries) && (1..=256).contains(&atc.requests));
             check(atc, "atc", "cannot exist; see its fields for their ranges");
+            let cxl = device.cxl.is_none_or(|cxl| cxl.is_possible());
+            check(cxl, "cxl", "cannot exist; see its fields for their ranges");
             check(bars_fit(&device.bars), "bars", "holds a BAR that cannot exist");
             link_end(&mut check, device.generation, device.lanes, device.max_payload);
         }
