@@ -394,7 +394,7 @@ impl Fabric {
             let decoded = self.decode_request(engine, addr);
             let length = (decoded.last - addr).saturating_add(1).min(left);
             let node = match self.routes.routes[decoded.route as usize].terminal {
-                Terminal::Memory(node) => Some(node),
+                Terminal::Memory(node) | Terminal::HostManaged(node) => Some(node),
                 _ => None,
             };
             match found.last_mut() {
@@ -430,7 +430,7 @@ impl Fabric {
         let (machine, registers, spec) = (&self.machine, &self.registers, &self.spec);
         let max_payload =
             |completer: NodeId, links: &[LinkId]| max_payload(machine, registers, spec, completer, links);
-        let route = self.routes.completion(machine, spec, &self.decode, &max_payload, engine, node);
+        let route = self.routes.completion(machine, spec, &self.decode, &max_payload, engine, (node, &[]));
         if self.faults.has_retrained() {
             self.refresh_cut_through();
         }
@@ -490,8 +490,8 @@ impl Fabric {
     }
 }
 
-/// The largest completion that `completer` may send on its way over `links`: its own MPS, or for host memory that
-/// of the root port it leaves by.
+/// The largest completion that `completer` may send on its way over `links`: its own MPS, or for host memory, also that at
+/// the end of a CXL link, that of the root port it leaves by.
 fn max_payload(
     machine: &Machine,
     registers: &Registers,
@@ -499,7 +499,10 @@ fn max_payload(
     completer: NodeId,
     links: &[LinkId],
 ) -> u64 {
-    if let NodeKind::Device(device) = spec.nodes[completer.at()].kind {
+    let of_host = links.first().is_some_and(|link| spec.links[link.at()].memory);
+    if let NodeKind::Device(device) = spec.nodes[completer.at()].kind
+        && !of_host
+    {
         return registers.max_payload(machine.devices[device].functions[0]).0;
     }
     let ports = spec.nodes.iter().flat_map(|node| &node.ports);

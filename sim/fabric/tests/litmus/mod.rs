@@ -12,6 +12,7 @@ mod errors;
 mod faults;
 mod handling;
 mod link;
+mod memory;
 mod ordering;
 mod ports;
 mod private;

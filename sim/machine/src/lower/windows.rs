@@ -280,7 +280,8 @@ fn check_memory(ctx: &mut Context, draft: &Draft, top: u64) {
             };
             let Some((cpu, range)) = ranges.iter().find(clash) else { continue };
             let place = draft.bridges[index].place.element("windows", number).field("cpu");
-            let owner = if *cpu < draft.cpus.len() { format!("CPU {cpu}") } else { "a CXL device".to_owned() };
+            let owner =
+                if *cpu < draft.cpus.len() { format!("CPU {cpu}") } else { "a CXL device".to_owned() };
             let message = format!("window {} lies in the memory of {owner}, {range}", window.cpu);
             let end = ranges.last().map_or(0, |(_, range)| range.last().0.saturating_add(1));
             ctx.error(
