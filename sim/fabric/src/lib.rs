@@ -12,7 +12,7 @@
 //! (an address on its way), `decode` (who claims it), `iommu` (translation at the root), `path` (a decoded route),
 //! `tlp`, `store` (queues without allocation), `state`, `transmit` (the three things that happen to a TLP),
 //! `overtake` (posted requests that pass others), `arbitration` (weights), `channel` (two virtual channels on one wire), `in_order` (switches with one queue per input),
-//! `pause` and `iotlb` (translation and other stops inside a CPU), `atc` (translation by devices), `requester`, `cores` (what is special about cores of a CPU), `completer`, `cache` (in front of memory), `lines` (messages of CXL.mem), `wire` (the
+//! `pause` and `iotlb` (translation and other stops inside a CPU), `atc` (translation by devices), `pages` (that are not there yet), `requester`, `cores` (what is special about cores of a CPU), `completer`, `cache` (in front of memory), `lines` (messages of CXL.mem), `wire` (the
 //! present condition of a link), `bit_errors`, `outage`, `fault` (what goes wrong when), `lost` (what never arrives), `malformed` (payloads
 //! too large), `aer` (errors as functions count them), `cause` (where time goes), `limits` (what holds a flow back), `ledger`,
 //! `order` (checked in debug builds), `standstill` (why nothing goes on), `run`.
@@ -43,6 +43,7 @@ mod malformed;
 mod order;
 mod outage;
 mod overtake;
+mod pages;
 mod path;
 mod pause;
 mod requester;

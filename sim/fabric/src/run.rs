@@ -20,6 +20,7 @@ use crate::ledger::{
 use crate::limits::{LOOK_INTERVAL, Looked, Series};
 use crate::lost::Lost;
 use crate::malformed::Malformed;
+use crate::pages::Pager;
 use crate::path::{Decoded, Routes, Terminal};
 use crate::requester::{Descriptor, EngineState};
 use crate::spec::{EngineId, FlowId, LinkId, NodeId, NodeKind, Options, Spec};
@@ -125,6 +126,7 @@ pub struct Fabric {
     pub(crate) reorders: bool,
     /// When software last wrote the IOMMU tables.
     iommu_written: Option<u64>,
+    pub(crate) pager: Pager,
     machine: Machine,
     registers: Registers,
     upcalls: VecDeque<Upcall>,
@@ -171,6 +173,7 @@ impl Fabric {
             decode,
             reorders: false,
             iommu_written: None,
+            pager: Pager::default(),
             machine: machine.clone(),
             registers: registers.clone(),
             upcalls: VecDeque::new(),
@@ -310,6 +313,11 @@ impl Fabric {
         self.iommu_written = Some(self.state.now);
         self.state.engines.iter_mut().for_each(EngineState::forget_routes);
         &mut self.decode.iommu
+    }
+
+    /// Tables say something else from now on than when requests that are under way were issued.
+    pub(crate) fn note_tables_written(&mut self) {
+        self.iommu_written = Some(self.state.now);
     }
 
     /// Lets the cache in front of the memory of CPU `cpu` hold `range` as `warmth` says; without a cache nothing happens.

@@ -392,6 +392,14 @@ pub struct AtcPart {
     pub entries: u16,
     /// Translation requests it has under way at a time, those for pages it will come to included; 1 to 256.
     pub requests: u16,
+    /// Pages that are not there that it asks for at a time (Page Request Interface), at most 256; 0, the default: it cannot,
+    /// and is refused what lies in them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub page_requests: u16,
+}
+
+fn is_zero(number: &u16) -> bool {
+    *number == 0
 }
 
 /// What the controller of an NVMe drive does with a command beside moving data.

@@ -461,7 +461,8 @@ impl Spec {
                 ..self.engines[self.reader(index).at()].clone()
             };
             let engine = self.add_engine(engine);
-            self.nodes[node.at()].atc = Some(AtcSpec { entries: part.entries, engine });
+            self.nodes[node.at()].atc =
+                Some(AtcSpec { entries: part.entries, page_requests: part.page_requests, engine });
         }
     }
 

@@ -142,6 +142,8 @@ pub struct NodeSpec {
 pub struct AtcSpec {
     /// Pages it keeps.
     pub entries: u16,
+    /// Pages that are not there that it asks for at a time; 0: it cannot.
+    pub page_requests: u16,
     /// The engine that sends its translation requests.
     pub engine: EngineId,
 }

@@ -14,6 +14,7 @@ mod handling;
 mod link;
 mod memory;
 mod ordering;
+mod pages;
 mod ports;
 mod private;
 mod root_complex;
