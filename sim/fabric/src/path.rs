@@ -37,6 +37,8 @@ pub enum Terminal {
     Memory(NodeId),
     /// At the memory of a device, by a private link: not through its BAR.
     Private(NodeId),
+    /// At the memory of a device that a CPU uses as its own, by CXL.mem.
+    HostManaged(NodeId),
     /// At the IOMMU of a root complex, which is asked for a translation.
     Translator(NodeId),
     /// At a node where nobody claims it; number of the [`Miss`].
@@ -135,6 +137,9 @@ impl Routes {
                 Next::Here if matches!(spec.nodes[node.at()].kind, NodeKind::Root(_)) => {
                     break Terminal::Translator(node);
                 }
+                Next::Here if came_by.is_some_and(|link| spec.links[link.at()].memory) => {
+                    break Terminal::HostManaged(node);
+                }
                 Next::Here => break Terminal::Memory(node),
                 Next::Refused(miss) => break self.refused(miss),
             }
@@ -143,7 +148,11 @@ impl Routes {
         let (first, last) = cursor.valid();
         // Nobody answers a write.
         let completion = match requester.direction {
-            Direction::Read => self.completion(machine, spec, decode, max_payload, engine, node),
+            Direction::Read => {
+                let way = links.iter().map(|(link, _)| *link);
+                let by: Vec<LinkId> = way.filter(|link| spec.links[link.at()].memory).collect();
+                self.completion(machine, spec, decode, max_payload, engine, (node, &by))
+            }
             Direction::Write => None,
         };
         let class = requester.traffic_class;
@@ -181,7 +190,8 @@ impl Routes {
         Decoded { first, last, ..Decoded::of(route) }
     }
 
-    /// The way of completions from `node` back to `engine`; `None` when the requester cannot be reached.
+    /// The way of completions from `completer` back to `engine`, whose request came by the links `by` of CXL.mem, if any;
+    /// `None` when the requester cannot be reached.
     pub fn completion(
         &mut self,
         machine: &Machine,
@@ -189,10 +199,16 @@ impl Routes {
         decode: &Decode,
         max_payload: &dyn Fn(NodeId, &[LinkId]) -> u64,
         engine: EngineId,
-        completer: NodeId,
+        (completer, by): (NodeId, &[LinkId]),
     ) -> Option<u32> {
         let EngineSpec { requester, node: home, traffic_class, .. } = spec.engines[engine.at()];
         let (mut node, mut came_by, mut links) = (completer, None, Vec::new());
+        // Answers of CXL.mem go back the way the request came, as far as that was CXL.mem.
+        for link in by.iter().rev().map(|link| spec.links[link.at()].reverse) {
+            links.push(link);
+            node = spec.links[link.at()].to;
+            came_by = Some(link);
+        }
         while node != home || links.is_empty() {
             let link = match requester {
                 Some(function) => {

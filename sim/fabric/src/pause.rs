@@ -27,7 +27,12 @@ pub enum Pause {
 /// Marks the links between CPUs that requests to a device take, where those are slower there than requests to memory.
 pub(crate) fn mark_crossings(spec: &Spec, links: &mut [(LinkId, Pause)], terminal: Terminal) {
     let is_cpu = |node: NodeId| matches!(spec.nodes[node.at()].kind, NodeKind::Cpu(_));
-    if matches!(terminal, Terminal::Memory(node) if is_cpu(node)) {
+    // Memory of a CPU, also that at the end of a CXL link.
+    let host_memory = match terminal {
+        Terminal::Memory(node) => is_cpu(node),
+        terminal => matches!(terminal, Terminal::HostManaged(_)),
+    };
+    if host_memory {
         return;
     }
     // The first hop is its requester's own: a core is no device.
@@ -55,7 +60,9 @@ impl Spec {
             (NodeKind::Root(_), _, Some(domain)) if from_below && this.iommu.is_some() => {
                 Pause::Translation(domain)
             }
-            (NodeKind::Cpu(_), NodeKind::Root(_), _) if came_by.is_some() && this.peer_limits.is_some() => {
+            (NodeKind::Cpu(_), NodeKind::Root(_), _)
+                if came_by.is_some() && this.peer_limits.is_some() && !self.links[next.at()].memory =>
+            {
                 Pause::Peer
             }
             _ => Pause::Nothing,

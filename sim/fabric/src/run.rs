@@ -20,6 +20,7 @@ use crate::ledger::{
 use crate::limits::{LOOK_INTERVAL, Looked, Series};
 use crate::lost::Lost;
 use crate::malformed::Malformed;
+use crate::pages::Pager;
 use crate::path::{Decoded, Routes, Terminal};
 use crate::requester::{Descriptor, EngineState};
 use crate::spec::{EngineId, FlowId, LinkId, NodeId, NodeKind, Options, Spec};
@@ -125,6 +126,7 @@ pub struct Fabric {
     pub(crate) reorders: bool,
     /// When software last wrote the IOMMU tables.
     iommu_written: Option<u64>,
+    pub(crate) pager: Pager,
     machine: Machine,
     registers: Registers,
     upcalls: VecDeque<Upcall>,
@@ -171,6 +173,7 @@ impl Fabric {
             decode,
             reorders: false,
             iommu_written: None,
+            pager: Pager::default(),
             machine: machine.clone(),
             registers: registers.clone(),
             upcalls: VecDeque::new(),
@@ -312,6 +315,11 @@ impl Fabric {
         &mut self.decode.iommu
     }
 
+    /// Tables say something else from now on than when requests that are under way were issued.
+    pub(crate) fn note_tables_written(&mut self) {
+        self.iommu_written = Some(self.state.now);
+    }
+
     /// Lets the cache in front of the memory of CPU `cpu` hold `range` as `warmth` says; without a cache nothing happens.
     pub fn prepare_memory(&mut self, cpu: usize, range: Range<CpuAddr>, warmth: Warmth) {
         let node = self.spec.cpu(cpu);
@@ -394,7 +402,7 @@ impl Fabric {
             let decoded = self.decode_request(engine, addr);
             let length = (decoded.last - addr).saturating_add(1).min(left);
             let node = match self.routes.routes[decoded.route as usize].terminal {
-                Terminal::Memory(node) => Some(node),
+                Terminal::Memory(node) | Terminal::HostManaged(node) => Some(node),
                 _ => None,
             };
             match found.last_mut() {
@@ -430,7 +438,7 @@ impl Fabric {
         let (machine, registers, spec) = (&self.machine, &self.registers, &self.spec);
         let max_payload =
             |completer: NodeId, links: &[LinkId]| max_payload(machine, registers, spec, completer, links);
-        let route = self.routes.completion(machine, spec, &self.decode, &max_payload, engine, node);
+        let route = self.routes.completion(machine, spec, &self.decode, &max_payload, engine, (node, &[]));
         if self.faults.has_retrained() {
             self.refresh_cut_through();
         }
@@ -490,8 +498,8 @@ impl Fabric {
     }
 }
 
-/// The largest completion that `completer` may send on its way over `links`: its own MPS, or for host memory that
-/// of the root port it leaves by.
+/// The largest completion that `completer` may send on its way over `links`: its own MPS, or for host memory, also that at
+/// the end of a CXL link, that of the root port it leaves by.
 fn max_payload(
     machine: &Machine,
     registers: &Registers,
@@ -499,7 +507,10 @@ fn max_payload(
     completer: NodeId,
     links: &[LinkId],
 ) -> u64 {
-    if let NodeKind::Device(device) = spec.nodes[completer.at()].kind {
+    let of_host = links.first().is_some_and(|link| spec.links[link.at()].memory);
+    if let NodeKind::Device(device) = spec.nodes[completer.at()].kind
+        && !of_host
+    {
         return registers.max_payload(machine.devices[device].functions[0]).0;
     }
     let ports = spec.nodes.iter().flat_map(|node| &node.ports);

@@ -101,6 +101,7 @@ fn cpu(shape: &Shape, number: usize) -> Cpu {
         iommu: None,
         cache: None,
         peer_limits: None,
+        cxl: None,
         memory_write_rate: None,
         memory_rate: rate("400GB/s"),
         buffers: buffers(shape.credits, true),
@@ -142,6 +143,7 @@ fn switch_part(shape: &Shape) -> SwitchPart {
         latency: Picos::nanos(115),
         store_and_forward: false,
         in_order: false,
+        cxl: false,
         buffers: buffers(shape.credits, false),
         sources: Sources::new(),
     }
@@ -169,6 +171,7 @@ fn device_part(shape: &Shape) -> DevicePart {
         nvme: None,
         dma: None,
         atc: None,
+        cxl: None,
         completer_latency: Picos::nanos(200),
         memory_rate: rate(shape.memory_rate),
         buffers: buffers(shape.credits, true),

@@ -10,12 +10,14 @@ use peerbus_units::{Bytes, Picos, Rate};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod cxl;
 mod dma;
 
 use crate::file::is_false;
 
 mod root_complex;
 
+pub use cxl::{CxlMemoryPart, CxlPortPart};
 pub use dma::{CopyPart, DmaPart};
 pub use root_complex::{CachePart, IommuPart, PeerLimits};
 
@@ -162,6 +164,9 @@ pub struct CpuPart {
     /// Limits for requests between its ports; without them links decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer_limits: Option<PeerLimits>,
+    /// What its root ports do with CXL memory; absent: they have PCIe only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cxl: Option<CxlPortPart>,
     /// Receive buffers of a root port.
     pub buffers: Buffers,
     /// How one of its cores reaches memory of devices; absent: [`CorePart::default`].
@@ -232,6 +237,9 @@ pub struct SwitchPart {
     /// a packet whose way is not free holds up all behind it. Otherwise each port has a queue per output.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_order: bool,
+    /// Its ports speak CXL too.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub cxl: bool,
     /// Receive buffers of a port.
     pub buffers: Buffers,
     /// Where the numbers come from.
@@ -361,6 +369,9 @@ pub struct DevicePart {
     /// Its cache of translations, if it has one and the ATS capability with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub atc: Option<AtcPart>,
+    /// Its memory is one that a CPU uses as its own, by CXL.mem; absent: it has PCIe only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cxl: Option<CxlMemoryPart>,
     /// Receive buffers of its port.
     pub buffers: Buffers,
     /// How its DMA engine handles transfers; absent: it starts after `request_latency` and takes what arrives at once.
@@ -381,6 +392,14 @@ pub struct AtcPart {
     pub entries: u16,
     /// Translation requests it has under way at a time, those for pages it will come to included; 1 to 256.
     pub requests: u16,
+    /// Pages that are not there that it asks for at a time (Page Request Interface), at most 256; 0, the default: it cannot,
+    /// and is refused what lies in them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub page_requests: u16,
+}
+
+fn is_zero(number: &u16) -> bool {
+    *number == 0
 }
 
 /// What the controller of an NVMe drive does with a command beside moving data.

@@ -122,6 +122,11 @@ peerbus_machine::code_entries! {
          name of the device there. Reports name links so, with `:up` or `:down` behind it."
         wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], events: [(at: "1us", link: "gpu7", what: LinkDown)])"##
         right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], events: [(at: "1us", link: "gpu1", what: LinkDown)])"##;
+    NO_CXL_MEMORY "S0122" "No CPU uses the memory of the device by CXL"
+        "`region: HostManaged` of a CpuAccess and `memory` of a HostDma name a device whose part has `cxl`, below a root port \
+         of a CPU whose part has it too, where its memory is the CPU's."
+        wrong r##"(machine: "m.ron", workloads: [CpuAccess(name: "a", device: "gpu0", region: HostManaged, kind: Load, sizes: ["64B"])])"##
+        right r##"(machine: "m.ron", workloads: [CpuAccess(name: "a", device: "gpu0", region: Bar, kind: Load, sizes: ["64B"])])"##;
     MACHINE_MISSING "S0201" "The machine file cannot be read"
         "A machine is named by the path of its file, seen from where the program runs or from the scenario file, or \
          is a synthetic form such as `2rc:2sw:4gpu@gen5x16`."

@@ -219,6 +219,9 @@ pub struct HostDma {
     /// Index of the CPU whose memory is used; default: the device's own.
     #[serde(default)]
     pub cpu: Option<usize>,
+    /// Device whose memory, which its CPU uses by CXL, holds the buffer; default: memory of a CPU.
+    #[serde(default)]
+    pub memory: Option<String>,
     /// Transfers start at random places of a buffer of that size; default: they go round a buffer of their own.
     #[serde(default)]
     pub window: Option<Bytes>,
@@ -264,7 +267,17 @@ pub enum CpuMemory {
     WriteCombining,
 }
 
-/// Cores of a CPU copy to or from a device's BAR.
+/// What memory of a device a core uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub enum DeviceRegion {
+    /// Its largest memory BAR.
+    #[default]
+    Bar,
+    /// The memory that its CPU uses as its own, by CXL.
+    HostManaged,
+}
+
+/// Cores of a CPU copy to or from a device's BAR, or its memory that CPUs use by CXL.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CpuAccess {
@@ -273,11 +286,15 @@ pub struct CpuAccess {
     /// Index of the CPU; default: the device's own.
     #[serde(default)]
     pub cpu: Option<usize>,
-    /// The device whose largest memory BAR is used.
+    /// The device.
     pub device: String,
+    /// What of its memory is used.
+    #[serde(default)]
+    pub region: DeviceRegion,
     /// Direction.
     pub kind: AccessKind,
-    /// How the BAR is mapped.
+    /// How the memory is mapped. That of CXL is memory like any other: `WriteCombining` stands for streaming loads and
+    /// non-temporal stores, which do not read what they overwrite.
     #[serde(default)]
     pub memory: CpuMemory,
     /// Copies of these sizes, run one after the other.

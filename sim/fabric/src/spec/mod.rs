@@ -22,11 +22,13 @@ use crate::tlp::Attributes;
 
 mod build;
 mod channels;
+mod memory;
 mod private;
 mod scale;
 
 pub use build::{COMPLETION_TIMEOUT, supports};
-pub use channels::Sharing;
+pub use channels::{Sharing, Turns};
+pub(crate) use memory::MemoryWay;
 pub use private::private_addr;
 pub(crate) use private::{private_member, private_range};
 
@@ -115,6 +117,8 @@ pub struct NodeSpec {
     pub function: Option<FunctionIndex>,
     /// Its memory.
     pub memory: Option<MemorySpec>,
+    /// From a read request of CXL.mem to its first data, of a device with such memory.
+    pub line_latency: Picos,
     /// The IOMMU that requests from below meet, of a root.
     pub iommu: Option<IommuPart>,
     /// Inputs in the order in which each may send a packet to the same output; empty: in turn.
@@ -138,6 +142,8 @@ pub struct NodeSpec {
 pub struct AtcSpec {
     /// Pages it keeps.
     pub entries: u16,
+    /// Pages that are not there that it asks for at a time; 0: it cannot.
+    pub page_requests: u16,
     /// The engine that sends its translation requests.
     pub engine: EngineId,
 }
@@ -199,6 +205,8 @@ pub struct LinkSpec {
     pub pcie: Option<(u8, u8)>,
     /// A link of a private interconnect.
     pub private: bool,
+    /// It carries CXL.mem.
+    pub memory: bool,
     /// Rate for the bytes of TLPs.
     pub rate: Rate,
     /// Payload rate that the port at one end sustains, if lower matters.
@@ -209,6 +217,8 @@ pub struct LinkSpec {
     pub framing: Framing,
     /// True in flit mode, which is agreed on when the link first comes up and stays at lower rates.
     pub flits: bool,
+    /// Bytes of TLPs, or of CXL.mem, in a flit; 0 for a link that has none.
+    pub flit: u64,
     /// Along wires and through retimers.
     pub propagation: Picos,
     /// How often bits arrive wrong.
@@ -317,6 +327,8 @@ pub struct Spec {
     roots: usize,
     /// While compiling: device, link and largest packet of engines still to be made.
     private_engines: Vec<(usize, LinkId, u64)>,
+    /// Device memory that CPUs use as their own.
+    pub(crate) memory_ways: Vec<MemoryWay>,
 }
 
 /// Inputs of one output: links and local sources are bits of one mask of 128.

@@ -36,6 +36,7 @@ fn fact_of(field: &str) -> Option<Fact> {
         | "rate"
         | "core"
         | "atc"
+        | "cxl"
         | "packet_payload"
         | "packet_header"
         | "packet_unit"

@@ -3,7 +3,7 @@
 use peerbus_units::Bytes;
 
 use crate::catalogue::kind_word;
-use crate::part::{BarPart, CachePart, IommuPart, Part, ResourceKind};
+use crate::part::{AtcPart, BarPart, CachePart, IommuPart, Part, ResourceKind};
 
 /// Widths a link can have.
 pub(super) const LANES: [u8; 7] = [1, 2, 4, 8, 12, 16, 32];
@@ -87,10 +87,10 @@ pub fn part_problems(part: &Part) -> Vec<(&'static str, String)> {
             check(rate, "nvme", "begins no commands");
             let pieces = device.dma.is_none_or(|dma| dma.write.is_possible() && dma.read.is_possible());
             check(pieces, "dma", "copies in pieces that are no power of two from 4B to 4KiB");
-            let atc = device
-                .atc
-                .is_none_or(|atc| (1..=4096).contains(&atc.entries) && (1..=256).contains(&atc.requests));
+            let atc = device.atc.is_none_or(atc_fits);
             check(atc, "atc", "cannot exist; see its fields for their ranges");
+            let cxl = device.cxl.is_none_or(|cxl| cxl.is_possible());
+            check(cxl, "cxl", "cannot exist; see its fields for their ranges");
             check(bars_fit(&device.bars), "bars", "holds a BAR that cannot exist");
             link_end(&mut check, device.generation, device.lanes, device.max_payload);
         }
@@ -105,6 +105,10 @@ fn iommu_fits(iommu: IommuPart) -> bool {
         && iommu.entries.is_multiple_of(iommu.ways)
         && iommu.walk_entries <= 1024
         && (1..=64).contains(&iommu.walkers)
+}
+
+fn atc_fits(atc: AtcPart) -> bool {
+    (1..=4096).contains(&atc.entries) && (1..=256).contains(&atc.requests) && atc.page_requests <= 256
 }
 
 fn cache_fits(cache: CachePart) -> bool {

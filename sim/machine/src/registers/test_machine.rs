@@ -44,6 +44,7 @@ fn cpu() -> Cpu {
         iommu: None,
         cache: None,
         peer_limits: None,
+        cxl: None,
         memory_write_rate: None,
         memory_rate: rate(),
         buffers: credits(),
@@ -74,6 +75,7 @@ fn device(name: &str, functions: Vec<FunctionIndex>, link: Option<usize>) -> Dev
         nvme: None,
         dma: None,
         atc: None,
+        cxl: None,
         completer_latency: Picos::nanos(200),
         memory_rate: rate(),
         buffers: credits(),
@@ -106,6 +108,7 @@ fn switch(upstream: FunctionIndex, downstream: Vec<FunctionIndex>) -> Switch {
         latency: Picos::nanos(100),
         store_and_forward: false,
         in_order: false,
+        cxl: false,
         buffers: credits(),
         sources: Sources::new(),
     };

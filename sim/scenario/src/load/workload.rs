@@ -176,6 +176,7 @@ impl Context<'_> {
             None => Some(None),
             given => self.take(given, place, "cpu", "the index of a CPU, from 0").map(Some),
         };
+        let memory = self.other_memory(&given.memory, place);
         let window = match &given.window {
             None => Some(None),
             given => self.size(given, place, "window", 1..=LARGEST_WINDOW).map(Some),
@@ -202,6 +203,7 @@ impl Context<'_> {
             transfers,
             outstanding: outstanding?,
             cpu: cpu?,
+            memory: memory?,
             window,
             cache: cache?,
             by: by?,

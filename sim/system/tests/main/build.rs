@@ -79,6 +79,7 @@ impl Build {
             iommu: None,
             cache: None,
             peer_limits: None,
+            cxl: None,
             memory_write_rate: None,
             memory_rate: rate(),
             buffers: buffers(),
@@ -203,6 +204,7 @@ impl Build {
             latency: Picos::nanos(100),
             store_and_forward: false,
             in_order: false,
+            cxl: false,
             buffers: buffers(),
             sources: Sources::new(),
         };
@@ -302,6 +304,7 @@ fn device_part() -> DevicePart {
         nvme: None,
         dma: None,
         atc: None,
+        cxl: None,
         completer_latency: Picos::nanos(200),
         memory_rate: rate(),
         buffers: buffers(),
