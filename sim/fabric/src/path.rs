@@ -6,14 +6,17 @@
 
 use std::collections::BTreeMap;
 
-use peerbus_machine::model::Machine;
+use peerbus_machine::model::{FunctionIndex, Machine};
 
 use crate::cursor::{AddressKind, Cursor};
-use crate::decode::{Decode, Miss, MissKind, Next};
-use crate::pause::{Pause, mark_crossings};
+use crate::decode::{Decode, Miss, MissKind};
+use crate::pause::Pause;
 use crate::requester::Direction;
-use crate::spec::{EngineId, EngineSpec, LinkId, NodeId, NodeKind, Spec, private_member, private_range};
+use crate::spec::{
+    EngineId, EngineSpec, LinkId, LinkSpec, NodeId, NodeKind, Spec, private_member, private_range,
+};
 use crate::tlp::Attributes;
+use crate::walk::{End, MAX_HOPS, Walk, walk};
 
 /// One hop of a route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +38,8 @@ pub struct Hop {
 pub enum Terminal {
     /// At the memory of a node.
     Memory(NodeId),
+    /// At the memory of a device that looked up which page its BAR shows there.
+    Aperture(NodeId),
     /// At the memory of a device, by a private link: not through its BAR.
     Private(NodeId),
     /// At the IOMMU of a root complex, which is asked for a translation.
@@ -97,9 +102,6 @@ impl Decoded {
     }
 }
 
-/// More hops than any machine has: a request that runs in circles.
-const MAX_HOPS: usize = 64;
-
 impl Routes {
     /// Decodes a request of `engine` for `addr`.
     pub(crate) fn decode(
@@ -116,34 +118,20 @@ impl Routes {
             return self.decode_private(spec, engine, link, addr);
         }
         let mut cursor = Cursor::new(requester.requester, addr, kind);
-        let requested = cursor.requester().filter(|_| kind == AddressKind::Untranslated);
-        let domain = requested.and_then(|requester| decode.domain_of(requester));
-        let mut node = requester.node;
-        let mut links = Vec::new();
-        let mut came_by = None;
-        let terminal = loop {
-            match decode.step(spec, node, came_by, &mut cursor) {
-                Next::Link(link) if links.len() < MAX_HOPS => {
-                    links.push((link, spec.pause(node, came_by, link, domain)));
-                    node = spec.links[link.at()].to;
-                    came_by = Some(link);
-                }
-                Next::Link(_) => {
-                    let text = "it runs in circles".to_owned();
-                    break self.refused(Miss { kind: MissKind::Unclaimed, node, addr, text });
-                }
-                Next::Here if matches!(spec.nodes[node.at()].kind, NodeKind::Root(_)) => {
-                    break Terminal::Translator(node);
-                }
-                Next::Here => break Terminal::Memory(node),
-                Next::Refused(miss) => break self.refused(miss),
-            }
+        let Walk { links, node, end } = walk(spec, decode, requester.node, &mut cursor);
+        let terminal = match end {
+            End::Memory => Terminal::Memory(node),
+            End::Aperture => Terminal::Aperture(node),
+            End::Translator => Terminal::Translator(node),
+            End::Refused(miss) => self.refused(miss),
         };
-        mark_crossings(spec, &mut links, terminal);
         let (first, last) = cursor.valid();
         // Nobody answers a write.
         let completion = match requester.direction {
-            Direction::Read => self.completion(machine, spec, decode, max_payload, engine, node),
+            Direction::Read => {
+                let bridges = bridges_of(spec, links.iter().map(|(link, _)| *link));
+                self.completion(machine, spec, decode, max_payload, engine, (node, &bridges))
+            }
             Direction::Write => None,
         };
         let class = requester.traffic_class;
@@ -181,7 +169,9 @@ impl Routes {
         Decoded { first, last, ..Decoded::of(route) }
     }
 
-    /// The way of completions from `node` back to `engine`; `None` when the requester cannot be reached.
+    /// The way of completions back to `engine` from `completer`, for a request that passed the non-transparent bridges
+    /// `bridges`, by their links in that order; `None` when the requester cannot be reached. A completion goes back to the
+    /// side of a bridge whose id its request had, and on from the other side for the requester in its table.
     pub fn completion(
         &mut self,
         machine: &Machine,
@@ -189,25 +179,19 @@ impl Routes {
         decode: &Decode,
         max_payload: &dyn Fn(NodeId, &[LinkId]) -> u64,
         engine: EngineId,
-        completer: NodeId,
+        (completer, bridges): (NodeId, &[LinkId]),
     ) -> Option<u32> {
         let EngineSpec { requester, node: home, traffic_class, .. } = spec.engines[engine.at()];
-        let (mut node, mut came_by, mut links) = (completer, None, Vec::new());
-        while node != home || links.is_empty() {
-            let link = match requester {
-                Some(function) => {
-                    let bridge = machine.functions[function].host_bridge;
-                    decode.completion_step(spec, node, came_by, function, bridge)?
-                }
-                None => decode.completion_step_to_cpu(spec, node, home)?,
-            };
-            if links.len() == MAX_HOPS {
-                return None;
-            }
-            links.push(link);
-            node = spec.links[link.at()].to;
-            came_by = Some(link);
+        let (mut node, mut links) = (completer, Vec::new());
+        for bridge in bridges.iter().rev() {
+            let LinkSpec { to, reverse, .. } = spec.links[bridge.at()];
+            let NodeKind::Device(side) = spec.nodes[to.at()].kind else { return None };
+            let side = machine.devices[side].functions[0];
+            follow_completion(machine, spec, decode, (Some(side), to), (node, &mut links))?;
+            links.push(reverse);
+            node = spec.links[reverse.at()].to;
         }
+        follow_completion(machine, spec, decode, (requester, home), (node, &mut links))?;
         let limit = max_payload(completer, &links);
         let links =
             links.into_iter().map(|link| (spec.channel(link, traffic_class), Pause::Nothing)).collect();
@@ -264,4 +248,36 @@ impl Routes {
         let first = route.first as usize;
         self.hops[first..first + route.hops as usize].iter().map(|hop| hop.link)
     }
+}
+
+/// Those of `links` that lead through a non-transparent bridge.
+pub(crate) fn bridges_of(spec: &Spec, links: impl Iterator<Item = LinkId>) -> Vec<LinkId> {
+    links.filter(|link| spec.links[link.at()].bridge).collect()
+}
+
+/// Adds to `links` the way of a completion from `from` to `to`, the node of `requester`, or of a core's CPU.
+fn follow_completion(
+    machine: &Machine,
+    spec: &Spec,
+    decode: &Decode,
+    (requester, to): (Option<FunctionIndex>, NodeId),
+    (from, links): (NodeId, &mut Vec<LinkId>),
+) -> Option<()> {
+    let (mut node, mut came_by) = (from, None);
+    while node != to || links.is_empty() {
+        let link = match requester {
+            Some(function) => {
+                let bridge = machine.functions[function].host_bridge;
+                decode.completion_step(spec, node, came_by, function, bridge)?
+            }
+            None => decode.completion_step_to_cpu(spec, node, to)?,
+        };
+        if links.len() == MAX_HOPS {
+            return None;
+        }
+        links.push(link);
+        node = spec.links[link.at()].to;
+        came_by = Some(link);
+    }
+    Some(())
 }

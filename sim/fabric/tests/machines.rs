@@ -102,6 +102,7 @@ fn cpu(shape: &Shape, number: usize) -> Cpu {
         cache: None,
         peer_limits: None,
         memory_write_rate: None,
+        reads_in_turn: None,
         memory_rate: rate("400GB/s"),
         buffers: buffers(shape.credits, true),
         sources: Sources::new(),
@@ -169,6 +170,9 @@ fn device_part(shape: &Shape) -> DevicePart {
         nvme: None,
         dma: None,
         atc: None,
+        aperture: None,
+        ntb: None,
+        reads_in_turn: None,
         completer_latency: Picos::nanos(200),
         memory_rate: rate(shape.memory_rate),
         buffers: buffers(shape.credits, true),
@@ -259,6 +263,7 @@ impl Builder {
             link: Some(link),
             max_read_request: Bytes(512),
             ordering: self.shape.ordering,
+            aperture: None,
             assumed: Facts::new(),
         });
     }
@@ -343,6 +348,7 @@ pub fn machine(shape: &Shape) -> (Machine, Registers) {
         links: vec![],
         functions: Graph::new(),
         interconnects: vec![],
+        ntbs: vec![],
         capture: Capture::default(),
         assumed: Facts::new(),
     };

@@ -11,12 +11,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod dma;
+mod memory;
 
 use crate::file::is_false;
 
 mod root_complex;
 
 pub use dma::{CopyPart, DmaPart};
+pub use memory::{AperturePart, NtbPart};
 pub use root_complex::{CachePart, IommuPart, PeerLimits};
 
 /// Where each field's number comes from: field name → source, or `assumed`.
@@ -162,6 +164,10 @@ pub struct CpuPart {
     /// Limits for requests between its ports; without them links decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer_limits: Option<PeerLimits>,
+    /// Read requests that it answers in turn, a completion of each, 1 to 64; default 1: one after the other. Completions of one
+    /// request stay in order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reads_in_turn: Option<u8>,
     /// Receive buffers of a root port.
     pub buffers: Buffers,
     /// How one of its cores reaches memory of devices; absent: [`CorePart::default`].
@@ -361,11 +367,21 @@ pub struct DevicePart {
     /// Its cache of translations, if it has one and the ATS capability with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub atc: Option<AtcPart>,
+    /// Read requests that it answers in turn, a completion of each, 1 to 64; default 1: one after the other. Completions of one
+    /// request stay in order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reads_in_turn: Option<u8>,
     /// Receive buffers of its port.
     pub buffers: Buffers,
     /// How its DMA engine handles transfers; absent: it starts after `request_latency` and takes what arrives at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dma: Option<DmaPart>,
+    /// The table by which its largest memory BAR shows its memory; absent: from the first byte on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aperture: Option<AperturePart>,
+    /// What it does as one side of a non-transparent bridge, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ntb: Option<NtbPart>,
     /// What its controller does with commands, for an NVMe drive; absent: [`NvmePart::default`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nvme: Option<NvmePart>,

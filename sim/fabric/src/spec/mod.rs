@@ -22,6 +22,7 @@ use crate::tlp::Attributes;
 
 mod build;
 mod channels;
+mod ntb;
 mod private;
 mod scale;
 
@@ -127,6 +128,8 @@ pub struct NodeSpec {
     pub atc: Option<AtcSpec>,
     /// Limits for requests between its ports, of a CPU.
     pub peer_limits: Option<PeerLimits>,
+    /// Reads that it answers in turn, a completion of each; 0 and 1: one after the other.
+    pub reads_in_turn: u8,
     /// What came in by one input leaves in that order, of a switch.
     pub in_order: bool,
     /// Number of its first queue.
@@ -170,6 +173,8 @@ pub struct MemorySpec {
     pub read_latency: Picos,
     /// Completions are cut at multiples of this.
     pub read_completion_boundary: u64,
+    /// What finding the page that a BAR shows adds, of a device with a table for that.
+    pub look_up: Picos,
     /// Cache in front of it.
     pub cache: Option<CachePart>,
     /// From a read request's arrival to its first completion, when the cache has all of it.
@@ -199,6 +204,8 @@ pub struct LinkSpec {
     pub pcie: Option<(u8, u8)>,
     /// A link of a private interconnect.
     pub private: bool,
+    /// Leads from one side of a non-transparent bridge to the other.
+    pub bridge: bool,
     /// Rate for the bytes of TLPs.
     pub rate: Rate,
     /// Payload rate that the port at one end sustains, if lower matters.

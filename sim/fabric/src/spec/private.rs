@@ -91,6 +91,7 @@ impl Spec {
             completes_by_id: false,
             atc: None,
             peer_limits: None,
+            reads_in_turn: 1,
             in_order: false,
             first_queue: 0,
         });
@@ -135,6 +136,7 @@ impl Spec {
             sharing: None,
             pcie: None,
             private: true,
+            bridge: false,
             rate: part.rate.scaled(u64::from(count), 1).unwrap_or(part.rate),
             port_rate: None,
             peer_rate: None,

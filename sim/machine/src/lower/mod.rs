@@ -4,7 +4,7 @@
 //! are known at once. Only a file without errors becomes a [`Machine`]; warnings do not prevent it.
 //!
 //! Modules in reading order: `limits` (what the specification allows), `facts` (what is assumed), `context`,
-//! `draft`, then the steps: `cpu`, `tree`, `device`, `function`, `config`, `link`, `arbitration`, `chips`, `interconnect`, `bus` and `numbering`,
+//! `draft`, then the steps: `cpu`, `tree`, `device`, `function`, `config`, `link`, `arbitration`, `chips`, `interconnect`, `ntb`, `bus` and `numbering`,
 //! `windows`, `placed` (addresses of BARs), `finish` (names and order).
 
 mod arbitration;
@@ -21,6 +21,7 @@ mod function;
 mod interconnect;
 mod limits;
 mod link;
+mod ntb;
 mod numbering;
 mod placed;
 mod tree;
@@ -86,13 +87,14 @@ fn steps(ctx: &mut Context, file: &file::Machine) -> Option<Machine> {
     check_not_empty(ctx, file);
     let draft = Draft { cpus: cpu::cpus(ctx, &file.cpus), ..Draft::default() };
     let capture = cpu::capture(ctx, file);
-    let cpu_links = cpu::links(ctx, &file.cpu_links, draft.cpus.len());
+    let cpu_links = cpu::links(ctx, file, draft.cpus.len());
     let mut builder = Builder { ctx, draft };
     builder.host_bridges(&file.host_bridges);
     let mut draft = builder.draft;
     chips::check_switches(ctx, &draft);
     interconnect::name_devices(ctx, &mut draft.devices);
     let interconnects = interconnect::interconnects(ctx, &file.interconnects, &draft.devices);
+    let ntbs = ntb::ntbs(ctx, &file.ntbs, &draft.devices);
     numbering::number(ctx, &mut draft);
     windows::lay_out(ctx, &mut draft, &capture.memory);
     placed::check(ctx, &draft);
@@ -102,7 +104,7 @@ fn steps(ctx: &mut Context, file: &file::Machine) -> Option<Machine> {
     placed::open_bridges(&mut draft);
     let mut machine = finish::finish(
         draft,
-        finish::Rest { name, source: origin, cpu_links, interconnects, capture, assumed },
+        finish::Rest { name, source: origin, cpu_links, interconnects, ntbs, capture, assumed },
     )?;
     firmware::run(&mut machine);
     Some(machine)

@@ -45,6 +45,7 @@ fn cpu() -> Cpu {
         cache: None,
         peer_limits: None,
         memory_write_rate: None,
+        reads_in_turn: None,
         memory_rate: rate(),
         buffers: credits(),
         sources: Sources::new(),
@@ -74,6 +75,9 @@ fn device(name: &str, functions: Vec<FunctionIndex>, link: Option<usize>) -> Dev
         nvme: None,
         dma: None,
         atc: None,
+        aperture: None,
+        ntb: None,
+        reads_in_turn: None,
         completer_latency: Picos::nanos(200),
         memory_rate: rate(),
         buffers: credits(),
@@ -88,6 +92,7 @@ fn device(name: &str, functions: Vec<FunctionIndex>, link: Option<usize>) -> Dev
         link,
         max_read_request,
         ordering: OrderingEnables::default(),
+        aperture: None,
         assumed: Facts::new(),
     }
 }
@@ -232,6 +237,7 @@ pub(super) fn machine() -> (Machine, Indices) {
         ],
         functions,
         interconnects: vec![],
+        ntbs: vec![],
         capture: Capture::default(),
         assumed: Facts::new(),
     };
