@@ -34,21 +34,25 @@ impl Fabric {
                 self.complete(engine, &tlp);
             }
             Terminal::Translator(node) => self.look_up_for_device(link, &tlp, route, node),
-            Terminal::Memory(_) | Terminal::HostManaged(_)
+            Terminal::Memory(_) | Terminal::HostManaged(_) | Terminal::Aperture(_)
                 if tlp.class == Class::Posted && tlp.attributes.has(Attributes::POISONED) =>
             {
                 self.refuse_poisoned_write(link, &tlp);
             }
-            terminal @ (Terminal::Memory(node) | Terminal::HostManaged(node) | Terminal::Private(node)) => {
+            terminal @ (Terminal::Memory(node)
+            | Terminal::HostManaged(node)
+            | Terminal::Private(node)
+            | Terminal::Aperture(node)) => {
                 // The memory behind a private link is faster than any of them; what is behind a BAR need not be.
-                let Service { start, done, latency } = match terminal {
-                    Terminal::Private(_) => self.serve_privately(node),
-                    Terminal::HostManaged(_) => self.serve_lines(node, &tlp),
-                    _ => self.occupy_memory(node, &tlp),
+                let (Service { start, done, latency }, found) = match terminal {
+                    Terminal::Private(_) => (self.serve_privately(node), now),
+                    Terminal::HostManaged(_) => (self.serve_lines(node, &tlp), now),
+                    Terminal::Aperture(_) => self.look_up_page(node, &tlp),
+                    _ => (self.occupy_memory(node, &tlp, now), now),
                 };
                 if tlp.class == Class::Posted {
                     self.return_credits(link, &tlp, done);
-                    self.charge(tlp.flow, Cause::Memory, done - now);
+                    self.charge(tlp.flow, Cause::Memory, done - found);
                     self.died(tlp.flow, done);
                     self.record_request(tlp.flow, now - tlp.issued);
                     self.account(tlp.tag, tlp.flow, u64::from(tlp.length), true, done);
@@ -58,7 +62,7 @@ impl Fabric {
                     self.await_timeout(tlp.engine, tlp.tag, tlp.issued);
                 } else {
                     self.return_credits(link, &tlp, now);
-                    self.charge(tlp.flow, Cause::Memory, start + latency - now);
+                    self.charge(tlp.flow, Cause::Memory, start + latency - found);
                     self.died(tlp.flow, start + latency);
                     let attributes = tlp.attributes.with(self.poison(node));
                     self.answer(route, &Tlp { attributes, ..tlp }, start + latency, false);
@@ -69,7 +73,9 @@ impl Fabric {
                 self.died(tlp.flow, now);
                 let error = match self.routes.misses[miss as usize].kind {
                     MissKind::AcsViolation => PacketError::AcsViolation,
-                    MissKind::Unclaimed | MissKind::IommuFault => PacketError::UnsupportedRequest,
+                    MissKind::Unclaimed | MissKind::IommuFault | MissKind::ApertureFault => {
+                        PacketError::UnsupportedRequest
+                    }
                 };
                 self.count_error_at(link, error, &tlp);
                 let refusal = &mut self.ledger.refusals[miss as usize];
@@ -92,10 +98,19 @@ impl Fabric {
         Service { start: now, done: now, latency }
     }
 
-    /// Gives a memory the bytes of `tlp` to move.
-    pub(crate) fn occupy_memory(&mut self, node: NodeId, tlp: &Tlp) -> Service {
+    /// Looks up which page of its memory a device shows at the address of `tlp`, and gives the memory its bytes to move. Also
+    /// returns when the page was found.
+    fn look_up_page(&mut self, node: NodeId, tlp: &Tlp) -> (Service, u64) {
+        let look_up = self.spec.nodes[node.at()].memory.as_ref().map_or(0, |memory| memory.look_up.0);
+        let found = self.state.now + look_up;
+        self.charge(tlp.flow, Cause::Translation, look_up);
+        (self.occupy_memory(node, tlp, found), found)
+    }
+
+    /// Gives a memory the bytes of `tlp` to move, from `from` on.
+    pub(crate) fn occupy_memory(&mut self, node: NodeId, tlp: &Tlp, from: u64) -> Service {
         let bytes = u64::from(tlp.length);
-        let start = self.state.memory_free_at[node.at()].max(self.state.now);
+        let start = self.state.memory_free_at[node.at()].max(from);
         let Some(memory) = &self.spec.nodes[node.at()].memory else {
             return Service { start, done: start, latency: 0 };
         };
@@ -159,9 +174,10 @@ impl Fabric {
         if self.spec.nodes[sender.at()].completes_by_id { plain.with(Attributes::ID_BASED) } else { plain }
     }
 
-    /// The next completion of the oldest job at `link`.
+    /// The next completion that starts at `link`.
     pub(crate) fn next_completion(&self, link: LinkId) -> Option<(Job, Tlp)> {
-        let job = *self.state.links[link.at()].jobs.front()?;
+        let state = &self.state.links[link.at()];
+        let job = *state.jobs.get(state.next_job(self.state.now))?;
         let route = &self.routes.routes[job.route as usize];
         let from = self.spec.links[link.at()].from;
         let boundary = match self.spec.links[link.at()].memory {
@@ -200,12 +216,18 @@ impl Fabric {
 
     /// Takes the completion that [`Fabric::next_completion`] announced.
     pub(crate) fn take_completion(&mut self, link: LinkId, tlp: &Tlp) {
+        let now = self.state.now;
         let state = &mut self.state.links[link.at()];
-        let Some(job) = state.jobs.front_mut() else { return };
+        let place = state.next_job(now);
+        let Some(job) = state.jobs.get_mut(place) else { return };
         job.addr += u64::from(tlp.length);
         job.left -= u32::from(tlp.length);
-        if job.left == 0 {
-            state.jobs.pop_front();
+        if job.left != 0 {
+            if state.in_turn != 1 {
+                state.let_others_answer(place);
+            }
+        } else {
+            state.jobs.remove(place);
             if state.jobs.is_empty() {
                 state.waiting[Class::Completion.at()] &= !(1 << JOBS);
             }

@@ -83,6 +83,13 @@ impl Cursor {
         inside
     }
 
+    /// It goes on with the id of `requester`, the side of a bridge that it leaves by: whatever was translated before belongs
+    /// to another hierarchy.
+    pub(crate) fn pass_bridge(&mut self, requester: FunctionIndex) {
+        self.requester = Some(requester);
+        self.kind = AddressKind::Untranslated;
+    }
+
     pub(crate) fn translate(&mut self, from: u64, to: u64) {
         let shift = to.wrapping_sub(from);
         self.addr = self.addr.wrapping_add(shift);

@@ -13,7 +13,8 @@
 //! * A root complex translates what comes from a requester with an IOMMU domain (see `iommu`). Of other requests it
 //!   looks first at the windows below the same host bridge, in bus addresses; everything else is taken for a CPU address: memory, or a window of another host bridge, where it becomes a bus address again.
 //! * Memory of devices that a CPU uses by CXL.mem is reached from that CPU, by links of CXL.mem alone.
-//! * A device claims what its BARs hold. What nobody claims is an Unsupported Request.
+//! * A device claims what its BARs hold; what is behind them may be looked up (see `aperture`), or lead to another
+//!   hierarchy (see `ntb`). What nobody claims is an Unsupported Request.
 //! * A completion goes by the requester's bus number; P2P Completion Redirect sends it upstream.
 
 use std::collections::VecDeque;
@@ -23,7 +24,9 @@ use peerbus_machine::model::{FunctionIndex, Machine};
 use peerbus_machine::registers::IommuTables;
 use peerbus_units::{Address, BusAddr, CpuAddr, FunctionId, Range};
 
+use crate::aperture::{Aperture, memory_bar};
 use crate::cursor::{AddressKind, Cursor};
+use crate::ntb::{Side, WindowNumber, sides};
 use crate::spec::{LinkId, MemoryWay, NodeId, NodeKind, PortSpec, Spec};
 
 const TRANSLATION_BLOCKING: u16 = 1 << 1;
@@ -42,7 +45,10 @@ pub(crate) struct FunctionDecode {
     pub(crate) name: String,
     pub(crate) id: Option<FunctionId>,
     windows: Vec<Range<BusAddr>>,
-    bars: Vec<Range<BusAddr>>,
+    /// Memory BARs by number.
+    pub(crate) bars: Vec<(u8, Range<BusAddr>)>,
+    /// The BAR in front of its memory.
+    pub(crate) memory_bar: Option<Range<BusAddr>>,
     buses: Option<(u8, u8)>,
     acs: u16,
 }
@@ -60,6 +66,10 @@ struct RootWindow {
 pub struct Decode {
     pub(crate) functions: Vec<FunctionDecode>,
     pub(crate) iommu: IommuTables,
+    /// By device: the table by which it shows its memory.
+    pub(crate) apertures: Vec<Option<Aperture>>,
+    /// Sides of non-transparent bridges.
+    pub(crate) sides: Vec<Side>,
     root_windows: Vec<RootWindow>,
     memory: Vec<(usize, Range<CpuAddr>)>,
     /// Memory of devices that CPUs use as their own, by index of the device.
@@ -79,6 +89,8 @@ pub enum MissKind {
     AcsViolation,
     /// An IOMMU has no translation for it. To the requester that is an Unsupported Request too.
     IommuFault,
+    /// A device's BAR shows no memory there. That is an Unsupported Request.
+    ApertureFault,
 }
 
 /// Why nobody took a request, and where.
@@ -99,8 +111,12 @@ pub struct Miss {
 pub enum Next {
     /// Sends it on.
     Link(LinkId),
+    /// Sends it to the other side of a non-transparent bridge, through a window.
+    Bridge(LinkId, WindowNumber),
     /// Its memory serves it.
     Here,
+    /// Its memory serves it, at an address that was looked up.
+    Shown,
     /// Nobody claims it: an Unsupported Request.
     Refused(Miss),
 }
@@ -111,6 +127,8 @@ impl Decode {
         let mut decode = Decode {
             functions: Vec::new(),
             iommu: IommuTables::default(),
+            apertures: (0..machine.devices.len()).map(|device| Aperture::of(machine, device)).collect(),
+            sides: sides(machine, spec),
             root_windows: Vec::new(),
             memory: machine.memory_ranges(),
             cxl: machine.cxl_ranges(),
@@ -141,7 +159,8 @@ impl Decode {
                 name: machine.functions[function].name.clone(),
                 id: registers.id(function),
                 windows: registers.windows(function).into_iter().map(|window| window.range).collect(),
-                bars: registers.bars(function).into_iter().map(|bar| bar.range).collect(),
+                bars: registers.bars(function).into_iter().map(|bar| (bar.index, bar.range)).collect(),
+                memory_bar: memory_bar(&registers.bars(function)),
                 buses: registers.bus_numbers(function).map(|buses| (buses.secondary, buses.subordinate)),
                 acs: registers.acs_control(function).unwrap_or(0),
             })
@@ -175,13 +194,20 @@ impl Decode {
     }
 
     fn at_device(&self, spec: &Spec, node: NodeId, came_by: Option<LinkId>, cursor: &mut Cursor) -> Next {
+        if came_by.is_some_and(|link| spec.links[link.at()].bridge) {
+            return match spec.nodes[node.at()].upstream {
+                Some(link) => Next::Link(link),
+                None => self.unclaimed(node, cursor, "the other side of the bridge has no link".to_owned()),
+            };
+        }
         let ports = came_by.map_or(&[][..], |link| &spec.nodes[spec.links[link.at()].from.at()].ports[..]);
         let port = ports.iter().find(|port| Some(port.down) == came_by);
         let functions = port.map_or(&[][..], |port| &port.behind[..]);
         for function in functions {
             for bar in &self.functions[function.index()].bars {
-                if cursor.is_in(*bar) {
-                    return Next::Here;
+                if cursor.is_in(bar.1) {
+                    let window = self.through_window(node, (*function, *bar), cursor);
+                    return window.unwrap_or_else(|| self.behind_bar(node, (*function, bar.1), cursor));
                 }
             }
         }
@@ -191,7 +217,7 @@ impl Decode {
                 self.functions[f.index()]
                     .bars
                     .iter()
-                    .map(|bar| (self.functions[f.index()].name.as_str(), *bar))
+                    .map(|(_, bar)| (self.functions[f.index()].name.as_str(), *bar))
             })
             .collect();
         self.missed(node, cursor, "no BAR claims it", "BAR of", &bars)
@@ -409,7 +435,9 @@ impl Decode {
         let mut direct = port.direct.iter().map(|function| &self.functions[function.index()]);
         through
             && (port.direct.is_empty()
-                || direct.any(|own| own.bars.iter().chain(&own.windows).any(|range| cursor.is_in(*range))))
+                || direct.any(|own| {
+                    own.bars.iter().map(|(_, bar)| bar).chain(&own.windows).any(|range| cursor.is_in(*range))
+                }))
     }
 
     fn port_windows<'a>(&'a self, ports: &'a [PortSpec]) -> Vec<(&'a str, Range<BusAddr>)> {
@@ -418,7 +446,8 @@ impl Decode {
             for function in port.function.iter().chain(&port.direct) {
                 let decode = &self.functions[function.index()];
                 let is_port = port.function == Some(*function);
-                let ranges = decode.windows.iter().chain(decode.bars.iter().filter(|_| !is_port));
+                let ranges =
+                    decode.windows.iter().chain(decode.bars.iter().map(|(_, bar)| bar).filter(|_| !is_port));
                 windows.extend(ranges.map(|range| (decode.name.as_str(), *range)));
             }
         }

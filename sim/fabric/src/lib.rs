@@ -9,15 +9,17 @@
 //! [`Fabric::submit`] a [`Descriptor`], then [`Fabric::advance`] until an [`Upcall`] says something is done.
 //!
 //! Modules in reading order: `link_layer` (what a TLP costs), `spec` (nodes and links of a machine), `cursor`
-//! (an address on its way), `decode` (who claims it), `iommu` (translation at the root), `path` (a decoded route),
+//! (an address on its way), `decode` (who claims it), `iommu` (translation at the root), `aperture` (pages that BARs show), `ntb` (bridges to another
+//! hierarchy), `walk` (a way, node by node), `path` (a decoded route),
 //! `tlp`, `store` (queues without allocation), `state`, `transmit` (the three things that happen to a TLP),
-//! `overtake` (posted requests that pass others), `arbitration` (weights), `channel` (two virtual channels on one wire), `in_order` (switches with one queue per input),
-//! `pause` and `iotlb` (translation and other stops inside a CPU), `atc` (translation by devices), `pages` (that are not there yet), `requester`, `cores` (what is special about cores of a CPU), `completer`, `cache` (in front of memory), `lines` (messages of CXL.mem), `wire` (the
+//! `overtake` (posted requests that pass others), `arbitration` (weights), `channel` (two virtual channels on one wire), `in_order` (switches with one queue per input), `in_turn` (reads answered side by side),
+//! `pause` and `iotlb` (translation and other stops inside a CPU), `atc` (translation by devices), `pages` (that are not there yet), `requester`, `cores` (what is special about cores of a CPU), `completer`, `cache` (in front of memory), `wire` (the
 //! present condition of a link), `bit_errors`, `outage`, `fault` (what goes wrong when), `lost` (what never arrives), `malformed` (payloads
 //! too large), `aer` (errors as functions count them), `cause` (where time goes), `limits` (what holds a flow back), `ledger`,
 //! `order` (checked in debug builds), `standstill` (why nothing goes on), `run`.
 
 mod aer;
+mod aperture;
 mod arbitration;
 mod atc;
 mod bit_errors;
@@ -31,6 +33,7 @@ mod decode;
 mod fault;
 mod handling;
 mod in_order;
+mod in_turn;
 mod iommu;
 mod iotlb;
 mod ledger;
@@ -39,6 +42,7 @@ mod lines;
 mod link_layer;
 mod lost;
 mod malformed;
+mod ntb;
 #[cfg(debug_assertions)]
 mod order;
 mod outage;
@@ -54,9 +58,11 @@ mod state;
 mod store;
 mod tlp;
 mod transmit;
+mod walk;
 mod wire;
 
 pub use aer::{ErrorCounters, PacketError, Severity};
+pub use aperture::Shown;
 pub use cache::Warmth;
 pub use cause::Cause;
 pub use decode::{Miss, MissKind};

@@ -311,7 +311,7 @@ impl Fabric {
             add_links(route, &mut found);
         }
         found.extend(self.saturated_stops(route, interval).map(|resource| (None, resource)));
-        if let Terminal::Memory(node) | Terminal::HostManaged(node) = end.terminal
+        if let Terminal::Memory(node) | Terminal::Aperture(node) | Terminal::HostManaged(node) = end.terminal
             && interval.full(interval.memories[node.at()])
         {
             found.push((None, Resource::Memory(node)));

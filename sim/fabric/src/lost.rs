@@ -141,7 +141,8 @@ impl Fabric {
     fn refuse_at_port(&mut self, link: LinkId, tlp: &Tlp) {
         let engine = EngineId(u32::from(tlp.engine));
         self.ledger.faults[link.at()].refused.count(u64::from(tlp.length), self.state.now, tlp.flow);
-        match self.completion_route(engine, self.spec.links[link.at()].from) {
+        let bridges = self.bridges_before(tlp);
+        match self.completion_route(engine, self.spec.links[link.at()].from, &bridges) {
             Some(route) => self.queue_answer(route, tlp, self.state.now, true),
             None => self.await_timeout(tlp.engine, tlp.tag, tlp.issued),
         }

@@ -70,7 +70,7 @@ impl Fabric {
         let page = addr >> SHIFT;
         let Some(to) = self.pager.absent.remove(&(domain, page)) else { return };
         self.decode.iommu.map(domain, page_range(page), to);
-        self.note_tables_written();
+        self.tables_were_written();
         for iotlb in self.state.iotlbs.iter_mut().flatten() {
             iotlb.forget_page(domain, addr);
         }

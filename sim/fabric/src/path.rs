@@ -6,14 +6,17 @@
 
 use std::collections::BTreeMap;
 
-use peerbus_machine::model::Machine;
+use peerbus_machine::model::{FunctionIndex, Machine};
 
 use crate::cursor::{AddressKind, Cursor};
-use crate::decode::{Decode, Miss, MissKind, Next};
-use crate::pause::{Pause, mark_crossings};
+use crate::decode::{Decode, Miss, MissKind};
+use crate::pause::Pause;
 use crate::requester::Direction;
-use crate::spec::{EngineId, EngineSpec, LinkId, NodeId, NodeKind, Spec, private_member, private_range};
+use crate::spec::{
+    EngineId, EngineSpec, LinkId, LinkSpec, NodeId, NodeKind, Spec, private_member, private_range,
+};
 use crate::tlp::Attributes;
+use crate::walk::{End, MAX_HOPS, Walk, walk};
 
 /// One hop of a route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +38,8 @@ pub struct Hop {
 pub enum Terminal {
     /// At the memory of a node.
     Memory(NodeId),
+    /// At the memory of a device that looked up which page its BAR shows there.
+    Aperture(NodeId),
     /// At the memory of a device, by a private link: not through its BAR.
     Private(NodeId),
     /// At the memory of a device that a CPU uses as its own, by CXL.mem.
@@ -99,9 +104,6 @@ impl Decoded {
     }
 }
 
-/// More hops than any machine has: a request that runs in circles.
-const MAX_HOPS: usize = 64;
-
 impl Routes {
     /// Decodes a request of `engine` for `addr`.
     pub(crate) fn decode(
@@ -118,39 +120,19 @@ impl Routes {
             return self.decode_private(spec, engine, link, addr);
         }
         let mut cursor = Cursor::new(requester.requester, addr, kind);
-        let requested = cursor.requester().filter(|_| kind == AddressKind::Untranslated);
-        let domain = requested.and_then(|requester| decode.domain_of(requester));
-        let mut node = requester.node;
-        let mut links = Vec::new();
-        let mut came_by = None;
-        let terminal = loop {
-            match decode.step(spec, node, came_by, &mut cursor) {
-                Next::Link(link) if links.len() < MAX_HOPS => {
-                    links.push((link, spec.pause(node, came_by, link, domain)));
-                    node = spec.links[link.at()].to;
-                    came_by = Some(link);
-                }
-                Next::Link(_) => {
-                    let text = "it runs in circles".to_owned();
-                    break self.refused(Miss { kind: MissKind::Unclaimed, node, addr, text });
-                }
-                Next::Here if matches!(spec.nodes[node.at()].kind, NodeKind::Root(_)) => {
-                    break Terminal::Translator(node);
-                }
-                Next::Here if came_by.is_some_and(|link| spec.links[link.at()].memory) => {
-                    break Terminal::HostManaged(node);
-                }
-                Next::Here => break Terminal::Memory(node),
-                Next::Refused(miss) => break self.refused(miss),
-            }
+        let Walk { links, node, end } = walk(spec, decode, requester.node, &mut cursor);
+        let terminal = match end {
+            End::Memory => Terminal::Memory(node),
+            End::HostManaged => Terminal::HostManaged(node),
+            End::Aperture => Terminal::Aperture(node),
+            End::Translator => Terminal::Translator(node),
+            End::Refused(miss) => self.refused(miss),
         };
-        mark_crossings(spec, &mut links, terminal);
         let (first, last) = cursor.valid();
         // Nobody answers a write.
         let completion = match requester.direction {
             Direction::Read => {
-                let way = links.iter().map(|(link, _)| *link);
-                let by: Vec<LinkId> = way.filter(|link| spec.links[link.at()].memory).collect();
+                let by = way_back(spec, links.iter().map(|(link, _)| *link));
                 self.completion(machine, spec, decode, max_payload, engine, (node, &by))
             }
             Direction::Write => None,
@@ -190,8 +172,10 @@ impl Routes {
         Decoded { first, last, ..Decoded::of(route) }
     }
 
-    /// The way of completions from `completer` back to `engine`, whose request came by the links `by` of CXL.mem, if any;
-    /// `None` when the requester cannot be reached.
+    /// The way of completions back to `engine` from `completer`, for a request that came by the links `by`, in that order, of
+    /// CXL.mem and through non-transparent bridges; `None` when the requester cannot be reached. Answers of CXL.mem go back
+    /// the way the request came, as far as that was CXL.mem. A completion goes back to the side of a bridge whose id its
+    /// request had, and on from the other side for the requester in its table.
     pub fn completion(
         &mut self,
         machine: &Machine,
@@ -202,28 +186,18 @@ impl Routes {
         (completer, by): (NodeId, &[LinkId]),
     ) -> Option<u32> {
         let EngineSpec { requester, node: home, traffic_class, .. } = spec.engines[engine.at()];
-        let (mut node, mut came_by, mut links) = (completer, None, Vec::new());
-        // Answers of CXL.mem go back the way the request came, as far as that was CXL.mem.
-        for link in by.iter().rev().map(|link| spec.links[link.at()].reverse) {
-            links.push(link);
-            node = spec.links[link.at()].to;
-            came_by = Some(link);
-        }
-        while node != home || links.is_empty() {
-            let link = match requester {
-                Some(function) => {
-                    let bridge = machine.functions[function].host_bridge;
-                    decode.completion_step(spec, node, came_by, function, bridge)?
-                }
-                None => decode.completion_step_to_cpu(spec, node, home)?,
-            };
-            if links.len() == MAX_HOPS {
-                return None;
+        let (mut node, mut links) = (completer, Vec::new());
+        for link in by.iter().rev() {
+            let LinkSpec { to, reverse, memory, .. } = spec.links[link.at()];
+            if !memory {
+                let NodeKind::Device(side) = spec.nodes[to.at()].kind else { return None };
+                let side = machine.devices[side].functions[0];
+                follow_completion(machine, spec, decode, (Some(side), to), (node, &mut links))?;
             }
-            links.push(link);
-            node = spec.links[link.at()].to;
-            came_by = Some(link);
+            links.push(reverse);
+            node = spec.links[reverse.at()].to;
         }
+        follow_completion(machine, spec, decode, (requester, home), (node, &mut links))?;
         let limit = max_payload(completer, &links);
         let links =
             links.into_iter().map(|link| (spec.channel(link, traffic_class), Pause::Nothing)).collect();
@@ -280,4 +254,37 @@ impl Routes {
         let first = route.first as usize;
         self.hops[first..first + route.hops as usize].iter().map(|hop| hop.link)
     }
+}
+
+/// Those of `links` that decide the way back: of CXL.mem, and through non-transparent bridges.
+pub(crate) fn way_back(spec: &Spec, links: impl Iterator<Item = LinkId>) -> Vec<LinkId> {
+    let decides = |link: &LinkSpec| link.bridge || link.memory;
+    links.filter(|link| decides(&spec.links[link.at()])).collect()
+}
+
+/// Adds to `links` the way of a completion from `from` to `to`, the node of `requester`, or of a core's CPU.
+fn follow_completion(
+    machine: &Machine,
+    spec: &Spec,
+    decode: &Decode,
+    (requester, to): (Option<FunctionIndex>, NodeId),
+    (from, links): (NodeId, &mut Vec<LinkId>),
+) -> Option<()> {
+    let (mut node, mut came_by) = (from, links.last().copied().filter(|link| spec.links[link.at()].memory));
+    while node != to || links.is_empty() {
+        let link = match requester {
+            Some(function) => {
+                let bridge = machine.functions[function].host_bridge;
+                decode.completion_step(spec, node, came_by, function, bridge)?
+            }
+            None => decode.completion_step_to_cpu(spec, node, to)?,
+        };
+        if links.len() == MAX_HOPS {
+            return None;
+        }
+        links.push(link);
+        node = spec.links[link.at()].to;
+        came_by = Some(link);
+    }
+    Some(())
 }

@@ -6,7 +6,7 @@ use peerbus_units::{Address, Iova};
 
 use crate::cause::Cause;
 use crate::iotlb::Found;
-use crate::path::Terminal;
+use crate::ntb::WindowNumber;
 use crate::run::Fabric;
 use crate::spec::{LinkId, NodeId, NodeKind, Spec};
 use crate::tlp::{Attributes, Class, Tlp};
@@ -22,19 +22,13 @@ pub enum Pause {
     Peer,
     /// It goes to a device of another CPU, by this hop's link.
     Crossing,
+    /// It goes through that window of a non-transparent bridge, and has another address behind it. That takes no time of
+    /// its own.
+    Window(WindowNumber),
 }
 
 /// Marks the links between CPUs that requests to a device take, where those are slower there than requests to memory.
-pub(crate) fn mark_crossings(spec: &Spec, links: &mut [(LinkId, Pause)], terminal: Terminal) {
-    let is_cpu = |node: NodeId| matches!(spec.nodes[node.at()].kind, NodeKind::Cpu(_));
-    // Memory of a CPU, also that at the end of a CXL link.
-    let host_memory = match terminal {
-        Terminal::Memory(node) => is_cpu(node),
-        terminal => matches!(terminal, Terminal::HostManaged(_)),
-    };
-    if host_memory {
-        return;
-    }
+pub(crate) fn mark_crossings(spec: &Spec, links: &mut [(LinkId, Pause)]) {
     // The first hop is its requester's own: a core is no device.
     for (link, pause) in links.iter_mut().skip(1) {
         let crosses = spec.links[link.at()].peer_rate.is_some();
@@ -92,6 +86,10 @@ impl Fabric {
         let node = self.spec.links[link.at()].to;
         let (ready, cause) = match pause {
             Pause::Nothing => return self.state.now,
+            Pause::Window(window) => {
+                tlp.addr = self.behind_window(window, tlp.addr);
+                return self.state.now;
+            }
             Pause::Translation(domain) => {
                 (self.translate_request(domain, node, link, tlp), Cause::Translation)
             }
@@ -160,10 +158,10 @@ impl Fabric {
         start
     }
 
-    /// True when a request's address is not any more what its requester sent: its route has a translation before hop `hop`.
+    /// True when a request's address is not any more what its requester sent: its route has a translation, or a window, before hop `hop`.
     #[cfg(debug_assertions)]
     pub(crate) fn is_translated(&self, hop: u32) -> bool {
         let before = self.routes.hops[..hop as usize].iter().rev().take_while(|hop| hop.ends.is_none());
-        before.into_iter().any(|hop| matches!(hop.pause, Pause::Translation(_)))
+        before.into_iter().any(|hop| matches!(hop.pause, Pause::Translation(_) | Pause::Window(_)))
     }
 }

@@ -124,8 +124,8 @@ pub struct Fabric {
     pub(crate) decode: Decode,
     /// Some posted requests may pass others.
     pub(crate) reorders: bool,
-    /// When software last wrote the IOMMU tables.
-    iommu_written: Option<u64>,
+    /// When software last wrote tables that say where requests go.
+    tables_written: Option<u64>,
     pub(crate) pager: Pager,
     machine: Machine,
     registers: Registers,
@@ -172,7 +172,7 @@ impl Fabric {
             series_part: vec![0; spec.links.len()],
             decode,
             reorders: false,
-            iommu_written: None,
+            tables_written: None,
             pager: Pager::default(),
             machine: machine.clone(),
             registers: registers.clone(),
@@ -310,14 +310,14 @@ impl Fabric {
             }
         }
         self.invalidate_devices();
-        self.iommu_written = Some(self.state.now);
-        self.state.engines.iter_mut().for_each(EngineState::forget_routes);
+        self.tables_were_written();
         &mut self.decode.iommu
     }
 
-    /// Tables say something else from now on than when requests that are under way were issued.
-    pub(crate) fn note_tables_written(&mut self) {
-        self.iommu_written = Some(self.state.now);
+    /// Software wrote tables that say where requests go: what is issued from now on follows them.
+    pub(crate) fn tables_were_written(&mut self) {
+        self.tables_written = Some(self.state.now);
+        self.state.engines.iter_mut().for_each(EngineState::forget_routes);
     }
 
     /// Lets the cache in front of the memory of CPU `cpu` hold `range` as `warmth` says; without a cache nothing happens.
@@ -402,7 +402,7 @@ impl Fabric {
             let decoded = self.decode_request(engine, addr);
             let length = (decoded.last - addr).saturating_add(1).min(left);
             let node = match self.routes.routes[decoded.route as usize].terminal {
-                Terminal::Memory(node) | Terminal::HostManaged(node) => Some(node),
+                Terminal::Memory(node) | Terminal::Aperture(node) | Terminal::HostManaged(node) => Some(node),
                 _ => None,
             };
             match found.last_mut() {
@@ -433,12 +433,18 @@ impl Fabric {
         decoded
     }
 
-    /// The way of completions from `node` to `engine`, if there is one.
-    pub(crate) fn completion_route(&mut self, engine: EngineId, node: NodeId) -> Option<u32> {
+    /// The way of completions from `node` to `engine`, if there is one, for a request that came through `bridges`.
+    pub(crate) fn completion_route(
+        &mut self,
+        engine: EngineId,
+        node: NodeId,
+        bridges: &[LinkId],
+    ) -> Option<u32> {
         let (machine, registers, spec) = (&self.machine, &self.registers, &self.spec);
         let max_payload =
             |completer: NodeId, links: &[LinkId]| max_payload(machine, registers, spec, completer, links);
-        let route = self.routes.completion(machine, spec, &self.decode, &max_payload, engine, (node, &[]));
+        let route =
+            self.routes.completion(machine, spec, &self.decode, &max_payload, engine, (node, bridges));
         if self.faults.has_retrained() {
             self.refresh_cut_through();
         }
@@ -450,7 +456,7 @@ impl Fabric {
     pub(crate) fn check_route(&self, link: LinkId, next: LinkId, tlp: &Tlp) {
         debug_assert_eq!(self.spec.links[link.at()].to, self.spec.links[next.at()].from, "{tlp:?} jumps");
         #[cfg(debug_assertions)]
-        let as_issued = self.iommu_written.is_none_or(|written| tlp.issued > written);
+        let as_issued = self.tables_written.is_none_or(|written| tlp.issued > written);
         #[cfg(debug_assertions)]
         if as_issued
             && !self.is_translated(tlp.hop)

@@ -82,6 +82,8 @@ pub(crate) struct LinkState {
     pub phase: usize,
     /// The node in front of it is a switch whose inputs keep one queue each.
     pub in_order: bool,
+    /// So many reads are answered in turn by the node in front of it; at least 1.
+    pub in_turn: u8,
     /// Number of the next arrival behind this link.
     pub arrivals: u32,
     /// DLLP bytes owed on this link, and bytes received on the reverse link since the last DLLP.
@@ -151,6 +153,7 @@ impl State {
             weighted: !spec.nodes[link.from.at()].phases.is_empty(),
             phase: 0,
             in_order: spec.nodes[link.from.at()].in_order,
+            in_turn: spec.nodes[link.from.at()].reads_in_turn.max(1),
             arrivals: 0,
             debt: 0,
             unacknowledged: 0,

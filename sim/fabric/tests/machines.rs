@@ -103,6 +103,7 @@ fn cpu(shape: &Shape, number: usize) -> Cpu {
         peer_limits: None,
         cxl: None,
         memory_write_rate: None,
+        reads_in_turn: None,
         memory_rate: rate("400GB/s"),
         buffers: buffers(shape.credits, true),
         sources: Sources::new(),
@@ -172,6 +173,9 @@ fn device_part(shape: &Shape) -> DevicePart {
         dma: None,
         atc: None,
         cxl: None,
+        aperture: None,
+        ntb: None,
+        reads_in_turn: None,
         completer_latency: Picos::nanos(200),
         memory_rate: rate(shape.memory_rate),
         buffers: buffers(shape.credits, true),
@@ -262,6 +266,7 @@ impl Builder {
             link: Some(link),
             max_read_request: Bytes(512),
             ordering: self.shape.ordering,
+            aperture: None,
             assumed: Facts::new(),
         });
     }
@@ -346,6 +351,7 @@ pub fn machine(shape: &Shape) -> (Machine, Registers) {
         links: vec![],
         functions: Graph::new(),
         interconnects: vec![],
+        ntbs: vec![],
         capture: Capture::default(),
         assumed: Facts::new(),
     };

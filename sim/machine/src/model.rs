@@ -16,7 +16,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::config::{Config, Express, PortKind, Rom, Sriov, Stated, UnsizedBar, WindowWidth};
-use crate::part::{CpuLinkPart, CpuPart, DevicePart, InterconnectPart, PciId, ResourceKind, SwitchPart};
+use crate::part::{
+    AperturePart, CpuLinkPart, CpuPart, DevicePart, InterconnectPart, PciId, ResourceKind, SwitchPart,
+};
 
 /// Node of the function tree.
 pub type FunctionIndex = NodeIndex<u32>;
@@ -89,6 +91,8 @@ pub struct Machine {
     pub links: Vec<Link>,
     /// All PCI functions; edges lead downstream.
     pub functions: Graph<Function, Attachment>,
+    /// Non-transparent bridges: the devices that are their two sides.
+    pub ntbs: Vec<(usize, usize)>,
     /// Private interconnects between devices.
     pub interconnects: Vec<Interconnect>,
     /// What only captures of real machines say.
@@ -264,6 +268,8 @@ pub struct Device {
     pub max_read_request: Bytes,
     /// What it is programmed for at power on of what packets may do with others.
     pub ordering: OrderingEnables,
+    /// The table by which its largest memory BAR shows its memory, if it has one.
+    pub aperture: Option<AperturePart>,
     /// What its source did not say.
     pub assumed: Facts,
 }

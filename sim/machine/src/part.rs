@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 mod cxl;
 mod dma;
+mod memory;
 
 use crate::file::is_false;
 
@@ -19,6 +20,7 @@ mod root_complex;
 
 pub use cxl::{CxlMemoryPart, CxlPortPart};
 pub use dma::{CopyPart, DmaPart};
+pub use memory::{AperturePart, NtbPart};
 pub use root_complex::{CachePart, IommuPart, PeerLimits};
 
 /// Where each field's number comes from: field name → source, or `assumed`.
@@ -167,6 +169,10 @@ pub struct CpuPart {
     /// What its root ports do with CXL memory; absent: they have PCIe only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cxl: Option<CxlPortPart>,
+    /// Read requests that it answers in turn, a completion of each, 1 to 64; default 1: one after the other. Completions of one
+    /// request stay in order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reads_in_turn: Option<u8>,
     /// Receive buffers of a root port.
     pub buffers: Buffers,
     /// How one of its cores reaches memory of devices; absent: [`CorePart::default`].
@@ -372,11 +378,21 @@ pub struct DevicePart {
     /// Its memory is one that a CPU uses as its own, by CXL.mem; absent: it has PCIe only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cxl: Option<CxlMemoryPart>,
+    /// Read requests that it answers in turn, a completion of each, 1 to 64; default 1: one after the other. Completions of one
+    /// request stay in order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reads_in_turn: Option<u8>,
     /// Receive buffers of its port.
     pub buffers: Buffers,
     /// How its DMA engine handles transfers; absent: it starts after `request_latency` and takes what arrives at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dma: Option<DmaPart>,
+    /// The table by which its largest memory BAR shows its memory; absent: from the first byte on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aperture: Option<AperturePart>,
+    /// What it does as one side of a non-transparent bridge, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ntb: Option<NtbPart>,
     /// What its controller does with commands, for an NVMe drive; absent: [`NvmePart::default`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nvme: Option<NvmePart>,

@@ -270,8 +270,9 @@ pub const COUNTERS: [&str; 27] = [
 
 /// Every [`ErrorOutcome::kind`] that runs report. Expectations on another kind are refused when they are read, since
 /// their counts could only ever be zero.
-pub const ERROR_KINDS: [&str; 16] = [
+pub const ERROR_KINDS: [&str; 17] = [
     "ACS_VIOLATION",
+    "APERTURE_FAULT",
     "COMPLETION_TIMEOUT",
     "IOMMU_FAULT",
     "LINK_DOWN",

@@ -93,6 +93,7 @@ impl Spec {
         spec.add_nodes(machine, registers);
         spec.add_pcie_links(machine, registers, options);
         spec.add_internal_links(machine);
+        spec.add_ntbs(machine);
         spec.add_interconnects(machine);
         spec.divide_links(machine);
         spec.add_memory_channels(machine);
@@ -137,6 +138,7 @@ impl Spec {
             completes_by_id: false,
             atc: None,
             peer_limits: None,
+            reads_in_turn: 1,
             in_order: false,
             first_queue: 0,
         };
@@ -147,13 +149,15 @@ impl Spec {
                 read_latency: device.part.completer_latency,
                 // Base Specification: 128 bytes for everything but a root complex.
                 read_completion_boundary: 128,
+                look_up: device.aperture.map_or(Picos::ZERO, |aperture| aperture.look_up),
                 cache: None,
                 cache_latency: Picos::ZERO,
             };
             let [_, completes_by_id] = registers.id_based_ordering(device.functions[0]);
             let plain = node(&device.name, NodeKind::Device(index), Some(memory));
             let line_latency = device.part.cxl.map_or(Picos::ZERO, |cxl| cxl.latency);
-            self.nodes.push(NodeSpec { completes_by_id, line_latency, ..plain });
+            let reads_in_turn = device.part.reads_in_turn.unwrap_or(1);
+            self.nodes.push(NodeSpec { completes_by_id, reads_in_turn, line_latency, ..plain });
         }
         for (index, switch) in machine.switches.iter().enumerate() {
             let function = Some(switch.upstream);
@@ -173,12 +177,18 @@ impl Spec {
                 // The way back across the internal network is part of serving the read: see `add_internal_links`.
                 read_latency: cpu.part.memory_latency + cpu.part.network_latency,
                 read_completion_boundary: cpu.part.read_completion_boundary.0,
+                look_up: Picos::ZERO,
                 cache: cpu.part.cache,
                 cache_latency: cpu.part.cache.map_or(Picos::ZERO, |cache| cache.latency)
                     + cpu.part.network_latency,
             };
             let peer_limits = cpu.part.peer_limits;
-            self.nodes.push(NodeSpec { peer_limits, ..node(&cpu.name, NodeKind::Cpu(index), Some(memory)) });
+            let reads_in_turn = cpu.part.reads_in_turn.unwrap_or(1);
+            self.nodes.push(NodeSpec {
+                peer_limits,
+                reads_in_turn,
+                ..node(&cpu.name, NodeKind::Cpu(index), Some(memory))
+            });
         }
     }
 
@@ -211,6 +221,7 @@ impl Spec {
                 pcie: Some((link.generation, link.lanes)),
                 private: false,
                 memory: false,
+                bridge: false,
                 rate,
                 port_rate: self.port_rate(machine, upper),
                 peer_rate: None,
@@ -282,6 +293,7 @@ impl Spec {
                 pcie: None,
                 private: false,
                 memory: false,
+                bridge: false,
                 rate: part.host_bridge_rate,
                 port_rate: None,
                 peer_rate: None,
@@ -328,6 +340,7 @@ impl Spec {
                 pcie: None,
                 private: false,
                 memory: false,
+                bridge: false,
                 rate: link.part.rate,
                 port_rate: None,
                 peer_rate: link.part.peer_rate,
@@ -360,7 +373,7 @@ impl Spec {
     pub(super) fn add_pair(&mut self, mut there: LinkSpec, mut back: LinkSpec) -> (LinkId, LinkId) {
         for link in [&mut there, &mut back] {
             let [from, to] = [link.from, link.to].map(|node| self.nodes[node.at()].kind);
-            if !link.private {
+            if !link.private && !link.bridge {
                 link.pipeline = pipeline_between(from, to);
             }
         }

@@ -23,6 +23,7 @@ use crate::tlp::Attributes;
 mod build;
 mod channels;
 mod memory;
+mod ntb;
 mod private;
 mod scale;
 
@@ -131,6 +132,8 @@ pub struct NodeSpec {
     pub atc: Option<AtcSpec>,
     /// Limits for requests between its ports, of a CPU.
     pub peer_limits: Option<PeerLimits>,
+    /// Reads that it answers in turn, a completion of each; 0 and 1: one after the other.
+    pub reads_in_turn: u8,
     /// What came in by one input leaves in that order, of a switch.
     pub in_order: bool,
     /// Number of its first queue.
@@ -176,6 +179,8 @@ pub struct MemorySpec {
     pub read_latency: Picos,
     /// Completions are cut at multiples of this.
     pub read_completion_boundary: u64,
+    /// What finding the page that a BAR shows adds, of a device with a table for that.
+    pub look_up: Picos,
     /// Cache in front of it.
     pub cache: Option<CachePart>,
     /// From a read request's arrival to its first completion, when the cache has all of it.
@@ -207,6 +212,8 @@ pub struct LinkSpec {
     pub private: bool,
     /// It carries CXL.mem.
     pub memory: bool,
+    /// Leads from one side of a non-transparent bridge to the other.
+    pub bridge: bool,
     /// Rate for the bytes of TLPs.
     pub rate: Rate,
     /// Payload rate that the port at one end sustains, if lower matters.

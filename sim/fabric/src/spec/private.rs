@@ -92,6 +92,7 @@ impl Spec {
             completes_by_id: false,
             atc: None,
             peer_limits: None,
+            reads_in_turn: 1,
             in_order: false,
             first_queue: 0,
         });
@@ -137,6 +138,7 @@ impl Spec {
             pcie: None,
             private: true,
             memory: false,
+            bridge: false,
             rate: part.rate.scaled(u64::from(count), 1).unwrap_or(part.rate),
             port_rate: None,
             peer_rate: None,

@@ -4,6 +4,7 @@
 //! between skip ordered sets is 31,422.77 bytes per microsecond; a 256-byte write to a 64-bit address has 280 bytes on the
 //! wire (8,910 ps), a read request 24 (763 ps), a 256-byte completion 276 (8,783 ps).
 
+mod aperture;
 mod ats;
 mod causes;
 mod channels;
@@ -12,8 +13,10 @@ mod credits;
 mod errors;
 mod faults;
 mod handling;
+mod in_turn;
 mod link;
 mod memory;
+mod ntb;
 mod ordering;
 mod pages;
 mod ports;

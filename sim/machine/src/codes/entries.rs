@@ -94,6 +94,11 @@ code_entries! {
         "`links` counts parallel private links and is at least 1. Leave the pair out when there is none."
         wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu")), (below: Device(part: "generic-gpu"))])], interconnects: [(part: "nvlink4", pairs: [(from: "gpu0", to: "gpu1", links: 0)])])"##
         right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu")), (below: Device(part: "generic-gpu"))])], interconnects: [(part: "nvlink4", pairs: [(from: "gpu0", to: "gpu1", links: 18)])])"##;
+    NOT_A_BRIDGE "M0114" "The device is no side of a non-transparent bridge"
+        "A non-transparent bridge is two devices, one in each hierarchy, of parts that say by `ntb` which of \
+         their BARs are windows to the other side."
+        wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "pex-87xx-ntb")), (below: Device(part: "generic-gpu"))])], ntbs: [(from: "dev0", to: "gpu0")])"##
+        right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "pex-87xx-ntb")), (below: Device(part: "pex-87xx-ntb"))])], ntbs: [(from: "dev0", to: "dev1")])"##;
     UNKNOWN_PART "M0201" "No part has this id"
         "Parts are looked up in the catalogue and in the `parts` of the file itself. When a product is \
          not in the catalogue, describe it in `parts`, or use the generic part of its kind and mark it \
@@ -240,6 +245,11 @@ code_entries! {
          its secondary one."
         wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(config: (command: 0x10), below: Device(part: "generic-gpu"))])])"##
         right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(config: (command: 0x7), below: Device(part: "generic-gpu"))])])"##;
+    BAD_APERTURE "M0414" "A BAR cannot show memory like this"
+        "A device whose largest memory BAR shows its memory by a table has pages of a power of two, from 4 KiB to \
+         1 GiB, and at least one of them fits the BAR. A look-up takes 10 us at most."
+        wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu", aperture: (page: "3MiB")))])])"##
+        right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu", aperture: (page: "2MiB")))])])"##;
     WINDOWS_OVERLAP_CPU "M0501" "Two windows overlap as the CPU sees them"
         "Each CPU physical address leads to at most one host bridge, so windows of all host bridges are \
          apart. I/O ports are a space of their own."

@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Arbitration, Fact, IommuMode, VirtualChannel};
-use crate::part::{Part, PciId, ResourceKind};
+use crate::part::{AperturePart, Part, PciId, ResourceKind};
 
 /// A machine as written in a file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +43,9 @@ pub struct Machine {
     /// Private interconnects between devices.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub interconnects: Vec<Interconnect>,
+    /// Non-transparent bridges between two hierarchies.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ntbs: Vec<Ntb>,
     /// How the kernel of a capture was told to behave; counts where neither a scenario nor the command line says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<Kernel>,
@@ -368,6 +371,10 @@ pub struct Device {
     /// Base address registers; default: the part's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bars: Option<Vec<Bar>>,
+    /// The table by which its largest memory BAR shows its memory, such as `(page: "64KiB")`; default: the part's, and for
+    /// a part without one all memory from the first byte on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aperture: Option<Leaf<AperturePart>>,
     /// ACS words of the function; default: the part's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acs: Option<Acs>,
@@ -465,6 +472,18 @@ pub struct Interconnect {
     /// Direct links between pairs of devices.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pairs: Vec<Pair>,
+}
+
+/// A non-transparent bridge: two devices, of parts that are made for it, whose windows lead into each other's hierarchy.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ntb {
+    /// The device that is one side.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Leaf<String>>,
+    /// The device that is the other side.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Leaf<String>>,
 }
 
 /// Direct private links between two devices.

@@ -90,7 +90,8 @@ pub(super) fn exists(ctx: &mut Context, cpu: usize, cpus: usize, place: &Place) 
 }
 
 /// The links between CPUs.
-pub(super) fn links(ctx: &mut Context, given: &[file::CpuLink], cpus: usize) -> Vec<CpuLink> {
+pub(super) fn links(ctx: &mut Context, file: &file::Machine, cpus: usize) -> Vec<CpuLink> {
+    let given = &file.cpu_links;
     let mut found = Vec::new();
     let mut pairs: BTreeMap<(usize, usize), usize> = BTreeMap::new();
     for (index, link) in given.iter().enumerate() {
@@ -115,7 +116,10 @@ pub(super) fn links(ctx: &mut Context, given: &[file::CpuLink], cpus: usize) -> 
             found.extend(part.map(|part| CpuLink { from, to, part }));
         }
     }
-    warn_of_islands(ctx, given, &pairs, cpus);
+    // CPUs that only a non-transparent bridge joins are two hosts.
+    if file.ntbs.is_empty() {
+        warn_of_islands(ctx, given, &pairs, cpus);
+    }
     found
 }
 

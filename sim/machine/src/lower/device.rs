@@ -2,7 +2,7 @@
 
 use peerbus_units::Bytes;
 
-use super::context::Place;
+use super::context::{Context, Place};
 use super::draft::DraftDevice;
 use super::facts::{assumed, is_assumed, timing};
 use super::limits::is_transfer_size;
@@ -11,8 +11,8 @@ use super::tree::{Builder, Joint, NO_ID, STAND_IN, Spot, plain_function};
 use super::{config, function};
 use crate::codes;
 use crate::file;
-use crate::model::{Config, Fact, Facts, Function, OrderingEnables, Role};
-use crate::part::{DevicePart, PciId};
+use crate::model::{Bar, Config, Fact, Facts, Function, OrderingEnables, Role};
+use crate::part::{AperturePart, DevicePart, PciId, ResourceKind};
 
 const PCI: &str = "vendor and device, such as `(vendor: 0x10de, device: 0x20b2)`";
 const ID: &str = "a function such as \"0000:1b:00.0\"";
@@ -42,6 +42,7 @@ impl Builder<'_, '_> {
             link: link.as_ref().map(|(index, ..)| *index),
             max_read_request,
             ordering: self.ordering(given, place),
+            aperture: None,
             assumed: device_facts(given, part.as_ref(), &facts),
             part: None,
         };
@@ -63,6 +64,8 @@ impl Builder<'_, '_> {
             let resolved = link::resolve(self.ctx, description, &at, &ends);
             self.draft.links[link] = joint.link(device.functions[0], resolved, &facts);
         }
+        let bars = &self.draft.functions[device.functions[0]].bars;
+        device.aperture = aperture(self.ctx, given, part.as_ref(), bars, place);
         device.part = part;
         self.draft.devices.push(device);
     }
@@ -159,6 +162,33 @@ impl Builder<'_, '_> {
         config::apply(ctx, given.config.as_deref(), &given.bars, place, &mut function);
         function
     }
+}
+
+/// The table by which the device's largest memory BAR shows its memory.
+fn aperture(
+    ctx: &mut Context,
+    given: &file::Device,
+    part: Option<&DevicePart>,
+    bars: &[Bar],
+    place: &Place,
+) -> Option<AperturePart> {
+    let by_part = part.and_then(|part| part.aperture);
+    let Some(aperture) = ctx.take(&given.aperture, place, "aperture", "a table such as `(page: \"64KiB\")`")
+    else {
+        return by_part;
+    };
+    let memory = bars.iter().filter(|bar| bar.kind != ResourceKind::Io).map(|bar| bar.size).max();
+    if !aperture.is_possible() || memory.is_none_or(|largest| largest < aperture.page) {
+        let message = match memory {
+            Some(largest) => {
+                format!("a memory BAR of {largest} cannot be shown in pages of {}", aperture.page)
+            }
+            None => "it has no memory BAR".to_owned(),
+        };
+        let help = "write a page from 4KiB to 1GiB, a power of two and no larger than the BAR, and a look-up of at most 10us";
+        ctx.error(codes::BAD_APERTURE, &place.field("aperture"), message, help);
+    }
+    Some(aperture)
 }
 
 /// What is assumed about a device: what its file lists, and numbers of its part that are guesses and that the

@@ -11,7 +11,7 @@ use crate::model::{
     Arbitration, Attachment, Cpu, Device, Facts, Function, FunctionIndex, Link, OrderingEnables, Switch,
     Window,
 };
-use crate::part::{CpuPart, DeviceKind, DevicePart, SwitchPart};
+use crate::part::{AperturePart, CpuPart, DeviceKind, DevicePart, SwitchPart};
 
 #[derive(Default)]
 pub(super) struct Draft {
@@ -73,6 +73,7 @@ pub(super) struct DraftDevice {
     pub link: Option<usize>,
     pub max_read_request: Bytes,
     pub ordering: OrderingEnables,
+    pub aperture: Option<AperturePart>,
     pub assumed: Facts,
 }
 
@@ -96,17 +97,16 @@ impl DraftDevice {
     }
 
     pub fn finish(self) -> Option<Device> {
-        let DraftDevice { part, name, functions, memory, link, max_read_request, ordering, assumed, .. } =
-            self;
         Some(Device {
-            name: name?,
-            part: part?,
-            functions,
-            memory,
-            link,
-            max_read_request,
-            ordering,
-            assumed,
+            name: self.name?,
+            part: self.part?,
+            functions: self.functions,
+            memory: self.memory,
+            link: self.link,
+            max_read_request: self.max_read_request,
+            ordering: self.ordering,
+            aperture: self.aperture,
+            assumed: self.assumed,
         })
     }
 }

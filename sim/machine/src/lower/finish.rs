@@ -11,6 +11,7 @@ pub(super) struct Rest {
     pub source: String,
     pub cpu_links: Vec<CpuLink>,
     pub interconnects: Vec<Interconnect>,
+    pub ntbs: Vec<(usize, usize)>,
     pub capture: Capture,
     pub assumed: Facts,
 }
@@ -53,6 +54,7 @@ pub(super) fn finish(mut draft: Draft, rest: Rest) -> Option<Machine> {
         links: draft.links,
         functions,
         interconnects: rest.interconnects,
+        ntbs: rest.ntbs,
         capture: rest.capture,
         assumed: rest.assumed,
     })

@@ -3,7 +3,7 @@
 use peerbus_units::Bytes;
 
 use crate::catalogue::kind_word;
-use crate::part::{AtcPart, BarPart, CachePart, IommuPart, Part, ResourceKind};
+use crate::part::{AtcPart, BarPart, CachePart, IommuPart, NtbPart, Part, ResourceKind};
 
 /// Widths a link can have.
 pub(super) const LANES: [u8; 7] = [1, 2, 4, 8, 12, 16, 32];
@@ -60,6 +60,7 @@ pub fn part_problems(part: &Part) -> Vec<(&'static str, String)> {
             );
             let buffers = cpu.core.is_none_or(|core| core.write_buffers > 0 && core.streaming_loads > 0);
             check(buffers, "core", "has no write buffers, or none for loads");
+            check(answers(cpu.reads_in_turn), "reads_in_turn", "is not between 1 and 64");
             link_end(&mut check, cpu.generation, cpu.lanes, cpu.max_payload);
             check(cpu.iommu.is_none_or(iommu_fits), "iommu", "cannot exist; see its fields for their ranges");
             check(cpu.cache.is_none_or(cache_fits), "cache", "cannot exist; see its fields for their ranges");
@@ -91,12 +92,21 @@ pub fn part_problems(part: &Part) -> Vec<(&'static str, String)> {
             check(atc, "atc", "cannot exist; see its fields for their ranges");
             let cxl = device.cxl.is_none_or(|cxl| cxl.is_possible());
             check(cxl, "cxl", "cannot exist; see its fields for their ranges");
+            check(answers(device.reads_in_turn), "reads_in_turn", "is not between 1 and 64");
+            let aperture = device.aperture.is_none_or(|aperture| aperture.is_possible());
+            check(aperture, "aperture", "cannot exist; see its fields for their ranges");
+            let ntb = device.ntb.as_ref().is_none_or(NtbPart::is_possible);
+            check(ntb, "ntb", "cannot exist; see its fields for their ranges");
             check(bars_fit(&device.bars), "bars", "holds a BAR that cannot exist");
             link_end(&mut check, device.generation, device.lanes, device.max_payload);
         }
         Part::CpuLink(_) | Part::Interconnect(_) => {}
     }
     found
+}
+
+fn answers(in_turn: Option<u8>) -> bool {
+    in_turn.is_none_or(|reads| (1..=64).contains(&reads))
 }
 
 fn iommu_fits(iommu: IommuPart) -> bool {

@@ -4,7 +4,7 @@
 //! are known at once. Only a file without errors becomes a [`Machine`]; warnings do not prevent it.
 //!
 //! Modules in reading order: `limits` (what the specification allows), `facts` (what is assumed), `context`,
-//! `draft`, then the steps: `cpu`, `tree`, `device`, `function`, `config`, `link`, `arbitration`, `chips`, `interconnect`, `bus` and `numbering`,
+//! `draft`, then the steps: `cpu`, `tree`, `device`, `function`, `config`, `link`, `arbitration`, `chips`, `interconnect`, `ntb`, `bus` and `numbering`,
 //! `windows`, `placed` (addresses of BARs), `finish` (names and order), `cxl` (memory that CPUs use as theirs).
 
 mod arbitration;
@@ -22,6 +22,7 @@ mod function;
 mod interconnect;
 mod limits;
 mod link;
+mod ntb;
 mod numbering;
 mod placed;
 mod tree;
@@ -87,13 +88,14 @@ fn steps(ctx: &mut Context, file: &file::Machine) -> Option<Machine> {
     check_not_empty(ctx, file);
     let draft = Draft { cpus: cpu::cpus(ctx, &file.cpus), ..Draft::default() };
     let capture = cpu::capture(ctx, file);
-    let cpu_links = cpu::links(ctx, &file.cpu_links, draft.cpus.len());
+    let cpu_links = cpu::links(ctx, file, draft.cpus.len());
     let mut builder = Builder { ctx, draft };
     builder.host_bridges(&file.host_bridges);
     let mut draft = builder.draft;
     chips::check_switches(ctx, &draft);
     interconnect::name_devices(ctx, &mut draft.devices);
     let interconnects = interconnect::interconnects(ctx, &file.interconnects, &draft.devices);
+    let ntbs = ntb::ntbs(ctx, &file.ntbs, &draft.devices);
     numbering::number(ctx, &mut draft);
     windows::lay_out(ctx, &mut draft, &capture.memory);
     placed::check(ctx, &draft);
@@ -104,7 +106,7 @@ fn steps(ctx: &mut Context, file: &file::Machine) -> Option<Machine> {
     let places: Vec<Place> = draft.devices.iter().map(|device| device.place.clone()).collect();
     let mut machine = finish::finish(
         draft,
-        finish::Rest { name, source: origin, cpu_links, interconnects, capture, assumed },
+        finish::Rest { name, source: origin, cpu_links, interconnects, ntbs, capture, assumed },
     )?;
     cxl::check(ctx, &machine, &places);
     firmware::run(&mut machine);

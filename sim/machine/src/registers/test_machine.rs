@@ -46,6 +46,7 @@ fn cpu() -> Cpu {
         peer_limits: None,
         cxl: None,
         memory_write_rate: None,
+        reads_in_turn: None,
         memory_rate: rate(),
         buffers: credits(),
         sources: Sources::new(),
@@ -76,6 +77,9 @@ fn device(name: &str, functions: Vec<FunctionIndex>, link: Option<usize>) -> Dev
         dma: None,
         atc: None,
         cxl: None,
+        aperture: None,
+        ntb: None,
+        reads_in_turn: None,
         completer_latency: Picos::nanos(200),
         memory_rate: rate(),
         buffers: credits(),
@@ -90,6 +94,7 @@ fn device(name: &str, functions: Vec<FunctionIndex>, link: Option<usize>) -> Dev
         link,
         max_read_request,
         ordering: OrderingEnables::default(),
+        aperture: None,
         assumed: Facts::new(),
     }
 }
@@ -235,6 +240,7 @@ pub(super) fn machine() -> (Machine, Indices) {
         ],
         functions,
         interconnects: vec![],
+        ntbs: vec![],
         capture: Capture::default(),
         assumed: Facts::new(),
     };

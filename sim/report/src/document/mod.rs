@@ -245,7 +245,7 @@ pub struct SpaceDocument {
 /// Something that went wrong.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorDocument {
-    /// `UNSUPPORTED_REQUEST`, `IOMMU_FAULT`, `MALFORMED_TLP`, `MISDIRECTED`, `P2P_REFUSED`, `MAPPING_REFUSED`, `PEER_MEMORY_REFUSED`,
+    /// `UNSUPPORTED_REQUEST`, `IOMMU_FAULT`, `APERTURE_FAULT`, `MALFORMED_TLP`, `MISDIRECTED`, `P2P_REFUSED`, `MAPPING_REFUSED`, `PEER_MEMORY_REFUSED`,
     /// `REGISTRATION_REFUSED`, `UNPLACED_BAR`, `NO_PROGRESS`.
     pub kind: String,
     /// Name of the variant.

@@ -443,6 +443,7 @@ fn miss_kind(kind: MissKind) -> &'static str {
         MissKind::AcsViolation => "ACS_VIOLATION",
         MissKind::Unclaimed => "UNSUPPORTED_REQUEST",
         MissKind::IommuFault => "IOMMU_FAULT",
+        MissKind::ApertureFault => "APERTURE_FAULT",
     }
 }
 
