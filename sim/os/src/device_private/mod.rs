@@ -16,14 +16,13 @@
 //! reservation took is given back, except page structs of sections that were populated before memory ran out.
 //!
 //! Modules in reading order: `design` (which), `frame` (numbers, and what the CPU finds there), `platform` (the machine
-//! around it), `reservation` (requests and refusals), `physical`, `own` with `gaps` (the designs), `words` (flags),
+//! around it), `reservation` (requests and refusals), `physical`, `own` (the designs), `words` (flags),
 //! `limits` (bits of entries), `chunk` (what drivers ask for at once), `free_lists` (what they hand out).
 
 mod chunk;
 mod design;
 mod frame;
 mod free_lists;
-mod gaps;
 mod limits;
 mod own;
 mod physical;

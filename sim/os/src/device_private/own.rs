@@ -7,11 +7,11 @@
 
 use peerbus_units::{Bytes, DevicePage, Range};
 
-use super::gaps::Gaps;
 use super::{
     DevicePrivate, EntryBits, Frame, Looked, NotReserved, Platform, PrivateDesign, PrivateRequest,
     ReserveWork, Reserved,
 };
+use crate::gaps::Gaps;
 use crate::pagemap::{MapPage, NoPageMap, PageMapId, PageMaps, Place, RangeIndex, ReferenceBug, Unmap};
 
 /// Slots of a node of a tree that keeps track of gaps.

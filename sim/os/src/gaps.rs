@@ -3,8 +3,8 @@
 use alloc::collections::BTreeMap;
 
 /// Free runs of pages, never touching one another.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Gaps {
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Gaps {
     /// Length by first page.
     runs: BTreeMap<u64, u64>,
 }
@@ -26,7 +26,7 @@ impl Gaps {
         Some(first)
     }
 
-    /// Gives back what was taken.
+    /// Gives back what was taken, or more that is free.
     pub fn give_back(&mut self, first: u64, pages: u64) {
         let (mut first, mut pages) = (first, pages);
         if let Some(length) = self.runs.remove(&(first + pages)) {
@@ -43,6 +43,11 @@ impl Gaps {
     /// Length of the longest run.
     pub fn longest(&self) -> u64 {
         self.runs.values().copied().max().unwrap_or(0)
+    }
+
+    /// Pages that are free.
+    pub fn free(&self) -> u64 {
+        self.runs.values().sum()
     }
 
     /// Number of runs.
