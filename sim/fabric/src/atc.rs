@@ -244,7 +244,9 @@ impl Fabric {
         self.return_credits(link, tlp, now);
         if tlp.attributes.has(Attributes::PAGE_REQUEST) {
             self.ledger.iommus[node.at()].page_requests += 1;
-            let ready = now + self.pager.software;
+            let requester = self.spec.engines[usize::from(tlp.engine)].requester;
+            let domain = requester.and_then(|requester| self.decode.domain_of(requester));
+            let ready = now + self.time_to_bring(domain, tlp.addr);
             self.charge(tlp.flow, Cause::Software, ready - now);
             self.died(tlp.flow, ready);
             self.answer(route, tlp, ready, false);

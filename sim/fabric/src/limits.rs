@@ -495,7 +495,7 @@ impl Fabric {
                 false => add(limits.and_then(|limits| limits.read_rate), Resource::PeerReads(node)),
             }
         }
-        if let Terminal::Memory(node) = route.terminal {
+        if let Terminal::Memory(node) | Terminal::HostManaged(node) = route.terminal {
             add(self.spec.nodes[node.at()].memory.map(|memory| memory.rate), Resource::Memory(node));
         }
         slow

@@ -23,10 +23,16 @@ const SHIFT: u32 = 12;
 /// Pages that are absent, and what software does about them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pager {
-    /// Where absent pages will lead, by domain and page number.
-    absent: BTreeMap<(DomainNumber, u64), CpuAddr>,
-    /// From a page request at the root complex to its answer.
-    pub software: u64,
+    /// By domain and page number.
+    absent: BTreeMap<(DomainNumber, u64), Absent>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Absent {
+    /// Where the page will lead.
+    to: CpuAddr,
+    /// From its page request at the root complex to the answer.
+    software: u64,
 }
 
 impl Fabric {
@@ -41,7 +47,6 @@ impl Fabric {
         software: Picos,
     ) -> u64 {
         let Some(domain) = self.decode.domain_of(requester) else { return 0 };
-        self.pager.software = software.0;
         let (first, last) = (range.first().raw() >> SHIFT, range.last().raw() >> SHIFT);
         let share = |pages: u64| pages * u64::from(hundredths.min(100)) / 100;
         let mut taken = 0;
@@ -53,11 +58,16 @@ impl Fabric {
             let iova = Iova(page << SHIFT);
             let Translation::Mapped { run, to } = self.decode.iommu.translate(domain, iova) else { continue };
             let at = CpuAddr(to.raw() + (iova.raw() - run.first().raw()));
-            self.pager.absent.insert((domain, page), at);
+            self.pager.absent.insert((domain, page), Absent { to: at, software: software.0 });
             self.decode.iommu.unmap(domain, page_range(page));
             taken += 1;
         }
         taken
+    }
+
+    /// Whether requests of `requester` are translated.
+    pub fn is_translated_for(&self, requester: FunctionIndex) -> bool {
+        self.decode.domain_of(requester).is_some()
     }
 
     /// Whether a device may ask for the page of `addr`: it is only absent.
@@ -65,10 +75,16 @@ impl Fabric {
         self.pager.absent.contains_key(&(domain, addr >> SHIFT))
     }
 
+    /// Time that software takes to bring the page of `addr`; none when another device has had it brought.
+    pub(crate) fn time_to_bring(&self, domain: Option<DomainNumber>, addr: u64) -> u64 {
+        let absent = domain.and_then(|domain| self.pager.absent.get(&(domain, addr >> SHIFT)));
+        absent.map_or(0, |absent| absent.software)
+    }
+
     /// Software has entered the page of `addr`, as IOMMUs that remember only what there was need not be told.
     pub(crate) fn page_in(&mut self, domain: DomainNumber, addr: u64) {
         let page = addr >> SHIFT;
-        let Some(to) = self.pager.absent.remove(&(domain, page)) else { return };
+        let Some(Absent { to, .. }) = self.pager.absent.remove(&(domain, page)) else { return };
         self.decode.iommu.map(domain, page_range(page), to);
         self.tables_were_written();
         for iotlb in self.state.iotlbs.iter_mut().flatten() {

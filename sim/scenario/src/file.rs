@@ -13,8 +13,8 @@ use peerbus_system::event::What;
 use peerbus_system::kernel::{AcsPolicy, IommuMode, MpsPolicy, ProfileName};
 use peerbus_system::peer_memory::{Choose, Distribution, Policy, Transfer, User};
 use peerbus_system::workload::{
-    AccessKind, Addresses, CacheState, Concurrency, CpuMemory, DeviceRegion, Engine, HostDirection,
-    Initiator, NicCommand, NvmeCommand, Packets, SubmissionQueue, Way, WhenRefused,
+    AbsentPages, AccessKind, Addresses, CacheState, Concurrency, CpuMemory, DeviceRegion, Engine,
+    HostDirection, Initiator, NicCommand, NvmeCommand, Packets, SubmissionQueue, Way, WhenRefused,
 };
 use peerbus_units::{Bytes, Picos};
 use schemars::JsonSchema;
@@ -331,6 +331,10 @@ pub struct HostDma {
     /// What of the device moves the data: its DMA engine (default) or its processors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<Leaf<Initiator>>,
+    /// Pages of the buffer that are not there at the start, such as `(hundredths: 25)`: a device with page requests has them
+    /// brought, others are refused; default: none. Only where an IOMMU translates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub absent: Option<Leaf<AbsentPages>>,
 }
 
 /// Cores of a CPU copy to or from a device's largest memory BAR, or its memory that CPUs use by CXL.

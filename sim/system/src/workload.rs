@@ -234,6 +234,25 @@ pub struct HostDma {
     /// What of the device moves the data.
     #[serde(default)]
     pub by: Initiator,
+    /// Pages of the buffer that are not there at the start; default: none.
+    #[serde(default)]
+    pub absent: Option<AbsentPages>,
+}
+
+/// Pages of a buffer that no table has yet, as of memory that is shared with a process and not pinned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AbsentPages {
+    /// How many of every hundred, evenly spread, 1 to 100.
+    pub hundredths: u8,
+    /// From a page request at the root complex until software has brought the page and answers. Default 20us, assumed: an
+    /// interrupt, a thread that wakes up, and a page that has to be found and cleared.
+    #[serde(default = "default_page_time")]
+    pub software: Picos,
+}
+
+fn default_page_time() -> Picos {
+    Picos::nanos(20_000)
 }
 
 /// What the cache in front of memory holds of a buffer before it is used.

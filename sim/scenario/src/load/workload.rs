@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use peerbus_machine::file::Leaf;
-use peerbus_system::workload::{AllToAll, Copy, HostDma, Packets, PairMatrix, Workload};
+use peerbus_system::workload::{AbsentPages, AllToAll, Copy, HostDma, Packets, PairMatrix, Workload};
 use peerbus_units::{Bytes, Picos};
 
 use super::context::{Context, Place};
@@ -184,6 +184,7 @@ impl Context<'_> {
         let cache = self.choice(&given.cache, place, "cache");
         let packets = self.packets(&given.packets, place);
         let by = self.choice(&given.by, place, "by");
+        let absent = self.absent(&given.absent, place);
         let (sizes, transfers, window) = (sizes?, transfers?, window?);
         let larger = |size: &&Bytes| window.is_some_and(|window| size.0.next_power_of_two() > window.0);
         if let Some(size) = sizes.iter().find(larger) {
@@ -207,7 +208,27 @@ impl Context<'_> {
             window,
             cache: cache?,
             by: by?,
+            absent: absent?,
         })
+    }
+
+    /// Pages that are absent at the start.
+    fn absent(&mut self, given: &Option<Leaf<AbsentPages>>, place: &Place) -> Option<Option<AbsentPages>> {
+        if given.is_none() {
+            return Some(None);
+        }
+        let absent = self.take(given, place, "absent", "a share of pages, such as (hundredths: 25)")?;
+        if !(1..=100).contains(&absent.hundredths) {
+            let message = format!("`hundredths` of {} is out of range", absent.hundredths);
+            self.error(codes::WRONG_COUNT, &place.field("absent"), message, "write 1 to 100");
+            return None;
+        }
+        if absent.software > LATEST_START {
+            let message = format!("{} are far beyond what software takes", absent.software);
+            self.error(codes::WRONG_TIME, &place.field("absent"), message, "write a time such as \"20us\"");
+            return None;
+        }
+        Some(Some(absent))
     }
 
     /// Reports when `count` of one of `sizes` is more than a run can move. `field` says what they are.

@@ -116,6 +116,9 @@ impl Planner<'_> {
                 buffers.push((cpu, buffer));
             }
             let leg = self.host_leg(device, direction, at, layout.extent);
+            if let (Some(absent), Ok(leg)) = (dma.absent, &leg) {
+                self.schedule.absent.push((device, leg.base, leg.extent, absent));
+            }
             legs.push(match leg {
                 Ok(leg) => {
                     let leg = self.in_class(leg, dma.packets)?;

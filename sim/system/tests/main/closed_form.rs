@@ -83,6 +83,7 @@ fn host_dma_meets_the_closed_form_within_half_a_percent() {
             window: None,
             cache: CacheState::default(),
             by: Initiator::default(),
+            absent: None,
         };
         let input = RunInput {
             kernel: KernelSettings::default(),

@@ -220,6 +220,7 @@ fn host_dma() -> Workload {
         window: None,
         cache: CacheState::default(),
         by: Initiator::default(),
+        absent: None,
     })
 }
 

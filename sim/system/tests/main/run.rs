@@ -162,6 +162,7 @@ fn what_cannot_be_simulated_is_an_error_not_a_panic() {
             window: None,
             cache: CacheState::default(),
             by: Initiator::default(),
+            absent: None,
         })
     };
     let problem = run(&small, &input(vec![dma(70_000)])).unwrap_err().problem;
@@ -207,6 +208,7 @@ fn read_latency(cpu: usize, window: Option<Bytes>, cache: CacheState) -> Picos {
         cache,
         packets: Packets::default(),
         by: Initiator::default(),
+        absent: None,
     };
     run(machine, &input(vec![Workload::HostDma(dma)])).unwrap().flows[0].latency_p50
 }
