@@ -112,6 +112,12 @@ pub struct Copy {
     /// What its packets say; default: nothing special.
     #[serde(default)]
     pub packets: Packets,
+    /// Bytes of memory before it, of the device that does not move the data; default: what its BAR shows first.
+    #[serde(default)]
+    pub memory_at: Option<Bytes>,
+    /// The side, in the host of the device that moves the data, of the non-transparent bridge that leads to the other one.
+    #[serde(default)]
+    pub through: Option<String>,
 }
 
 /// Which addresses of a peer's memory a driver gives its device.
@@ -231,6 +237,9 @@ pub struct HostDma {
     /// What of the device moves the data.
     #[serde(default)]
     pub by: Initiator,
+    /// This host's side of the non-transparent bridge to the host whose memory is used.
+    #[serde(default)]
+    pub through: Option<String>,
 }
 
 /// What the cache in front of memory holds of a buffer before it is used.

@@ -5,6 +5,7 @@ use peerbus_units::{Bytes, CpuAddr, Picos, Range};
 
 use super::flow::{Commands, FlowPlan, Leg, Part, Program, Step};
 use super::schedule::{Planner, check_size, stride};
+use crate::ntb::sides;
 use crate::workload::{AccessKind, CacheState, HostDirection, HostDma, Initiator};
 
 fn warmth(cache: CacheState) -> Warmth {
@@ -41,7 +42,11 @@ impl Planner<'_> {
     pub(super) fn host_dma(&mut self, dma: &HostDma) -> Result<(), String> {
         let device = self.one_device(&dma.device)?;
         self.check_linked(device)?;
-        let cpu = dma.cpu.unwrap_or_else(|| self.memory.cpu_of(self.machine, device));
+        let near = match &dma.through {
+            Some(through) => sides(self.machine, through)?.there,
+            None => device,
+        };
+        let cpu = dma.cpu.unwrap_or_else(|| self.memory.cpu_of(self.machine, near));
         if cpu >= self.machine.cpus.len() {
             return Err(format!("there is no cpu {cpu}"));
         }
@@ -72,7 +77,10 @@ impl Planner<'_> {
             let at = at.ok_or_else(|| format!("cpu{cpu} has not enough memory for the buffers"))?;
             let buffer = Range::sized(CpuAddr(at), Bytes(layout.extent));
             buffers.extend(buffer.map(|buffer| (cpu, buffer)));
-            let leg = self.host_leg(device, direction, at, layout.extent);
+            let leg = match &dma.through {
+                Some(through) => self.leg_through(through, device, direction, (at, layout.extent))?,
+                None => self.host_leg(device, direction, at, layout.extent),
+            };
             legs.push(match leg {
                 Ok(leg) => {
                     let leg = self.in_class(leg, dma.packets)?;
@@ -104,6 +112,20 @@ impl Planner<'_> {
             packets: dma.packets,
         };
         self.add(plan, &dma.name)
+    }
+
+    /// A leg of `device` over memory of another host; or why the operating system gives it none.
+    fn leg_through(
+        &mut self,
+        through: &str,
+        device: usize,
+        direction: Direction,
+        buffer: (u64, u64),
+    ) -> Result<Result<Leg, String>, String> {
+        let region = self.host_region_through(through, device, buffer)?;
+        let leg = |(base, extent)| Leg { device, direction, private: None, base, extent, engine: None };
+        let why = || region.unmappable.or(region.peer.refusal).unwrap_or_default();
+        Ok(region.place.map(leg).ok_or_else(why))
     }
 
     fn transfer_program(

@@ -36,6 +36,8 @@ pub fn input(workloads: Vec<Workload>) -> RunInput {
         seed: 1,
         events: vec![],
         scaling: vec![],
+        apertures: vec![],
+        ntbs: vec![],
     }
 }
 
@@ -66,6 +68,8 @@ fn copy(dma_shift: Bytes) -> Workload {
         start: Picos::ZERO,
         dma_shift,
         addresses: Addresses::Dma,
+        memory_at: None,
+        through: None,
     })
 }
 
@@ -161,6 +165,7 @@ fn what_cannot_be_simulated_is_an_error_not_a_panic() {
             window: None,
             cache: CacheState::default(),
             by: Initiator::default(),
+            through: None,
         })
     };
     let problem = run(&small, &input(vec![dma(70_000)])).unwrap_err().problem;
@@ -205,6 +210,7 @@ fn read_latency(cpu: usize, window: Option<Bytes>, cache: CacheState) -> Picos {
         cache,
         packets: Packets::default(),
         by: Initiator::default(),
+        through: None,
     };
     run(machine, &input(vec![Workload::HostDma(dma)])).unwrap().flows[0].latency_p50
 }
@@ -230,6 +236,7 @@ fn latency_by(direction: HostDirection, by: Initiator) -> u64 {
         cache: CacheState::HostWarm,
         packets: Packets::default(),
         by,
+        through: None,
     };
     let outcome = run(&topologies()["broadwell-nfp6000.ron"], &input(vec![Workload::HostDma(dma)])).unwrap();
     outcome.flows[0].latency_p50.0 / 1000
