@@ -3,7 +3,8 @@
 //!
 //! Texts that cannot be read at all have the codes of [`peerbus_machine::codes`], as machine files do. The rules
 //! of that catalogue hold: codes are stable, and the tests load every example. The machine of the examples, `m.ron`,
-//! has two GPUs and an SSD below one switch, and a device on the root bus.
+//! has two GPUs, an SSD and both sides of a bridge below one switch, and a device on the root bus. One GPU, `gpu1`, shows its
+//! memory in pages of 64 KiB.
 
 use peerbus_machine::codes::Entry;
 
@@ -127,6 +128,17 @@ peerbus_machine::code_entries! {
          of a CPU whose part has it too, where its memory is the CPU's."
         wrong r##"(machine: "m.ron", workloads: [CpuAccess(name: "a", device: "gpu0", region: HostManaged, kind: Load, sizes: ["64B"])])"##
         right r##"(machine: "m.ron", workloads: [CpuAccess(name: "a", device: "gpu0", region: Bar, kind: Load, sizes: ["64B"])])"##;
+    WRONG_APERTURE "S0123" "A BAR cannot show this"
+        "Devices with `aperture` in the machine file show their memory by a table of pages: `from` a place of the memory on, \
+         or `runs` of pages. All of it is in multiples of the device's page, lies in the BAR and in the memory, and no page \
+         of the BAR shows two."
+        wrong r##"(machine: "m.ron", apertures: [(device: "gpu1", from: "100KiB")], workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##
+        right r##"(machine: "m.ron", apertures: [(device: "gpu1", from: "128KiB")], workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
+    WRONG_BRIDGE "S0124" "This is no way through a non-transparent bridge"
+        "`through` and `ntbs` name a device that is one side of a bridge: `ntbs` of the machine file says which are. A table \
+         of requesters holds as many as the part says. Staging needs memory that both hosts reach, which they do not have."
+        wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB", through: "ssd0")])"##
+        right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB", through: "side-a")])"##;
     MACHINE_MISSING "S0201" "The machine file cannot be read"
         "A machine is named by the path of its file, seen from where the program runs or from the scenario file, or \
          is a synthetic form such as `2rc:2sw:4gpu@gen5x16`."

@@ -5,6 +5,7 @@
 //! place. The types of [`peerbus_system::workload`] are what comes out.
 
 mod measured;
+mod set_up;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use measured::{How, Measured, MeasuredFrom};
+pub use set_up::{Aperture, Requesters, Run};
 
 /// A scenario as written in a file. The comment lines at its beginning say what it shows.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +46,12 @@ pub struct Scenario {
     /// What goes wrong, and when.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Event>,
+    /// What BARs with a table of pages show.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub apertures: Vec<Aperture>,
+    /// Tables of requesters of non-transparent bridges.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ntbs: Vec<Requesters>,
     /// Runs to make; each says how it differs from the rest of the file. One run when there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<Variant>,
@@ -149,6 +157,12 @@ pub struct Variant {
     /// Events instead of those of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<Vec<Event>>,
+    /// Apertures instead of those of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apertures: Option<Vec<Aperture>>,
+    /// Tables of requesters instead of those of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ntbs: Option<Vec<Requesters>>,
 }
 
 /// Something that goes wrong, or right again, with a link or a device.
@@ -234,6 +248,13 @@ pub struct Copy {
     /// What the headers of its data say, such as `(relaxed_ordering: true)`; default: nothing special.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packets: Option<Leaf<Packets>>,
+    /// Bytes of memory before it, of the device that does not move the data; default: what its BAR shows first. A driver
+    /// refuses what the BAR does not show in one piece; a private interconnect reaches everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_at: Option<Leaf<Bytes>>,
+    /// The non-transparent bridge to the other host, by its side in the host of the device that moves the data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub through: Option<Leaf<String>>,
 }
 
 /// Every ordered pair of the chosen devices.
@@ -335,6 +356,9 @@ pub struct HostDma {
     /// brought, others are refused; default: none. Only where an IOMMU translates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub absent: Option<Leaf<AbsentPages>>,
+    /// The non-transparent bridge to the host whose memory is used, by its side in the device's host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub through: Option<Leaf<String>>,
 }
 
 /// Cores of a CPU copy to or from a device's largest memory BAR, or its memory that CPUs use by CXL.

@@ -112,6 +112,12 @@ pub struct Copy {
     /// What its packets say; default: nothing special.
     #[serde(default)]
     pub packets: Packets,
+    /// Bytes of memory before it, of the device that does not move the data; default: what its BAR shows first.
+    #[serde(default)]
+    pub memory_at: Option<Bytes>,
+    /// The side, in the host of the device that moves the data, of the non-transparent bridge that leads to the other one.
+    #[serde(default)]
+    pub through: Option<String>,
 }
 
 /// Which addresses of a peer's memory a driver gives its device.
@@ -237,6 +243,9 @@ pub struct HostDma {
     /// Pages of the buffer that are not there at the start; default: none.
     #[serde(default)]
     pub absent: Option<AbsentPages>,
+    /// This host's side of the non-transparent bridge to the host whose memory is used.
+    #[serde(default)]
+    pub through: Option<String>,
 }
 
 /// Pages of a buffer that no table has yet, as of memory that is shared with a process and not pinned.

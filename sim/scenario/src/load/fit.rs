@@ -46,6 +46,14 @@ impl Context<'_> {
             Engine::Writer => (to, "to"),
             Engine::Reader => (from, "from"),
         };
+        self.fit_through(copy.through.as_ref(), copy.refused, place, machine);
+        if let (Some(at), Some(memory)) = (copy.memory_at, machine.devices[target].memory)
+            && at >= memory
+        {
+            let message = format!("`{}` has {memory} of memory", machine.devices[target].name);
+            let help = "write a place before its end";
+            self.error(codes::WRONG_SIZE, &place.field("memory_at"), message, help);
+        }
         if copy.refused == WhenRefused::Fail {
             self.reachable(target, &place.field(field), machine, STAGE_INSTEAD);
         }
@@ -83,6 +91,7 @@ impl Context<'_> {
             self.linked(device, &place.field("device"), machine);
         }
         self.fit_cpu(dma.cpu, place, machine);
+        self.fit_through(dma.through.as_ref(), WhenRefused::Fail, place, machine);
         let Some(memory) = &dma.memory else { return };
         let at = place.field("memory");
         let Some(owner) = self.one_device(memory, &at, machine) else { return };

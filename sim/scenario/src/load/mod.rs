@@ -13,6 +13,7 @@ mod machines;
 mod measured;
 mod nvbandwidth;
 mod peer_memory;
+mod set_up;
 mod sweep;
 mod tree;
 mod workload;
@@ -22,8 +23,10 @@ use peerbus_machine::Catalogue;
 use peerbus_machine::diagnostic::{Diagnostic, any_error, sort};
 use peerbus_machine::file::Leaf;
 use peerbus_machine::load::read;
+use peerbus_system::aperture::Aperture;
 use peerbus_system::expand;
 use peerbus_system::kernel::KernelSettings;
+use peerbus_system::ntb::Requesters;
 use peerbus_system::run::RunInput;
 use peerbus_system::workload::Workload;
 
@@ -36,6 +39,7 @@ use event::PlacedEvent;
 use literal::offset_in;
 pub use machines::Provider;
 use machines::{Machines, Named};
+use set_up::At;
 pub use sweep::Sweep;
 use workload::Placed;
 
@@ -99,6 +103,8 @@ struct Settings<'f> {
     link_layer: LinkLayer,
     workloads: Vec<Placed>,
     events: Vec<PlacedEvent>,
+    apertures: Vec<At<Aperture>>,
+    ntbs: Vec<At<Requesters>>,
     seed: u64,
 }
 
@@ -110,6 +116,8 @@ fn lower(context: &mut Context<'_>, scenario: &file::Scenario, machines: &mut Ma
         link_layer: context.link_layer(&scenario.link_layer, &top, LinkLayer::ByRule),
         workloads: context.workloads(&scenario.workloads, &top),
         events: context.events(&scenario.events, &top),
+        apertures: context.apertures(&scenario.apertures, &top),
+        ntbs: context.ntbs(&scenario.ntbs, &top),
         seed: context.take(&scenario.seed, &top, "seed", "a whole number from 0").unwrap_or_default(),
     };
     context.completeness(scenario);
@@ -177,6 +185,14 @@ fn variants(
                 Some(events) => context.events(events, &place),
                 None => common.events.clone(),
             },
+            apertures: match &variant.apertures {
+                Some(apertures) => context.apertures(apertures, &place),
+                None => common.apertures.clone(),
+            },
+            ntbs: match &variant.ntbs {
+                Some(ntbs) => context.ntbs(ntbs, &place),
+                None => common.ntbs.clone(),
+            },
             seed: common.seed,
         };
         // Even without a name, so that everything else wrong with it is found.
@@ -201,12 +217,20 @@ fn cell(
     for placed in &settings.events {
         context.fit_event(placed, &machine);
     }
+    for placed in &settings.apertures {
+        context.fit_aperture(placed, &machine);
+    }
+    for placed in &settings.ntbs {
+        context.fit_requesters(placed, &machine);
+    }
     let input = RunInput {
         kernel: settings.kernel,
         link_layer: settings.link_layer,
         workloads: settings.workloads.into_iter().map(|placed| placed.workload).collect(),
         events: settings.events.into_iter().map(|placed| placed.event).collect(),
         seed: settings.seed,
+        apertures: settings.apertures.into_iter().map(|placed| placed.value).collect(),
+        ntbs: settings.ntbs.into_iter().map(|placed| placed.value).collect(),
         scaling: Vec::new(),
     };
     Some(CellInput { variant, machine_name: named.name, machine, input })

@@ -106,7 +106,14 @@ impl Context<'_> {
         };
         let addresses = self.choice(&given.addresses, place, "addresses");
         let packets = self.packets(&given.packets, place);
+        let memory_at = match &given.memory_at {
+            None => Some(None),
+            given => self.size(given, place, "memory_at", 0..=PIB).map(Some),
+        };
+        let through = self.through(&given.through, place);
         Some(Copy {
+            memory_at: memory_at?,
+            through: through?,
             packets: packets?,
             addresses: addresses?,
             name: name?,
@@ -185,6 +192,7 @@ impl Context<'_> {
         let packets = self.packets(&given.packets, place);
         let by = self.choice(&given.by, place, "by");
         let absent = self.absent(&given.absent, place);
+        let through = self.through(&given.through, place);
         let (sizes, transfers, window) = (sizes?, transfers?, window?);
         let larger = |size: &&Bytes| window.is_some_and(|window| size.0.next_power_of_two() > window.0);
         if let Some(size) = sizes.iter().find(larger) {
@@ -209,6 +217,7 @@ impl Context<'_> {
             cache: cache?,
             by: by?,
             absent: absent?,
+            through: through?,
         })
     }
 
@@ -229,6 +238,14 @@ impl Context<'_> {
             return None;
         }
         Some(Some(absent))
+    }
+
+    /// The side of a bridge at `through` of `place`, if one is given.
+    fn through(&mut self, given: &Option<Leaf<String>>, place: &Place) -> Option<Option<String>> {
+        match given {
+            None => Some(None),
+            given => self.take(given, place, "through", "a side of a bridge, such as \"ntb0\"").map(Some),
+        }
     }
 
     /// Reports when `count` of one of `sizes` is more than a run can move. `field` says what they are.

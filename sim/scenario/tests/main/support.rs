@@ -3,22 +3,28 @@
 use peerbus_machine::{Catalogue, Diagnostic};
 use peerbus_scenario::{Loaded, load};
 
-/// Two GPUs, an SSD and a device without memory below one switch, and a device on the root bus.
+/// Two GPUs, an SSD, both sides of a bridge and a device without memory below one switch, and a device on the root bus.
 pub const MACHINE: &str = r#"(
     name: "m",
     cpus: [(part: "generic-cpu")],
     host_bridges: [(
         ports: [(below: Switch(part: "generic-switch", ports: [
             (below: Device(part: "a100-pcie-80g", bars: [(index: 0, size: "256MiB", kind: Mem64Prefetch)])),
-            (below: Device(part: "a100-pcie-80g", bars: [(index: 0, size: "256MiB", kind: Mem64Prefetch)])),
+            (below: Device(
+                part: "a100-pcie-80g", bars: [(index: 0, size: "256MiB", kind: Mem64Prefetch)],
+                aperture: (page: "64KiB"),
+            )),
             (below: Device(
                 name: "ssd0", part: "generic-ssd", pci: (vendor: 0x1b36, device: 0x10),
                 bars: [(index: 0, size: "1MiB", kind: Mem64Prefetch)],
             )),
+            (below: Device(name: "side-a", part: "pex-87xx-ntb")),
+            (below: Device(name: "side-b", part: "pex-87xx-ntb")),
             (below: Device(name: "mute0", part: "generic-device", pci: (vendor: 0x1b36, device: 5), bars: [])),
         ]))],
         devices: [(name: "inside0", part: "generic-device", pci: (vendor: 0x1b36, device: 5))],
     )],
+    ntbs: [(from: "side-a", to: "side-b")],
 )"#;
 
 /// Files by name; `dir/` holds one that is only found beside a scenario in that folder.

@@ -65,10 +65,12 @@ impl BarMemory {
         self.range
     }
 
-    /// Its first `length` bytes, or all of it, as a scatter list.
-    fn list(&self, length: Bytes) -> Vec<Memory> {
+    /// Its `length` bytes behind the first `from`, or all that there are, as a scatter list.
+    fn list(&self, from: Bytes, length: Bytes) -> Vec<Memory> {
         let memory = |(at, length)| Memory::peer(PROVIDER, at, length);
-        pieces(self.range.first(), length.min(self.range.size())).map(memory).collect()
+        let left = Bytes(self.range.size().0.saturating_sub(from.0));
+        let first = self.range.first().checked_add(from.0);
+        first.into_iter().flat_map(|first| pieces(first, length.min(left))).map(memory).collect()
     }
 }
 
@@ -173,7 +175,7 @@ impl Booted {
         Some(BarMemory { range, peer: PeerType { map_type, bus_offset } })
     }
 
-    /// Maps the first `length` bytes of a BAR, or all of it if it is smaller, for `client`.
+    /// Maps the `length` bytes of a BAR behind the first `from`, or all that there are, for `client`.
     ///
     /// # Errors
     ///
@@ -182,11 +184,12 @@ impl Booted {
         &mut self,
         client: FunctionIndex,
         memory: &BarMemory,
+        from: Bytes,
         length: Bytes,
     ) -> Result<Mapping, MapError> {
         let client = self.os_function(client).ok_or(MapError::NotFound)?;
         let (dma, registers) = (&mut self.dma, &mut self.registers);
-        map_list(dma, registers, client, &memory.list(length), &mut Known(memory.peer), Picos::ZERO)
+        map_list(dma, registers, client, &memory.list(from, length), &mut Known(memory.peer), Picos::ZERO)
     }
 
     /// Maps `length` bytes of the machine's own memory for `client`.
@@ -247,7 +250,7 @@ impl<'a> Preview<'a> {
             false => alone.insert(self.booted.dma.alone(client)),
         };
         let mut tables = Translations::default();
-        let page = memory.list(Bytes(1 << PAGE_SHIFT));
+        let page = memory.list(Bytes::ZERO, Bytes(1 << PAGE_SHIFT));
         let mapping = map_list(dma, &mut tables, client, &page, &mut Known(memory.peer), Picos::ZERO)?;
         Ok((mapping.address, mapping.kind))
     }

@@ -8,7 +8,6 @@ use peerbus_machine::part::CorePart;
 use peerbus_units::{Address, Bytes, CpuAddr, Picos, Range};
 
 use super::flow::{FlowPlan, Leg, Peer, Program};
-use super::resolve::{self, Target};
 use super::schedule::{Planner, check_size, stride};
 use crate::workload::{AccessKind, CpuAccess, CpuMemory, DeviceAccess, DeviceRegion, Packets};
 use peerbus_os::MapType;
@@ -118,7 +117,7 @@ impl Planner<'_> {
         for size in &access.sizes {
             check_size(*size)?;
             let (stride, outstanding) = (stride(*size), u64::from(access.outstanding));
-            let region = self.peer_region(device, target, Bytes(stride.saturating_mul(outstanding)));
+            let region = self.peer_region(device, target, Bytes(stride.saturating_mul(outstanding)), None);
             let name = format!("{}.{size}", access.name);
             let [own, other] = [device, target].map(|device| self.machine.devices[device].name.clone());
             let ends = if access.kind == AccessKind::Load { (other, own) } else { (own, other) };
@@ -136,21 +135,6 @@ impl Planner<'_> {
         }
         self.schedule.phases.push(phases);
         Ok(())
-    }
-
-    /// Memory of `target` for `device`, as the operating system gives it.
-    pub(super) fn peer_region(&mut self, device: usize, target: usize, bytes: Bytes) -> PeerRegion {
-        let Target { mut peer, memory } = resolve::resolve(self.machine, self.booted, target, device);
-        let mapped = memory.map(|memory| self.bar_region(device, &memory, bytes, &mut peer));
-        let [of, owner] = [device, target].map(|device| &self.machine.devices[device].name);
-        match mapped {
-            Some(Ok(place)) => PeerRegion { peer, place: Some(place), unmappable: None },
-            Some(Err(error)) => {
-                let why = format!("memory of {owner} cannot be mapped for {of}: {error}");
-                PeerRegion { peer, place: None, unmappable: Some(why) }
-            }
-            None => PeerRegion { peer, place: None, unmappable: None },
-        }
     }
 
     /// CPU addresses of a device's largest memory BAR.
@@ -262,16 +246,6 @@ impl Planner<'_> {
 
 /// Engines that one link can have.
 const MOST_ENGINES: usize = 7;
-
-/// Memory of a device for another one.
-pub(super) struct PeerRegion {
-    /// What the operating system said.
-    pub peer: Peer,
-    /// First DMA address and bytes; `None` when refused.
-    pub place: Option<(u64, u64)>,
-    /// Why it could not be mapped.
-    pub unmappable: Option<String>,
-}
 
 fn core_engine(
     part: &CorePart,

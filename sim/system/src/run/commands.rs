@@ -13,8 +13,8 @@ use peerbus_fabric::Direction;
 use peerbus_machine::part::NvmePart;
 use peerbus_units::{Address, Bytes, Picos};
 
-use super::access::PeerRegion;
 use super::flow::{Commands, FlowPlan, Leg, Part, Peer, Program, Step};
+use super::region::PeerRegion;
 use super::schedule::{Planner, check_size, stride};
 use crate::workload::{
     AccessKind, CpuMemory, NicCommand, NicIo, NvmeCommand, NvmeIo, Packets, SubmissionQueue,
@@ -169,7 +169,7 @@ impl Planner<'_> {
         if target == device {
             return Err("the data is in memory of the device itself".to_owned());
         }
-        let PeerRegion { peer, place, unmappable } = self.peer_region(device, target, Bytes(bytes));
+        let PeerRegion { peer, place, unmappable, .. } = self.peer_region(device, target, Bytes(bytes), None);
         let leg = match place {
             Some((base, extent)) => {
                 let leg = Leg { device, direction, base, extent, private: None, engine: None };

@@ -5,6 +5,7 @@ use peerbus_units::{Bytes, CpuAddr, Picos, Range};
 
 use super::flow::{Commands, FlowPlan, Leg, Part, Program, Step};
 use super::schedule::{Planner, check_size, stride};
+use crate::ntb::sides;
 use crate::workload::{AccessKind, CacheState, HostDirection, HostDma, Initiator};
 
 fn warmth(cache: CacheState) -> Warmth {
@@ -49,7 +50,11 @@ impl Planner<'_> {
     pub(super) fn host_dma(&mut self, dma: &HostDma) -> Result<(), String> {
         let device = self.one_device(&dma.device)?;
         self.check_linked(device)?;
-        let owner = self.owner(dma, device)?;
+        let near = match &dma.through {
+            Some(through) => sides(self.machine, through)?.there,
+            None => device,
+        };
+        let owner = self.owner(dma, device, near)?;
         if dma.transfers == 0 || dma.outstanding == 0 || dma.sizes.is_empty() {
             return Err("sizes, transfers and outstanding must be more than 0".to_owned());
         }
@@ -62,7 +67,8 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn owner(&self, dma: &HostDma, device: usize) -> Result<Owner, String> {
+    /// Whose memory holds the buffers of `device`: that of the CPU of `near`, unless something else is asked for.
+    fn owner(&self, dma: &HostDma, device: usize, near: usize) -> Result<Owner, String> {
         if let Some(name) = &dma.memory {
             let owner = self.one_device(name)?;
             return match owner == device {
@@ -70,7 +76,7 @@ impl Planner<'_> {
                 false => Ok(Owner::Device(owner)),
             };
         }
-        let cpu = dma.cpu.unwrap_or_else(|| self.memory.cpu_of(self.machine, device));
+        let cpu = dma.cpu.unwrap_or_else(|| self.memory.cpu_of(self.machine, near));
         if cpu >= self.machine.cpus.len() {
             return Err(format!("there is no cpu {cpu}"));
         }
@@ -115,7 +121,10 @@ impl Planner<'_> {
             {
                 buffers.push((cpu, buffer));
             }
-            let leg = self.host_leg(device, direction, at, layout.extent);
+            let leg = match &dma.through {
+                Some(through) => self.leg_through(through, device, direction, (at, layout.extent))?,
+                None => self.host_leg(device, direction, at, layout.extent),
+            };
             if let (Some(absent), Ok(leg)) = (dma.absent, &leg) {
                 self.schedule.absent.push((device, leg.base, leg.extent, absent));
             }
@@ -154,6 +163,20 @@ impl Planner<'_> {
             packets: dma.packets,
         };
         self.add(plan, &dma.name)
+    }
+
+    /// A leg of `device` over memory of another host; or why the operating system gives it none.
+    fn leg_through(
+        &mut self,
+        through: &str,
+        device: usize,
+        direction: Direction,
+        buffer: (u64, u64),
+    ) -> Result<Result<Leg, String>, String> {
+        let region = self.host_region_through(through, device, buffer)?;
+        let leg = |(base, extent)| Leg { device, direction, private: None, base, extent, engine: None };
+        let why = || region.unmappable.or(region.peer.refusal).unwrap_or_default();
+        Ok(region.place.map(leg).ok_or_else(why))
     }
 
     fn transfer_program(

@@ -1,7 +1,7 @@
 //! [`run`]: boots the machine, asks the operating system for addresses, lets the workloads run, collects results.
 //!
 //! Modules in reading order: `flow` (what a flow is and does), `schedule` (which flows run when), `resolve`
-//! (addresses, as the operating system gives them), `access` (loads and stores of cores and devices), `commands` (drives
+//! (addresses, as the operating system gives them), `region` (memory mapped for flows), `through` (bridges between hosts), `access` (loads and stores of cores and devices), `commands` (drives
 //! and adapters), `peer_memory` (clients of peer memory), `drive` (the loop),
 //! `collect` (the outcome).
 
@@ -15,16 +15,20 @@ mod failures;
 mod flow;
 mod host_dma;
 mod peer_memory;
+mod region;
 mod resolve;
 mod schedule;
+mod through;
 
 use peerbus_fabric::{Fabric, LinkLayer, Options, Scaling, Spec, supports};
 use peerbus_machine::Machine;
 use peerbus_units::{Bytes, Iova, Range};
 
+use crate::aperture::Aperture;
 use crate::boot::{BootOptions, Booted, boot};
 use crate::event::Event;
 use crate::kernel::KernelSettings;
+use crate::ntb::Requesters;
 use crate::outcome::Outcome;
 use crate::workload::Workload;
 
@@ -42,6 +46,12 @@ pub struct RunInput {
     pub workloads: Vec<Workload>,
     /// What goes wrong, and when.
     pub events: Vec<Event>,
+    /// What devices show of their memory, where that is not all from the first byte on; of two entries for one device the
+    /// later one holds.
+    pub apertures: Vec<Aperture>,
+    /// Tables of requesters of non-transparent bridges; where none is given it holds the devices that workloads send
+    /// through that side.
+    pub ntbs: Vec<Requesters>,
     /// Seed of all random streams.
     pub seed: u64,
     /// Capacities that differ from the parts', for "what if" questions.
@@ -88,11 +98,12 @@ pub fn run_booted(machine: &Machine, mut booted: Booted, input: &RunInput) -> Re
     supports(machine).map_err(|problem| RunError { workload: "all".to_owned(), problem })?;
     let options = Options { link_layer: input.link_layer, scaling: input.scaling.clone() };
     let spec = Spec::new(machine, &booted.registers, &options);
-    let mut schedule = schedule::plan(machine, &mut booted, &spec, &input.workloads)?;
+    let mut schedule = schedule::plan(machine, &mut booted, &spec, input)?;
     let mappings = std::mem::take(&mut schedule.mappings);
     let mut fabric = Fabric::new(machine, &booted.registers, &options);
     fabric.set_error_seed(input.seed);
     page_out(machine, &mut fabric, &schedule)?;
+    set_up(machine, &mut fabric, &schedule);
     for event in &input.events {
         let faults = event.faults(machine, &fabric.spec).ok_or_else(|| RunError {
             workload: "events".to_owned(),
@@ -121,4 +132,20 @@ fn page_out(machine: &Machine, fabric: &mut Fabric, schedule: &schedule::Schedul
         fabric.page_out(function, range, absent.hundredths, absent.software);
     }
     Ok(())
+}
+
+/// What drivers write into devices before the run: tables of pages, windows and requesters.
+fn set_up(machine: &Machine, fabric: &mut Fabric, schedule: &schedule::Schedule) {
+    for (device, shown) in schedule.shown.iter().enumerate() {
+        if let Some(shown) = shown {
+            fabric.show(device, shown.clone());
+        }
+    }
+    for window in &schedule.bridges.windows {
+        assert!(fabric.lead_window(window.device, window.bar, window.to), "a planned window is there");
+    }
+    for (side, requester) in &schedule.bridges.requesters {
+        let function = machine.devices[*requester].functions[0];
+        assert!(fabric.admit_requester(*side, function), "a planned table has room");
+    }
 }

@@ -3,16 +3,20 @@
 //! The flows of a phase start together; a phase starts when the one before it is done. Workloads run beside each
 //! other.
 
-use peerbus_fabric::{Direction, EngineSpec, LinkId, Spec, private_addr};
+use peerbus_fabric::{Direction, EngineSpec, LinkId, Shown, Spec, private_addr};
 use peerbus_machine::Machine;
-use peerbus_units::{Address, Bytes, CpuAddr, Picos};
+use peerbus_units::{Address, Bytes, Picos};
 
+use super::RunInput;
 use super::flow::{FlowPlan, Leg, Peer, Program, STAGING_CHUNK, STAGING_CHUNKS};
 use super::peer_memory::PeerMemoryPlan;
+use super::region::PeerRegion;
 use super::resolve::{self, HostMemory, Target};
+use super::through::Bridges;
+use crate::aperture::{self, Aperture, Pages};
 use crate::boot::Booted;
 use crate::expand::{self, PeerMemoryRole};
-use crate::iommu::{BarMemory, MapError, Mapping};
+use crate::iommu::Mapping;
 use crate::peer_memory::{PeerMemory, Transfer};
 use crate::workload::{
     AbsentPages, Addresses, AllToAll, Concurrency, Copy, Engine, Packets, PairMatrix, Way, WhenRefused,
@@ -66,6 +70,10 @@ pub struct Schedule {
     pub absent: Vec<(usize, u64, u64, AbsentPages)>,
     /// Engines that the run adds to those of the machine's devices.
     pub engines: Vec<EngineSpec>,
+    /// By device with a table for that, what its BAR shows of its memory.
+    pub shown: Vec<Option<Vec<Shown>>>,
+    /// Windows and tables of requesters of non-transparent bridges.
+    pub bridges: Bridges,
 }
 
 /// Largest transfer of a [`HostDma`].
@@ -75,7 +83,7 @@ const LARGEST_TRANSFER: u64 = 64 << 20;
 const MOST_FLOWS: usize = 30_000;
 const MOST_DESCRIPTORS: u64 = 60_000;
 
-/// Memory is mapped in whole pages.
+/// Sizes of transfers up to this are rounded up to a power of two, larger ones to a multiple.
 const PAGE: u64 = 4096;
 
 pub(super) struct Planner<'a> {
@@ -107,11 +115,15 @@ pub fn plan(
     machine: &Machine,
     booted: &mut Booted,
     spec: &Spec,
-    workloads: &[Workload],
+    input: &RunInput,
 ) -> Result<Schedule, RunError> {
     let memory = HostMemory::new(machine);
-    let mut planner =
-        Planner { machine, booted, spec, memory, schedule: Schedule::default(), descriptors: 0 };
+    let wrong = |workload: &str, problem| RunError { workload: workload.to_owned(), problem };
+    let shown = shown(machine, &input.apertures).map_err(|problem| wrong("apertures", problem))?;
+    let bridges = Bridges::new(machine, &input.ntbs).map_err(|problem| wrong("ntbs", problem))?;
+    let schedule = Schedule { shown, bridges, ..Schedule::default() };
+    let mut planner = Planner { machine, booted, spec, memory, schedule, descriptors: 0 };
+    let workloads = &input.workloads;
     for (number, workload) in workloads.iter().enumerate() {
         let result = match workload {
             Workload::Copy(copy) => planner.copy(copy),
@@ -124,9 +136,22 @@ pub fn plan(
             Workload::NvmeIo(io) => planner.nvme_io(io),
             Workload::NicIo(io) => planner.nic_io(io),
         };
-        result.map_err(|problem| RunError { workload: workload.name().to_owned(), problem })?;
+        result.map_err(|problem| wrong(workload.name(), problem))?;
     }
     Ok(planner.schedule)
+}
+
+/// What every device with a table for it shows of its memory: all from the first byte on, unless `apertures` says otherwise.
+fn shown(machine: &Machine, apertures: &[Aperture]) -> Result<Vec<Option<Vec<Shown>>>, String> {
+    let all = Pages::From(Bytes::ZERO);
+    let default = |device: usize| aperture::table(machine, device, &all).ok();
+    let mut shown: Vec<_> = (0..machine.devices.len()).map(default).collect();
+    for aperture in apertures {
+        for device in expand::devices(machine, &aperture.device) {
+            shown[device] = Some(aperture::table(machine, device, &aperture.pages)?);
+        }
+    }
+    Ok(shown)
 }
 
 /// How a flow between two devices is to be made.
@@ -143,6 +168,8 @@ struct Between<'a> {
     dma_shift: Bytes,
     addresses: Addresses,
     packets: Packets,
+    memory_at: Option<Bytes>,
+    through: Option<String>,
     workload: &'a str,
 }
 
@@ -166,6 +193,8 @@ impl Planner<'_> {
             dma_shift: copy.dma_shift,
             addresses: copy.addresses,
             packets: copy.packets,
+            memory_at: copy.memory_at,
+            through: copy.through.clone(),
             workload: &copy.name,
         })?;
         self.schedule.phases.push(vec![vec![flow]]);
@@ -240,6 +269,8 @@ impl Planner<'_> {
                     dma_shift: Bytes::ZERO,
                     addresses: Addresses::Dma,
                     packets: Packets::default(),
+                    memory_at: None,
+                    through: None,
                     workload: name,
                 })?);
             }
@@ -271,40 +302,37 @@ impl Planner<'_> {
             Engine::Writer => (wanted.from, wanted.to),
             Engine::Reader => (wanted.to, wanted.from),
         };
-        if let Some(link) = self.spec.private_link(mover, target).filter(|_| wanted.way == Way::Fastest) {
+        if wanted.through.is_some() && wanted.refused != WhenRefused::Fail {
+            return Err(
+                "no buffer in host memory is shared by two hosts: `through` goes with `refused: Fail`"
+                    .to_owned(),
+            );
+        }
+        let fastest = wanted.way == Way::Fastest && wanted.through.is_none();
+        if let Some(link) = self.spec.private_link(mover, target).filter(|_| fastest) {
             return self.private(wanted, mover, target, link);
         }
         for device in [wanted.from, wanted.to] {
             self.check_linked(device)?;
         }
-        let Target { mut peer, memory } = resolve::resolve(self.machine, self.booted, target, mover);
-        let memory = memory.filter(|_| wanted.refused != WhenRefused::StageAlways);
-        let by_cpu = memory.as_ref().map(|memory| memory.range().first().raw());
-        let mapped = memory.map(|memory| self.bar_region(mover, &memory, wanted.bytes, &mut peer));
-        let unmappable = mapped.as_ref().and_then(|mapped| mapped.as_ref().err());
-        let unmappable = unmappable.map(|error: &MapError| {
-            let [target, mover] = [target, mover].map(|device| &self.machine.devices[device].name);
-            format!("memory of {target} cannot be mapped for {mover}: {error}")
-        });
-        let (program, unmappable) = match (mapped, wanted.refused) {
-            (Some(Ok((base, extent))), _) => {
+        let mut region = self.region(&wanted, mover, target)?;
+        let (program, unmappable) = match (region.place, wanted.refused) {
+            (Some((base, extent)), _) => {
                 let direction =
                     if wanted.engine == Engine::Writer { Direction::Write } else { Direction::Read };
-                let given = match (wanted.addresses, by_cpu) {
-                    (Addresses::Cpu, Some(address)) => {
-                        peer.dma = Some((address, "CPU".to_owned()));
-                        address
-                    }
-                    _ => base,
-                };
+                let by_cpu = wanted.addresses == Addresses::Cpu;
+                let given = if by_cpu { region.by_cpu } else { base };
+                if by_cpu {
+                    region.peer.dma = Some((given, "CPU".to_owned()));
+                }
                 let base = given.wrapping_add(wanted.dma_shift.0);
                 let leg = Leg { device: mover, direction, private: None, base, extent, engine: None };
                 (Program::Direct { leg: self.in_class(leg, wanted.packets)? }, None)
             }
-            (_, WhenRefused::Fail) => (Program::Refused, unmappable),
-            (_, WhenRefused::Stage | WhenRefused::StageAlways) => {
+            (None, WhenRefused::Fail) => (Program::Refused, region.unmappable),
+            (None, WhenRefused::Stage | WhenRefused::StageAlways) => {
                 let (program, why) = self.staged(&wanted)?;
-                (program, why.or(unmappable))
+                (program, why.or(region.unmappable))
             }
         };
         let name_of = |device: usize| self.machine.devices[device].name.clone();
@@ -315,12 +343,25 @@ impl Planner<'_> {
             bytes: wanted.bytes,
             chunk: wanted.chunk,
             program,
-            peer: Some(peer),
+            peer: Some(region.peer),
             unmappable,
             start: wanted.start,
             packets: wanted.packets,
         };
         self.add(plan, wanted.workload)
+    }
+
+    /// The memory of `target` for `mover`, by the way that is wanted.
+    fn region(&mut self, wanted: &Between<'_>, mover: usize, target: usize) -> Result<PeerRegion, String> {
+        let (bytes, at) = (wanted.bytes, wanted.memory_at);
+        if wanted.refused == WhenRefused::StageAlways {
+            let Target { peer, .. } = resolve::resolve(self.machine, self.booted, target, mover);
+            return Ok(PeerRegion { peer, place: None, by_cpu: 0, unmappable: None });
+        }
+        match &wanted.through {
+            Some(through) => self.region_through(through, (mover, target), bytes, at),
+            None => Ok(self.peer_region(mover, target, bytes, at)),
+        }
     }
 
     /// Adds a flow over a private link. The operating system has no part in it: the devices' driver uses addresses that
@@ -333,8 +374,10 @@ impl Planner<'_> {
         link: LinkId,
     ) -> Result<usize, String> {
         let direction = if mover == wanted.from { Direction::Write } else { Direction::Read };
-        let extent = self.machine.devices[target].memory.map_or(wanted.bytes.0, |memory| memory.0.max(1));
-        let base = private_addr(target, 0).raw();
+        let at = wanted.memory_at.map_or(0, |at| at.0);
+        let memory = self.machine.devices[target].memory.map_or(wanted.bytes.0, |memory| memory.0);
+        let extent = memory.saturating_sub(at).max(1);
+        let base = private_addr(target, at).raw();
         let plan = FlowPlan {
             from: self.machine.devices[wanted.from].name.clone(),
             to: self.machine.devices[wanted.to].name.clone(),
@@ -368,50 +411,6 @@ impl Planner<'_> {
             }
             Err(why) => (Program::Refused, Some(why)),
         })
-    }
-
-    /// A leg of `device` over host memory, mapped for it; or why it cannot be.
-    pub(super) fn host_leg(
-        &mut self,
-        device: usize,
-        direction: Direction,
-        at: u64,
-        extent: u64,
-    ) -> Result<Leg, String> {
-        let client = self.machine.devices[device].functions[0];
-        match self.booted.map_memory(client, CpuAddr(at), Bytes(extent)) {
-            Ok(mapping) => {
-                let (base, extent) = self.keep(mapping);
-                Ok(Leg { device, direction, private: None, base, extent, engine: None })
-            }
-            Err(error) => {
-                let name = &self.machine.devices[device].name;
-                Err(format!("a host buffer of {} cannot be mapped for {name}: {error}", Bytes(extent)))
-            }
-        }
-    }
-
-    /// First DMA address and bytes of what a flow of `bytes` touches of a BAR: whole pages of it, or all of it, when the
-    /// flow starts again at its end. Notes the address.
-    pub(super) fn bar_region(
-        &mut self,
-        device: usize,
-        memory: &BarMemory,
-        bytes: Bytes,
-        peer: &mut Peer,
-    ) -> Result<(u64, u64), MapError> {
-        let touched = Bytes(bytes.0.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX));
-        let client = self.machine.devices[device].functions[0];
-        let mapping = self.booted.map_bar(client, memory, touched)?;
-        peer.dma = Some((mapping.address.raw(), mapping.kind.to_string()));
-        Ok(self.keep(mapping))
-    }
-
-    /// Keeps a mapping until the run ends: first DMA address and bytes.
-    fn keep(&mut self, mapping: Mapping) -> (u64, u64) {
-        let place = (mapping.address.raw(), mapping.length.0);
-        self.schedule.mappings.push(mapping);
-        place
     }
 
     /// A workload on peer memory has no phases: its clients start and end by themselves.

@@ -84,6 +84,7 @@ fn host_dma_meets_the_closed_form_within_half_a_percent() {
             cache: CacheState::default(),
             by: Initiator::default(),
             absent: None,
+            through: None,
         };
         let input = RunInput {
             kernel: KernelSettings::default(),
@@ -92,6 +93,8 @@ fn host_dma_meets_the_closed_form_within_half_a_percent() {
             seed: 1,
             events: vec![],
             scaling: vec![],
+            apertures: vec![],
+            ntbs: vec![],
         };
         let outcome = run(machine, &input).unwrap();
         let flow = &outcome.flows[0];

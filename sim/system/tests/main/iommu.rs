@@ -203,6 +203,8 @@ fn copy(bytes: Bytes, refused: WhenRefused, dma_shift: Bytes) -> Workload {
         start: Picos::ZERO,
         dma_shift,
         addresses: Addresses::Dma,
+        memory_at: None,
+        through: None,
     })
 }
 
@@ -221,6 +223,7 @@ fn host_dma() -> Workload {
         cache: CacheState::default(),
         by: Initiator::default(),
         absent: None,
+        through: None,
     })
 }
 

@@ -37,6 +37,8 @@ fn copy(from: &str, to: &str, engine: Engine, kernel: KernelSettings) -> Outcome
         start: Picos::ZERO,
         dma_shift: Bytes::ZERO,
         addresses: Addresses::Dma,
+        memory_at: None,
+        through: None,
     };
     run(&machine().machine, &RunInput { kernel, ..input(vec![Workload::Copy(copy)]) }).unwrap()
 }

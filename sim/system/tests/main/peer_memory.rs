@@ -66,8 +66,16 @@ fn churn() -> PeerMemory {
 fn outcome_of(machine: &Machine, profile: ProfileName, seed: u64, memories: &[PeerMemory]) -> Outcome {
     let workloads = memories.iter().map(|memory| Workload::PeerMemory(Box::new(memory.clone()))).collect();
     let kernel = KernelSettings { profile, ..KernelSettings::default() };
-    let input =
-        RunInput { kernel, link_layer: LinkLayer::ByRule, workloads, seed, events: vec![], scaling: vec![] };
+    let input = RunInput {
+        kernel,
+        link_layer: LinkLayer::ByRule,
+        workloads,
+        seed,
+        events: vec![],
+        scaling: vec![],
+        apertures: vec![],
+        ntbs: vec![],
+    };
     let outcome = run(machine, &input).unwrap();
     let made: Vec<&str> = outcome.flows.iter().map(|flow| flow.name.as_str()).collect();
     let planned: Vec<String> = flows(machine, &input.workloads).into_iter().map(|flow| flow.name).collect();
@@ -416,6 +424,8 @@ fn workloads_that_cannot_run_are_refused() {
             seed: 1,
             events: vec![],
             scaling: vec![],
+            apertures: vec![],
+            ntbs: vec![],
         };
         let error = run(&machine(), &input).unwrap_err();
         assert!(error.problem.contains(problem), "{error}");

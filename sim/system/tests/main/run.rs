@@ -36,6 +36,8 @@ pub fn input(workloads: Vec<Workload>) -> RunInput {
         seed: 1,
         events: vec![],
         scaling: vec![],
+        apertures: vec![],
+        ntbs: vec![],
     }
 }
 
@@ -66,6 +68,8 @@ fn copy(dma_shift: Bytes) -> Workload {
         start: Picos::ZERO,
         dma_shift,
         addresses: Addresses::Dma,
+        memory_at: None,
+        through: None,
     })
 }
 
@@ -163,6 +167,7 @@ fn what_cannot_be_simulated_is_an_error_not_a_panic() {
             cache: CacheState::default(),
             by: Initiator::default(),
             absent: None,
+            through: None,
         })
     };
     let problem = run(&small, &input(vec![dma(70_000)])).unwrap_err().problem;
@@ -209,6 +214,7 @@ fn read_latency(cpu: usize, window: Option<Bytes>, cache: CacheState) -> Picos {
         packets: Packets::default(),
         by: Initiator::default(),
         absent: None,
+        through: None,
     };
     run(machine, &input(vec![Workload::HostDma(dma)])).unwrap().flows[0].latency_p50
 }
@@ -235,6 +241,8 @@ fn latency_by(direction: HostDirection, by: Initiator) -> u64 {
         cache: CacheState::HostWarm,
         packets: Packets::default(),
         by,
+        absent: None,
+        through: None,
     };
     let outcome = run(&topologies()["broadwell-nfp6000.ron"], &input(vec![Workload::HostDma(dma)])).unwrap();
     outcome.flows[0].latency_p50.0 / 1000

@@ -58,6 +58,8 @@ fn simulate(machine: &Machine, pairs: &[(u32, u32)]) -> (f64, String) {
             start: Picos::ZERO,
             dma_shift: Bytes::ZERO,
             addresses: Addresses::Dma,
+            memory_at: None,
+            through: None,
         })
     });
     let input = RunInput {
@@ -67,6 +69,8 @@ fn simulate(machine: &Machine, pairs: &[(u32, u32)]) -> (f64, String) {
         seed: 1,
         events: vec![],
         scaling: vec![],
+        apertures: vec![],
+        ntbs: vec![],
     };
     let outcome = run(machine, &input).unwrap();
     let delivered: u64 = outcome.flows.iter().map(|flow| flow.delivered.0).sum();
