@@ -25,6 +25,7 @@ mod mps;
 mod named_cases;
 mod p2p_recorded;
 mod p2pdma;
+mod pagemap;
 mod physical_width;
 mod placement;
 mod pool;
