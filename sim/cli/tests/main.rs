@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
 mod commands;
+mod guide;
 mod imports;
 mod inputs;
 mod outputs;

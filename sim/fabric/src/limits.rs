@@ -15,6 +15,8 @@
 //!
 //! In the last two cases round trips are waited for, and links slow enough to matter in a round trip bind too.
 
+use peerbus_units::Rate;
+
 use crate::path::Terminal;
 use crate::pause::Pause;
 use crate::run::Fabric;
@@ -356,6 +358,7 @@ impl Fabric {
         limits.extend(self.congested(&ways, interval));
         let round = self.ledger.flows[flow].latency_percentile(50.0);
         limits.extend(self.slow_links(round, &ways));
+        limits.extend(self.slow_stops(round, engine, route));
         limits
     }
 
@@ -445,23 +448,57 @@ impl Fabric {
         .unwrap_or(256)
     }
 
-    /// For a flow that waits for round trips: links that spend a good part of a round trip sending. Only when all
-    /// of them together matter (4 %), those that matter by themselves (1 %).
+    /// For a flow that waits for round trips: what spends a good part of a round trip sending, links and the rates of their
+    /// ports. Only when all of them together matter (4 %), those that matter by themselves (1 %).
     fn slow_links(&self, round: u64, ways: &[(Class, LinkId)]) -> Vec<Resource> {
-        let sending = |(class, link): &(Class, LinkId)| {
-            let bytes = match class {
-                Class::Posted => self.payload_of(Class::Posted) + 24,
-                Class::NonPosted => 24,
-                Class::Completion => self.payload_of(Class::NonPosted) * 276 / 256,
-            };
-            self.state.links[link.at()].wire.rate.time_for(bytes).0
-        };
-        let total: u64 = ways.iter().map(sending).sum();
+        let parts: Vec<(u64, Resource)> = ways.iter().map(|way| self.sending_part(*way)).collect();
+        let total: u64 = parts.iter().map(|(time, _)| time).sum();
         if 100 * total < 4 * round {
             return Vec::new();
         }
-        let slow = ways.iter().filter(|way| 100 * sending(way) >= round);
-        slow.map(|(_, link)| Resource::Link(*link)).collect()
+        parts.into_iter().filter(|(time, _)| 100 * time >= round).map(|(_, resource)| resource).collect()
+    }
+
+    /// Time that a request, or what answers it, takes on a link, and whether link or port decides. In flit mode nothing is
+    /// faster than a flit.
+    fn sending_part(&self, (class, link): (Class, LinkId)) -> (u64, Resource) {
+        let (bytes, payload) = match class {
+            Class::Posted => (self.payload_of(Class::Posted) + 24, self.payload_of(Class::Posted)),
+            Class::NonPosted => (24, 0),
+            Class::Completion => {
+                let asked = self.payload_of(Class::NonPosted);
+                (asked * 276 / 256, asked)
+            }
+        };
+        let wire = &self.state.links[link.at()].wire;
+        let by_link = wire.rate.time_for(bytes).0.max(wire.flit_time);
+        let by_port = self.spec.links[link.at()].port_rate.map_or(0, |rate| rate.time_for(payload).0);
+        if by_port > by_link { (by_port, Resource::Port(link)) } else { (by_link, Resource::Link(link)) }
+    }
+
+    /// For a flow that waits for round trips: memory and stops between ports whose rates take a good part (1 %) of one.
+    fn slow_stops(&self, round: u64, engine: EngineId, route: u32) -> Vec<Resource> {
+        let writer = self.is_writer(engine);
+        let bytes = self.payload_of(if writer { Class::Posted } else { Class::NonPosted });
+        let route = &self.routes.routes[route as usize];
+        let hops = &self.routes.hops[route.first as usize..(route.first + route.hops) as usize];
+        let mut slow = Vec::new();
+        let mut add = |rate: Option<Rate>, resource: Resource| {
+            let matters = |rate: &Rate| 100 * rate.time_for(bytes).0 >= round;
+            slow.extend(rate.filter(matters).map(|_| resource));
+        };
+        for hop in hops.iter().filter(|hop| hop.pause == Pause::Peer) {
+            let node = self.spec.links[hop.link.at()].from;
+            let limits = self.spec.nodes[node.at()].peer_limits;
+            match writer {
+                true => add(limits.and_then(|limits| limits.write_rate), Resource::PeerWrites(node)),
+                false => add(limits.and_then(|limits| limits.read_rate), Resource::PeerReads(node)),
+            }
+        }
+        if let Terminal::Memory(node) = route.terminal {
+            add(self.spec.nodes[node.at()].memory.map(|memory| memory.rate), Resource::Memory(node));
+        }
+        slow
     }
 
     /// What keeps the buffer behind `link` full: a saturated output or memory there, or one behind it.

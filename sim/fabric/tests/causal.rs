@@ -4,14 +4,58 @@
 #![allow(clippy::disallowed_methods)]
 
 use peerbus_engine::Stream;
-use peerbus_fabric::{Direction, EngineId, Fabric, LinkId, NodeId, Resource, Scaling};
+use peerbus_fabric::{Direction, EngineId, Fabric, LinkId, LinkLayer, NodeId, Options, Resource, Scaling};
+use peerbus_machine::Machine;
+use peerbus_machine::part::PeerLimits;
+use peerbus_units::Bytes;
 
-use crate::machines::{Shape, bar};
-use crate::traffic::{Transfer, fabric, rate, run};
+use crate::machines::{Shape, bar, machine};
+use crate::traffic::{Transfer, rate, run};
 
 struct Case {
     shape: Shape,
+    mechanisms: Mechanisms,
     transfers: Vec<Transfer>,
+}
+
+/// What parts may have beside rates and buffers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mechanisms {
+    root_port_rate: Option<&'static str>,
+    peer_writes: Option<&'static str>,
+    peer_reads: Option<&'static str>,
+    peer_payload: Option<u64>,
+    in_order: bool,
+    store_and_forward: bool,
+}
+
+impl Mechanisms {
+    fn draw(stream: &mut Stream) -> Mechanisms {
+        Mechanisms {
+            root_port_rate: pick(stream, &[None, Some("5GB/s"), Some("40GB/s")]),
+            peer_writes: pick(stream, &[None, Some("3GB/s"), Some("20GB/s")]),
+            peer_reads: pick(stream, &[None, Some("2GB/s"), Some("15GB/s")]),
+            peer_payload: pick(stream, &[None, Some(64), Some(256)]),
+            in_order: pick(stream, &[false, true]),
+            store_and_forward: pick(stream, &[false, true]),
+        }
+    }
+
+    fn fit(self, machine: &mut Machine) {
+        let rate = |text: Option<&str>| text.map(|text| text.parse().unwrap());
+        for cpu in &mut machine.cpus {
+            cpu.part.root_port_rate = rate(self.root_port_rate);
+            cpu.part.peer_limits = Some(PeerLimits {
+                write_rate: rate(self.peer_writes),
+                read_rate: rate(self.peer_reads),
+                max_payload: self.peer_payload.map(Bytes),
+            });
+        }
+        for switch in &mut machine.switches {
+            switch.part.in_order = self.in_order;
+            switch.part.store_and_forward = self.store_and_forward;
+        }
+    }
 }
 
 fn pick<T: Copy>(stream: &mut Stream, choices: &[T]) -> T {
@@ -57,7 +101,14 @@ fn case(stream: &mut Stream) -> Case {
             break;
         }
     }
-    Case { shape, transfers }
+    // Every other case has more than links, buffers and engines.
+    let mut mechanisms = if stream.below(2) == 1 { Mechanisms::draw(stream) } else { Mechanisms::default() };
+    // With one queue per input a flow waits for what others wait for, one after the other, and falls into step with them.
+    mechanisms.in_order &= transfers.len() == 1;
+    if stream.below(4) == 0 {
+        shape.generation = pick(stream, &[6, 7]);
+    }
+    Case { shape, mechanisms, transfers }
 }
 
 fn resources(fabric: &Fabric) -> Vec<Resource> {
@@ -68,14 +119,24 @@ fn resources(fabric: &Fabric) -> Vec<Resource> {
     links
         .flat_map(|link| [Resource::Link(link), Resource::Credits(link), Resource::Port(link)])
         .chain(engines.flat_map(|engine| [Resource::Engine(engine), Resource::Tags(engine)]))
-        .chain(nodes.map(Resource::Memory))
+        .chain(nodes.flat_map(|node| {
+            [
+                Resource::Memory(node),
+                Resource::PeerWrites(node),
+                Resource::PeerReads(node),
+                Resource::Walkers(node),
+            ]
+        }))
         .collect()
 }
 
 fn rates(case: &Case, scaled: &[Resource]) -> (Vec<u64>, Fabric) {
     let scaling =
         scaled.iter().map(|resource| Scaling { resource: *resource, numerator: 11, denominator: 10 });
-    let mut fabric = fabric(&case.shape, scaling.collect());
+    let (mut machine, registers) = machine(&case.shape);
+    case.mechanisms.fit(&mut machine);
+    let options = Options { link_layer: LinkLayer::ByRule, scaling: scaling.collect() };
+    let mut fabric = Fabric::new(&machine, &registers, &options);
     run(&mut fabric, &case.transfers);
     ((0..case.transfers.len()).map(|flow| rate(&fabric, flow)).collect(), fabric)
 }
@@ -96,10 +157,11 @@ fn limits_are_causal() {
         let gain = |rates: &[u64]| (rates[0] as f64 / base[0] as f64 - 1.0) * 100.0;
         if gain(&named) <= 0.0 || gain(&rest) >= 1.0 {
             failures.push(format!(
-                "case {number}: {limits:?}, larger {:+.2} %, all others larger {:+.2} %: {:?} {:?}",
+                "case {number}: {limits:?}, larger {:+.2} %, all others larger {:+.2} %: {:?} {:?} {:?}",
                 gain(&named),
                 gain(&rest),
                 case.shape,
+                case.mechanisms,
                 case.transfers
             ));
         }

@@ -17,6 +17,7 @@ pub mod html;
 pub mod json;
 pub mod limits;
 pub mod number;
+mod orders;
 mod rows;
 pub mod summary;
 pub mod sweep;

@@ -115,6 +115,7 @@ pub fn render(title: &str, results: &[ScenarioResult]) -> String {
     let mut blocks = vec![format!("# {title}: predicted against measured"), overview(results, &rows)];
     blocks.push(classes(&rows));
     blocks.push(families(&rows));
+    blocks.push(crate::orders::render(results));
     blocks.push(large(&rows));
     blocks.push(reasons(&rows));
     blocks.push(scenarios(results));

@@ -9,6 +9,7 @@ mod ats;
 mod causes;
 mod channels;
 mod cores;
+mod credits;
 mod errors;
 mod faults;
 mod handling;
