@@ -15,6 +15,7 @@ mod peer_memory;
 mod plan;
 mod replay;
 mod run;
+mod set_up;
 mod shipped;
 mod translation_services;
 mod why;
