@@ -4,7 +4,7 @@
 //! Modules in reading order: [`kernel`] (how the operating system is configured), [`boot`] (it comes up), [`iommu`] (its
 //! DMA layer), [`plan`] (who got which addresses), [`p2p`] (who may send to whom), [`mod@why`] (why, and what would change
 //! it), [`replay`] (recorded calls), [`workload`] and [`peer_memory`] (what a run does), `expand` (the flows it makes),
-//! [`run`] (it runs), [`outcome`] (what it found out).
+//! [`page_structs`] (what the page structs of device memory take), [`run`] (it runs), [`outcome`] (what it found out).
 
 pub mod boot;
 pub mod event;
@@ -14,6 +14,7 @@ pub mod kernel;
 pub mod outcome;
 pub mod p2p;
 mod page;
+pub mod page_structs;
 pub mod peer_memory;
 pub mod plan;
 pub mod replay;

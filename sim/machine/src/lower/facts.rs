@@ -35,6 +35,7 @@ fn fact_of(field: &str) -> Option<Fact> {
         | "read_rate"
         | "rate"
         | "core"
+        | "page_structs"
         | "atc"
         | "packet_payload"
         | "packet_header"
