@@ -95,6 +95,7 @@ fn cpu(shape: &Shape, number: usize) -> Cpu {
         peer_to_peer: true,
         root_port_latency: Picos::nanos(100),
         core: None,
+        page_structs: None,
         network_latency: Picos::nanos(50),
         host_bridge_rate: rate("400GB/s"),
         memory_latency: Picos::nanos(90),

@@ -178,8 +178,30 @@ pub struct CpuPart {
     /// How one of its cores reaches memory of devices; absent: [`CorePart::default`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub core: Option<CorePart>,
+    /// How long it takes for the page structs of device memory; absent: [`PageStructPart::default`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_structs: Option<PageStructPart>,
     /// Where the numbers come from.
     pub sources: Sources,
+}
+
+/// What a CPU takes for the initialisation of page structs, each for a page of 4 KiB.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PageStructPart {
+    /// The memory of the struct has just been allocated.
+    pub cold: Picos,
+    /// The memory held page structs shortly before.
+    pub warm: Picos,
+    /// What kernels with a faster initialisation (posted in 2026) save of both.
+    pub posted_saving: Picos,
+}
+
+impl Default for PageStructPart {
+    /// Of the CPU that was measured (see the part `intel-ice-lake-sp`); assumed for others.
+    fn default() -> PageStructPart {
+        PageStructPart { cold: Picos(56_400), warm: Picos(10_000), posted_saving: Picos(6_000) }
+    }
 }
 
 /// How one core of a CPU stores to and loads from memory of devices.

@@ -38,6 +38,7 @@ fn fact_of(field: &str) -> Option<Fact> {
         | "read_rate"
         | "rate"
         | "core"
+        | "page_structs"
         | "atc"
         | "cxl"
         | "packet_payload"

@@ -38,6 +38,7 @@ fn cpu() -> Cpu {
         peer_to_peer: true,
         root_port_latency: Picos::nanos(100),
         core: None,
+        page_structs: None,
         network_latency: Picos::nanos(50),
         host_bridge_rate: rate(),
         memory_latency: Picos::nanos(90),

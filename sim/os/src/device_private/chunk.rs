@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use peerbus_units::Bytes;
 
 use super::{FreeLists, Reserved};
-use crate::pagemap::MapPage;
+use crate::pagemap::{MapPage, PAGE_STRUCT};
 use crate::profile::Rules;
 
 /// Pages of 4 KiB in a piece of 2 MiB, and the order of a folio of that size.
@@ -64,6 +64,11 @@ impl ChunkPolicy {
     pub const fn whole(memory: Bytes) -> ChunkPolicy {
         let rounded = memory.0.div_ceil(Bytes::mib(2).0).saturating_mul(Bytes::mib(2).0);
         ChunkPolicy { size: Bytes(rounded), pieces: 0, stride: PIECE }
+    }
+
+    /// What amdkfd counts against its limit of system memory for a device's memory: page structs, of ordinary pages.
+    pub const fn amdkfd_charge(memory: Bytes) -> Bytes {
+        Bytes(memory.0.div_ceil(4096).saturating_mul(PAGE_STRUCT.0))
     }
 
     /// The free pages of a new chunk of `pages` pages, in the order in which they are pushed.

@@ -17,7 +17,7 @@
 //!
 //! Modules in reading order: `design` (which), `frame` (numbers, and what the CPU finds there), `platform` (the machine
 //! around it), `reservation` (requests and refusals), `physical`, `own` (the designs), `words` (flags),
-//! `limits` (bits of entries), `chunk` (what drivers ask for at once), `free_lists` (what they hand out).
+//! `limits` (bits of entries), `chunk` (what drivers ask for at once), `free_lists` (what they hand out), `owners` (devices that share).
 
 mod chunk;
 mod design;
@@ -25,6 +25,7 @@ mod frame;
 mod free_lists;
 mod limits;
 mod own;
+mod owners;
 mod physical;
 mod platform;
 mod reservation;
@@ -38,6 +39,7 @@ pub use frame::{CpuAccess, Frame, Looked};
 pub use free_lists::FreeLists;
 pub use limits::EntryBits;
 pub use own::OwnFrames;
+pub use owners::OwnerGroups;
 pub use physical::PhysicalFrames;
 pub use platform::Platform;
 pub use reservation::{NotReserved, PrivateRequest, ReserveWork, Reserved};

@@ -55,9 +55,9 @@ impl DevicePrivate for OwnFrames {
         platform: &mut Platform,
         request: &PrivateRequest,
     ) -> Result<Reserved, NotReserved> {
-        let Platform { rules, layout, memory, page_maps, .. } = platform;
+        let Platform { layout, memory, page_maps, .. } = platform;
         let refused = NotReserved::PageMap;
-        PageMaps::check_own(&rules.pagemap, layout, request.owner, request.callbacks).map_err(refused)?;
+        PageMaps::check_own(layout, request.owner, request.callbacks).map_err(refused)?;
         let pages = layout.shape.pages(request.size);
         let cost = layout.shape.array(pages);
         if !memory.take(layout.shape.bytes(cost)) {
@@ -75,7 +75,7 @@ impl DevicePrivate for OwnFrames {
     fn release(&mut self, platform: &mut Platform, map: PageMapId) -> Result<Unmap, ReferenceBug> {
         let place = platform.page_maps.get(map).map(|map| map.place.clone());
         let Some(Place::Offsets(range)) = place else { return Err(ReferenceBug::NoPage) };
-        let unmap = platform.page_maps.memunmap(&platform.layout, &mut platform.memory, map)?;
+        let unmap = platform.page_maps.memunmap(&platform.layout.shape, &mut platform.memory, map)?;
         if unmap == Unmap::Done {
             self.index.clear(range);
             self.gaps.give_back(range.first().0, range.size().0);

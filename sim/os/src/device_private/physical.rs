@@ -51,7 +51,7 @@ impl DevicePrivate for PhysicalFrames {
 
     fn release(&mut self, platform: &mut Platform, map: PageMapId) -> Result<Unmap, ReferenceBug> {
         let region = *self.regions.get(&map).ok_or(ReferenceBug::NoPage)?;
-        let unmap = platform.page_maps.memunmap(&platform.layout, &mut platform.memory, map)?;
+        let unmap = platform.page_maps.memunmap(&platform.layout.shape, &mut platform.memory, map)?;
         if unmap == Unmap::Done {
             self.regions.remove(&map);
             release_region(platform, region);

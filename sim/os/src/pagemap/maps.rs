@@ -97,10 +97,13 @@ impl PageMaps {
         if request.ranges.is_empty() {
             return Err(NoPageMap::NoRange);
         }
+        if rules.largest_compound_order.is_some_and(|largest| request.compound_order > largest) {
+            return Err(NoPageMap::CompoundTooLarge);
+        }
         if request.kind == MemoryType::Private && rules.private_design == PrivateDesign::OwnSpace {
             return Err(NoPageMap::NotPhysical);
         }
-        check_driver(rules, layout, request)?;
+        check_driver(layout, request)?;
         let id = PageMapId(self.next);
         let mut done: Vec<Populated> = Vec::new();
         for (number, range) in request.ranges.iter().enumerate() {
@@ -137,7 +140,6 @@ impl PageMaps {
 
     /// What a driver must bring for private memory in a space of its own: the same as in physical space.
     pub(crate) fn check_own(
-        rules: &PageMapRules,
         layout: &MemoryLayout,
         owner: Option<Owner>,
         callbacks: Callbacks,
@@ -145,7 +147,7 @@ impl PageMaps {
         let (kind, ranges) = (MemoryType::Private, Vec::new());
         let request =
             PageMapRequest { kind, ranges, owner, callbacks, compound_order: 0, altmap: false, node: None };
-        check_driver(rules, layout, &request)
+        check_driver(layout, &request)
     }
 
     /// Enters private memory in a space of its own, whose page structs have been allocated.
@@ -259,6 +261,12 @@ impl PageMaps {
         self.maps.get(&id)
     }
 
+    /// Changes whose memory it is, as when devices join an interconnect at run time. False without such a map.
+    pub fn set_owner(&mut self, id: PageMapId, owner: Owner) -> bool {
+        let map = self.maps.get_mut(&id);
+        map.map(|map| map.owner = Some(owner)).is_some()
+    }
+
     /// All maps, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &PageMap> {
         self.maps.values()
@@ -271,14 +279,7 @@ impl PageMaps {
 }
 
 /// What the driver has to bring, in the kernel's order.
-fn check_driver(
-    rules: &PageMapRules,
-    layout: &MemoryLayout,
-    request: &PageMapRequest,
-) -> Result<(), NoPageMap> {
-    if rules.largest_compound_order.is_some_and(|largest| request.compound_order > largest) {
-        return Err(NoPageMap::CompoundTooLarge);
-    }
+fn check_driver(layout: &MemoryLayout, request: &PageMapRequest) -> Result<(), NoPageMap> {
     let kind = request.kind;
     if !kind.referenced_when_handed_out() {
         return Ok(());

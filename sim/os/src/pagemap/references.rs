@@ -8,7 +8,7 @@
 //! makes the map dying, puts its resting references, and ends it with the last one.
 
 use super::{
-    KernelMemory, MapPage, MemoryLayout, PageMap, PageMapId, PageMapRules, PageMaps, Place, ReferenceBug,
+    KernelMemory, MapPage, PageMap, PageMapId, PageMapRules, PageMaps, Place, ReferenceBug, VmemmapShape,
 };
 
 /// How far unmapping got.
@@ -67,7 +67,7 @@ impl PageMaps {
     /// Ends a map (`memunmap_pages`): no new references, and gone with the last old one.
     pub fn memunmap(
         &mut self,
-        layout: &MemoryLayout,
+        shape: &VmemmapShape,
         memory: &mut KernelMemory,
         id: PageMapId,
     ) -> Result<Unmap, ReferenceBug> {
@@ -82,9 +82,9 @@ impl PageMaps {
                 Place::Physical(ranges) => {
                     ranges.iter().for_each(|range| self.index.clear_value(*range, id));
                 }
-                Place::Offsets(_) => memory.give_back(layout.shape.bytes(map.cost)),
+                Place::Offsets(_) => memory.give_back(shape.bytes(map.cost)),
             }
-            map.populated.iter().for_each(|made| self.vmemmap.depopulate(&layout.shape, memory, made));
+            map.populated.iter().for_each(|made| self.vmemmap.depopulate(shape, memory, made));
         }
         Ok(Unmap::Done)
     }

@@ -15,6 +15,8 @@ pub struct PageMapRules {
     pub resting_peer_references: u32,
     /// Private memory can be handed out as compound pages of 2 MiB.
     pub private_folios: bool,
+    /// Page structs are initialised as a series posted in 2026 does it. No released kernel has it.
+    pub faster_initialisation: bool,
     /// Pieces of 2 MiB that nouveau reserves at once.
     pub nouveau_pieces: u64,
     /// Words of range faults.
@@ -31,6 +33,7 @@ impl PageMapRules {
         resting_dax_references: 1,
         resting_peer_references: 1,
         private_folios: false,
+        faster_initialisation: false,
         nouveau_pieces: 1,
         hmm_words: HmmLayout::LINUX_6_1,
         migrate_words: MigrateLayout::LINUX_6_1,

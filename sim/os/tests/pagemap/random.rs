@@ -86,7 +86,7 @@ impl Life {
         map.dying = true;
         let references = 512 * map.out.len() as u64;
         let Platform { layout, page_maps, memory, .. } = &mut self.platform;
-        let unmap = page_maps.memunmap(layout, memory, id);
+        let unmap = page_maps.memunmap(&layout.shape, memory, id);
         if references > 0 {
             assert_eq!(unmap, Ok(Unmap::Wait { references }));
             return;

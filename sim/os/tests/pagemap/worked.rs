@@ -19,7 +19,7 @@ fn make(platform: &mut Platform, request: &PageMapRequest) -> Result<PageMapId, 
 }
 
 fn unmap(platform: &mut Platform, map: PageMapId) -> Result<Unmap, ReferenceBug> {
-    platform.page_maps.memunmap(&platform.layout, &mut platform.memory, map)
+    platform.page_maps.memunmap(&platform.layout.shape, &mut platform.memory, map)
 }
 
 fn plain(kind: MemoryType) -> PageMapRequest {
@@ -156,6 +156,21 @@ fn a_request_of_several_ranges_is_undone_as_a_whole() {
     // The second range needs 16 MiB of page structs; five sections of it stay.
     check(&[low, range(FREE + GIB, GIB)], false, NoPageMap::NoMemory, Bytes::mib(6));
     assert_eq!(platform.page_maps.vmemmap().covered(), Bytes::mib(5 * 128));
+}
+
+/// As recorded (6.12 and 7.3, 2 GiB of RAM): free memory went from 1868 MB to 54 MB, and less was refused afterwards.
+#[test]
+fn memory_that_page_structs_have_used_up_is_gone() {
+    let mut platform = platform(Profile::Linux_6_12, PrivateDesign::PhysicalSpace);
+    platform.memory = KernelMemory { free: Bytes(1_868_000_000), reserve: Bytes(54_000_000) };
+    let device = |first, size| PageMapRequest::device(MemoryType::Private, range(first, size), OWNER);
+    assert_eq!(make(&mut platform, &device(FREE, 141 * GIB)), Err(NoPageMap::NoMemory));
+    let left = platform.memory.free.0;
+    assert!((54_000_000..56_200_000).contains(&left), "{left}");
+    assert_eq!(make(&mut platform, &device(FREE + 200 * GIB, GIB)), Err(NoPageMap::NoMemory));
+    assert_eq!(NoPageMap::NoMemory.errno(), "ENOMEM");
+    // What has page structs already needs no memory.
+    assert!(make(&mut platform, &device(FREE, GIB)).is_ok());
 }
 
 #[test]
