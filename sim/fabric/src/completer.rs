@@ -48,7 +48,7 @@ impl Fabric {
                     Terminal::Private(_) => (self.serve_privately(node), now),
                     Terminal::HostManaged(_) => (self.serve_lines(node, &tlp), now),
                     Terminal::Aperture(_) => self.look_up_page(node, &tlp),
-                    _ => (self.occupy_memory(node, &tlp, now), now),
+                    _ => (self.occupy_memory(node, &tlp), now),
                 };
                 if tlp.class == Class::Posted {
                     self.return_credits(link, &tlp, done);
@@ -99,18 +99,20 @@ impl Fabric {
     }
 
     /// Looks up which page of its memory a device shows at the address of `tlp`, and gives the memory its bytes to move. Also
-    /// returns when the page was found.
+    /// returns when the page was found. All look-ups take the same time: the memory is kept as if there were none, and
+    /// everything happens that much later.
     fn look_up_page(&mut self, node: NodeId, tlp: &Tlp) -> (Service, u64) {
         let look_up = self.spec.nodes[node.at()].memory.as_ref().map_or(0, |memory| memory.look_up.0);
         let found = self.state.now + look_up;
         self.charge(tlp.flow, Cause::Translation, look_up);
-        (self.occupy_memory(node, tlp, found), found)
+        let Service { start, done, latency } = self.occupy_memory(node, tlp);
+        (Service { start: start + look_up, done: done + look_up, latency }, found)
     }
 
-    /// Gives a memory the bytes of `tlp` to move, from `from` on.
-    pub(crate) fn occupy_memory(&mut self, node: NodeId, tlp: &Tlp, from: u64) -> Service {
+    /// Gives a memory the bytes of `tlp` to move.
+    pub(crate) fn occupy_memory(&mut self, node: NodeId, tlp: &Tlp) -> Service {
         let bytes = u64::from(tlp.length);
-        let start = self.state.memory_free_at[node.at()].max(from);
+        let start = self.state.memory_free_at[node.at()].max(self.state.now);
         let Some(memory) = &self.spec.nodes[node.at()].memory else {
             return Service { start, done: start, latency: 0 };
         };

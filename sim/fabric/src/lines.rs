@@ -37,7 +37,7 @@ impl Fabric {
 
     /// Memory of a device that a CPU uses: it has the rate of what is behind the device's BARs, and a latency of its own.
     pub(crate) fn serve_lines(&mut self, node: NodeId, tlp: &Tlp) -> Service {
-        let service = self.occupy_memory(node, tlp, self.state.now);
+        let service = self.occupy_memory(node, tlp);
         let latency = self.spec.nodes[node.at()].line_latency.0;
         Service { latency, ..service }
     }
