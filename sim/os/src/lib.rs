@@ -11,6 +11,9 @@
 //! * [`iomem`]: the tree of physical addresses, and the search for unused ones;
 //! * [`p2pdma`]: map type, distance and DMA address of peer-to-peer transfers; providers of peer memory;
 //! * [`dma_buf`]: buffers shared between drivers, without page structs;
+//! * [`mm`]: address spaces, page tables, page frames; [`notifier`]: what devices know of them;
+//! * [`migrate`]: pages to device memory and back; [`hmm`]: ranges of pages for devices;
+//! * [`test_device`]: the driver that tests the three;
 //! * [`pool`]: the general-purpose pool allocator.
 #![no_std]
 extern crate alloc;
@@ -18,12 +21,17 @@ extern crate alloc;
 mod config;
 pub mod dma;
 pub mod dma_buf;
+pub mod hmm;
 pub mod iomem;
+pub mod migrate;
+pub mod mm;
+pub mod notifier;
 pub mod p2pdma;
 pub mod parameters;
 pub mod pci;
 pub mod pool;
 mod profile;
+pub mod test_device;
 
 pub use config::{ConfigAccess, ConfigSpace, Width};
 pub use p2pdma::{CpuIdentity, CpuVendor, MapType, Reason, Resolution};
