@@ -55,6 +55,8 @@ pub struct Mirror {
     pub space: SpaceId,
     /// Which device.
     pub device: DeviceId,
+    /// How many pages beyond an invalidated range the driver drops too.
+    pub drops_beyond: u64,
     /// Its entries.
     pub table: BTreeMap<Vpn, DeviceEntry>,
 }
@@ -87,10 +89,10 @@ pub struct Mirrors {
 
 impl Mirrors {
     /// A device starts to follow an address space.
-    pub fn open(&mut self, space: SpaceId, device: DeviceId) -> MirrorId {
+    pub fn open(&mut self, space: SpaceId, device: DeviceId, drops_beyond: u64) -> MirrorId {
         let id = MirrorId(self.fresh_mirror);
         self.fresh_mirror += 1;
-        self.mirrors.insert(id, Mirror { space, device, table: BTreeMap::new() });
+        self.mirrors.insert(id, Mirror { space, device, drops_beyond, table: BTreeMap::new() });
         id
     }
 
@@ -154,7 +156,11 @@ impl Mirrors {
             if event == Event::Migrate(mirror.device) {
                 continue;
             }
-            let gone: Vec<Vpn> = mirror.table.range(from..to).map(|(page, _)| *page).collect();
+            let gone: Vec<Vpn> = mirror
+                .table
+                .range(from..to.saturating_add(mirror.drops_beyond))
+                .map(|(page, _)| *page)
+                .collect();
             for page in gone {
                 mirror.table.remove(&page);
             }
@@ -213,7 +219,8 @@ mod tests {
     #[test]
     fn a_device_ignores_its_own_migrations() {
         let mut mirrors = Mirrors::default();
-        let (mine, other) = (mirrors.open(SpaceId(0), DeviceId(0)), mirrors.open(SpaceId(0), DeviceId(1)));
+        let (mine, other) =
+            (mirrors.open(SpaceId(0), DeviceId(0), 0), mirrors.open(SpaceId(0), DeviceId(1), 0));
         for id in [mine, other] {
             let entry = DeviceEntry { pfn: Pfn(1), tag: Tag::Read };
             mirrors.get_mut(id).unwrap().table.insert(5, entry);

@@ -8,6 +8,7 @@ use core::str::FromStr;
 
 use crate::dma::DmaRules;
 use crate::iomem::{DirectMapTrim, IoMemRules};
+use crate::mm::{HugePolicy, MmRules};
 use crate::p2pdma::P2pdmaRules;
 
 /// A kernel generation whose decisions are reproduced.
@@ -54,6 +55,7 @@ impl Profile {
             p2pdma: P2pdmaRules::LINUX_6_1,
             dma: DmaRules::LINUX_6_1,
             iomem: IoMemRules::LINUX_6_1,
+            mm: MmRules::LINUX_6_1,
             config_acs: false,
             acs_set_with_dma: false,
             acs_capability_kept: false,
@@ -68,6 +70,7 @@ impl Profile {
                 p2pdma: P2pdmaRules::LINUX_6_12,
                 dma: DmaRules::LINUX_6_12,
                 iomem: IoMemRules::LINUX_6_12,
+                mm: MmRules::LINUX_6_12,
                 config_acs: true,
                 ..base
             },
@@ -86,6 +89,7 @@ impl Profile {
                 p2pdma: P2pdmaRules::LINUX_7_3,
                 dma: DmaRules::LINUX_7_3,
                 iomem: IoMemRules::LINUX_7_3,
+                mm: MmRules::LINUX_7_3,
                 config_acs: true,
                 acs_set_with_dma: true,
                 acs_capability_kept: true,
@@ -97,6 +101,12 @@ impl Profile {
         Rules {
             host_bridge_allow_list: options.host_bridge_allow_list.unwrap_or(rules.host_bridge_allow_list),
             iomem: IoMemRules { direct_map_trim, ..rules.iomem },
+            mm: MmRules {
+                huge_policy: options.huge_policy.unwrap_or(rules.mm.huge_policy),
+                huge_private_words_ignore_offset: rules.mm.huge_migration
+                    && options.huge_private_words_ignore_offset,
+                ..rules.mm
+            },
             ..rules
         }
     }
@@ -137,6 +147,11 @@ pub struct RulesOptions {
     pub direct_map_trim: Option<DirectMapTrim>,
     /// Rows in front of the table: a pair of functions asks about two host bridges at most.
     pub also_listed: [Option<AllowedHostBridge>; 2],
+    /// When anonymous memory gets huge pages; wherever they fit if not said.
+    pub huge_policy: Option<HugePolicy>,
+    /// 7.3.4's defect: a device that asks for parts of a huge private page gets the folio's first pages, whatever
+    /// the offset, and reads and writes the wrong data.
+    pub huge_private_words_ignore_offset: bool,
 }
 
 /// How a kernel derives the size and alignment of a bridge's memory window from its contents.
@@ -200,6 +215,8 @@ pub struct Rules {
     pub dma: DmaRules,
     /// The tree of physical addresses, and the search for unused ones.
     pub iomem: IoMemRules,
+    /// Memory management: faults, migration, device memory.
+    pub mm: MmRules,
     /// `pci=config_acs` exists.
     pub config_acs: bool,
     /// ACS control words are set when DMA is configured for a function, which every binding of a driver does again;

@@ -17,6 +17,7 @@ mod enumeration;
 mod fake;
 mod firmware;
 mod freestanding;
+mod hmm;
 mod hostile;
 mod hotplug;
 mod iomem;

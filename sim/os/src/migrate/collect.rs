@@ -80,7 +80,10 @@ impl Collector<'_> {
 
     /// Whether huge folios move whole in this part of the request.
     fn whole(&self, from: Vpn, to: Vpn) -> bool {
-        self.mm.rules.huge_migration && self.request.select.compound && from % HUGE == 0 && to - from == HUGE
+        self.mm.rules.huge_migration
+            && self.request.select.compound
+            && from.is_multiple_of(HUGE)
+            && to - from == HUGE
     }
 
     fn slot(&mut self, from: Vpn, to: Vpn) {
@@ -143,7 +146,8 @@ impl Collector<'_> {
     }
 
     fn huge(&mut self, from: Vpn, to: Vpn, head: Pfn, write: bool) {
-        if let Err(why) = self.wanted(head) {
+        // Kernels that only know small migration split before they look whether the page is wanted.
+        if let (true, Err(why)) = (self.mm.rules.huge_migration, self.wanted(head)) {
             return self.refuse(from, to, why);
         }
         if !self.lock(head) {
@@ -200,6 +204,10 @@ impl Collector<'_> {
         }
         if self.mm.frames.content(pfn) == Content::Driver {
             self.refuse(page, page + 1, Refusal::Driver);
+            return Ok(());
+        }
+        if self.mm.frames.is_huge(pfn) && !self.mm.rules.splits_for_migration {
+            self.refuse(page, page + 1, Refusal::PartOfHuge);
             return Ok(());
         }
         if !self.lock(pfn) {

@@ -142,8 +142,8 @@ fn place_new(mm: &mut Mm, migration: &mut Migration, index: usize, new: Pfn) -> 
         Place::Private(_) => Entry::Private { pfn: new, write: vma.write },
         _ => Entry::Page { pfn: new, write: vma.write },
     };
-    mm.frames.set_exclusive(new, true);
-    mm.install(at, entry);
+    mm.frames.get(new);
+    mm.install_new(at, entry);
     Ok(())
 }
 
@@ -207,6 +207,8 @@ fn check_exact(mm: &Mm, migration: &Migration, old: Pfn) -> Result<(), Refusal> 
 fn take_identity(mm: &mut Mm, old: Pfn, new: Pfn) {
     let content = mm.frames.content(old);
     mm.frames.set_content(new, content);
+    let group = mm.frames.group(old);
+    mm.frames.set_group(new, group);
     if let Content::File(file, index) = content
         && mm.files.cached(file, index) == Some(old)
     {

@@ -1,6 +1,9 @@
 //! Advice: huge pages, pages that are not needed, and who fills missing ones.
 
+use peerbus_units::Pfn;
+
 use super::frame::{At, HUGE};
+use super::rules::ShareGuess;
 use super::table::{Huge, SlotKind};
 use super::vma::Advice;
 use super::{Errno, Mm, SpaceId, Vpn};
@@ -36,6 +39,7 @@ impl Mm {
         let rules = self.merge_rules();
         self.each_mapping(space, from, to, |mm, start, end| {
             if mm.vma(space, start).is_some_and(|vma| vma.advice != advice) {
+                mm.announce_cuts(space, start, end);
                 mm.space_mut(space).vmas.modify(start, end, rules, |vma| vma.advice = advice);
             }
             Ok(())
@@ -50,6 +54,7 @@ impl Mm {
     pub fn register_handler(&mut self, space: SpaceId, from: Vpn, to: Vpn, on: bool) -> Result<(), Errno> {
         let rules = self.merge_rules();
         self.each_mapping(space, from, to, |mm, start, end| {
+            mm.announce_cuts(space, start, end);
             mm.space_mut(space).vmas.modify(start, end, rules, |vma| vma.filled_by_handler = on);
             Ok(())
         })
@@ -147,15 +152,31 @@ impl Mm {
         let whole = pfn == head
             && page + HUGE <= to
             && (0..HUGE).all(|index| {
-                let expected = peerbus_units::Pfn(head.0 + index);
+                let expected = Pfn(head.0 + index);
                 self.space(space).table.get(page + index).and_then(super::table::Entry::pfn) == Some(expected)
             });
-        let shared = (0..HUGE).any(|index| {
-            self.frames.maps(peerbus_units::Pfn(head.0 + index)).iter().any(|at| at.space != space)
-        });
-        if !whole && !shared && self.frames.try_lock(head) {
+        if !whole && !self.counts_as_shared(space, pfn) && self.frames.try_lock(head) {
             self.frames.get(head);
             self.split_folio(head);
+        }
+    }
+
+    /// Whether a page's huge folio counts as shared with other processes.
+    fn counts_as_shared(&self, space: SpaceId, pfn: Pfn) -> bool {
+        let head = self.frames.head(pfn);
+        let mappings = self.frames.folio_mapcount(head) as u64;
+        match self.rules.share_guess {
+            ShareGuess::Page => self.frames.mapcount(pfn) != 1,
+            ShareGuess::FirstPage => {
+                let huge = !self.frames.huge_maps(head).is_empty();
+                mappings > 1 && (huge || mappings > HUGE || self.frames.maps(head).len() > 1)
+            }
+            ShareGuess::Exact => {
+                let other = |at: &At| at.space != space;
+                let mut pages = (0..HUGE).map(|index| Pfn(head.0 + index));
+                self.frames.huge_maps(head).iter().any(other)
+                    || pages.any(|one| self.frames.maps(one).iter().any(other))
+            }
         }
     }
 }

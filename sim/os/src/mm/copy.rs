@@ -4,6 +4,7 @@ use peerbus_units::Pfn;
 
 use super::fault::{Fault, FaultError};
 use super::frame::{At, Content, HUGE};
+use super::rules::HugeReuse;
 use super::table::{Entry, Huge};
 use super::vma::Vma;
 use super::{Mm, Wait};
@@ -17,6 +18,7 @@ impl Mm {
             return Ok(Fault::Done);
         }
         if self.is_anonymous(pfn) && (self.frames.exclusive(pfn) || self.reusable(at, pfn)) {
+            self.take_over(pfn, vma);
             self.frames.set_exclusive(pfn, true);
             self.table(at.space).set(at.page, Some(Entry::Page { pfn, write: true }));
             return Ok(Fault::Done);
@@ -29,11 +31,11 @@ impl Mm {
         if self.frames.locked(pfn) {
             return false;
         }
-        if self.frames.references(pfn) == 1 {
-            return true;
-        }
-        if !self.frames.is_huge(pfn) || !self.rules.reuses_huge_of_one_process {
-            return false;
+        let huge = self.frames.is_huge(pfn);
+        match self.rules.huge_reuse {
+            HugeReuse::Never if huge => return false,
+            HugeReuse::OneProcess if huge => {}
+            _ => return self.frames.references(pfn) == 1,
         }
         let mappings = u32::try_from(self.frames.folio_mapcount(pfn)).unwrap_or(u32::MAX);
         let head = self.frames.head(pfn);
@@ -59,6 +61,15 @@ impl Mm {
         Ok(Fault::Done)
     }
 
+    /// A page that only one process has left becomes a page of that process's mappings alone.
+    fn take_over(&mut self, pfn: Pfn, vma: &Vma) {
+        if !self.frames.exclusive(pfn)
+            && let Some(group) = vma.group
+        {
+            self.frames.set_group(pfn, group);
+        }
+    }
+
     /// A fault where a huge entry is.
     pub(crate) fn huge_fault(
         &mut self,
@@ -70,7 +81,7 @@ impl Mm {
         let slot = At { page: at.page / HUGE * HUGE, ..at };
         match huge {
             Huge::Zero if write => self.huge_zero_write(at, slot, vma),
-            Huge::Page { pfn, write: false } if write => Ok(self.huge_write_protected(slot, pfn)),
+            Huge::Page { pfn, write: false } if write => Ok(self.huge_write_protected(slot, vma, pfn)),
             Huge::Zero | Huge::Page { .. } => Ok(Fault::Done),
             Huge::Private { pfn, .. } => crate::migrate::to_ram(self, at, Pfn(pfn.0 + at.page - slot.page)),
             Huge::Migration { pfn, .. } => Ok(Fault::Wait(Wait::Migration(pfn))),
@@ -92,9 +103,10 @@ impl Mm {
         Ok(Fault::Done)
     }
 
-    fn huge_write_protected(&mut self, slot: At, head: Pfn) -> Fault {
+    fn huge_write_protected(&mut self, slot: At, vma: &Vma, head: Pfn) -> Fault {
         let alone = self.frames.references(head) == 1 && !self.frames.locked(head);
         if self.frames.exclusive(head) || alone {
+            self.take_over(head, vma);
             self.frames.set_folio_exclusive(head, true);
             self.table(slot.space).set_huge(slot.page, Huge::Page { pfn: head, write: true });
         } else {

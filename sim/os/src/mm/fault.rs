@@ -105,6 +105,9 @@ impl Mm {
             panic!("a new huge entry leads to a folio");
         };
         self.frames.set_folio_exclusive(pfn, true);
+        if let Some(group) = self.vma(slot.space, slot.page).and_then(|vma| vma.group) {
+            self.frames.set_group(pfn, group);
+        }
         self.frames.map_huge(pfn, slot);
         self.table(slot.space).set_huge(slot.page, huge);
     }
@@ -143,6 +146,9 @@ impl Mm {
     pub(crate) fn install_new(&mut self, at: At, entry: Entry) {
         let pfn = entry.pfn().expect("a new page is installed");
         self.frames.set_exclusive(pfn, true);
+        if let Some(group) = self.vma(at.space, at.page).and_then(|vma| vma.group) {
+            self.frames.set_group(pfn, group);
+        }
         self.frames.map(pfn, at);
         self.table(at.space).set(at.page, Some(entry));
     }

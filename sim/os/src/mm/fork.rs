@@ -17,7 +17,7 @@ impl Mm {
     /// gone then.
     pub fn fork(&mut self, parent: SpaceId) -> Result<SpaceId, Errno> {
         let found = self.spaces.get(&parent).ok_or(Errno::NoEntry)?;
-        let vmas = found.vmas.inherited(&mut self.fresh_group);
+        let vmas = found.vmas.inherited(&mut self.fresh_group, &mut self.group_parents);
         let list: alloc::vec::Vec<Vma> = found.vmas.iter().copied().collect();
         let child = self.create_space();
         self.spaces.insert(child, Space { vmas, ..Space::default() });

@@ -108,6 +108,7 @@ struct Page {
     content: Content,
     exclusive: bool,
     locked: bool,
+    group: u64,
     data: u64,
 }
 
@@ -117,6 +118,7 @@ const FREE_PAGE: Page = Page {
     content: Content::Anonymous,
     exclusive: false,
     locked: false,
+    group: 0,
     data: 0,
 };
 
@@ -138,6 +140,7 @@ struct Folio {
     exclusive: bool,
     content: Content,
     locked: bool,
+    group: u64,
     /// `None`: all zero.
     data: Option<Box<[u64; 512]>>,
 }
@@ -356,6 +359,22 @@ impl Frames {
         match &mut self.block_mut(pfn).pages {
             Pages::Huge(folio) => folio.content = content,
             Pages::Small(small) => small.pages[split_number(pfn).1].content = content,
+        }
+    }
+
+    /// The group of mappings in which the folio's anonymous pages may be found.
+    pub fn group(&self, pfn: Pfn) -> u64 {
+        match &self.block(pfn).pages {
+            Pages::Huge(folio) => folio.group,
+            Pages::Small(small) => small.pages[split_number(pfn).1].group,
+        }
+    }
+
+    /// Moves the folio to another group.
+    pub fn set_group(&mut self, pfn: Pfn, group: u64) {
+        match &mut self.block_mut(pfn).pages {
+            Pages::Huge(folio) => folio.group = group,
+            Pages::Small(small) => small.pages[split_number(pfn).1].group = group,
         }
     }
 
@@ -600,7 +619,7 @@ impl Frames {
         assert_eq!(folio.entire.as_slice().len(), 0, "a folio is split when small entries map it");
         let exclusive = folio.exclusive;
         let parts = folio.parts.take();
-        let (content, data) = (folio.content, folio.data.take());
+        let (content, group, data) = (folio.content, folio.group, folio.data.take());
         let mut small = empty_pages();
         let (maps, bits) = match parts {
             Some(parts) => (parts.maps, parts.exclusive),
@@ -616,6 +635,7 @@ impl Frames {
                 content,
                 exclusive: bit(&bits, index),
                 locked,
+                group,
                 data: data.as_ref().map_or(0, |data| data[index]),
             };
         }
@@ -675,6 +695,7 @@ fn folio(content: Content) -> Folio {
         exclusive: false,
         content,
         locked: false,
+        group: 0,
         data: None,
     }
 }

@@ -4,7 +4,7 @@ use peerbus_units::Pfn;
 
 use super::frame::{At, Content, HUGE};
 use super::table::Entry;
-use super::vma::{Advice, Backing, MergeRules, Vma};
+use super::vma::{Advice, Backing, MergeRules, Source, Vma};
 use super::{Errno, FileId, Mm, SpaceId, Vpn};
 use crate::notifier::Event;
 
@@ -49,7 +49,8 @@ impl Mm {
         if !self.spaces.contains_key(&space) {
             return Err(Errno::NoEntry);
         }
-        let huge_unaligned = what.backing == Backing::Hugetlb && (from % HUGE != 0 || to % HUGE != 0);
+        let huge_unaligned =
+            what.backing == Backing::Hugetlb && !(from.is_multiple_of(HUGE) && to.is_multiple_of(HUGE));
         let unknown = matches!(what.backing, Backing::File(file) if !self.files.exists(file));
         if from >= to || huge_unaligned || unknown {
             return Err(Errno::Invalid);
@@ -71,7 +72,7 @@ impl Mm {
             groups: 0,
         };
         let rules = self.merge_rules();
-        self.space_mut(space).vmas.insert(vma, rules, false);
+        self.space_mut(space).vmas.insert(vma, rules, Source::default());
         Ok(())
     }
 
@@ -104,7 +105,7 @@ impl Mm {
         let pieces = found.vmas.overlapping(from, to);
         let parted = |vma: &Vma| {
             vma.backing == Backing::Hugetlb
-                && (vma.start.max(from) % HUGE != 0 || vma.end.min(to) % HUGE != 0)
+                && !(vma.start.max(from).is_multiple_of(HUGE) && vma.end.min(to).is_multiple_of(HUGE))
         };
         if pieces.iter().any(parted) {
             return Err(Errno::Invalid);
@@ -112,6 +113,7 @@ impl Mm {
         if pieces.is_empty() {
             return Ok(());
         }
+        self.announce_cuts(space, from, to);
         // The pages go while the mappings still say what they are: an entry that is split needs to know.
         self.mirrors.begin(space, from, to, Event::Unmap);
         self.zap(space, from, to);
@@ -119,6 +121,19 @@ impl Mm {
         self.free_tables(space, from, to);
         self.mirrors.end(space, from, to);
         Ok(())
+    }
+
+    /// Announces that mappings are cut at `from` and `to`. A cut inside a slot that lies in the mapping splits a huge
+    /// entry there, and the whole slot is announced even where there is none.
+    pub(crate) fn announce_cuts(&mut self, space: SpaceId, from: Vpn, to: Vpn) {
+        for (cut, start) in [(from, 0), (to, from)] {
+            let slot = cut / HUGE * HUGE;
+            let cuts = |vma: &Vma| vma.start.max(start) <= slot && vma.start < cut && slot + HUGE <= vma.end;
+            if cut != slot && self.vma(space, cut).is_some_and(|vma| cuts(&vma)) {
+                self.invalidate(space, slot, slot + HUGE, Event::Clear);
+                self.split_entry(space, slot);
+            }
+        }
     }
 
     /// Drops tables of the slots around `from..to` that no mapping overlaps any more.
@@ -140,6 +155,20 @@ impl Mm {
             self.zap(space, from, to);
         }
         self.spaces.remove(&space);
+        self.forget_unused_groups();
+    }
+
+    /// Drops what is known of groups that no mapping is in, nor derived from.
+    fn forget_unused_groups(&mut self) {
+        let mut used = alloc::collections::BTreeMap::new();
+        for group in self.spaces.values().flat_map(|space| space.vmas.iter()).filter_map(|vma| vma.group) {
+            let mut next = group;
+            while let Some(parent) = self.group_parents.get(&next) {
+                used.insert(next, *parent);
+                next = *parent;
+            }
+        }
+        self.group_parents = used;
     }
 
     /// The page that small or huge entries lead to, whatever their kind.

@@ -7,7 +7,7 @@
 //!
 //! * [`frame`]: page frames, their references, mappings and contents;
 //! * [`table`]: page tables as runs;
-//! * [`vma`]: mappings;
+//! * [`mod@vma`] has the mappings;
 //! * `map`, `remap`, `protect`, `advise`: what system calls do to them;
 //! * `fault`, `copy`, `huge`: what faults do; `fork`: a second process;
 //! * `reverse`: taking a page out of every page table and putting one back.
@@ -174,6 +174,8 @@ pub struct Mm {
     pub(crate) awaited_huge: BTreeMap<Pfn, Vec<At>>,
     /// Pages pinned for direct access, with the number of pins.
     pub(crate) pins: BTreeMap<Pfn, u32>,
+    /// Groups that fork derived, with the group they come from.
+    pub(crate) group_parents: BTreeMap<u64, u64>,
     fresh_group: u64,
     fresh_space: u32,
 }
@@ -191,6 +193,7 @@ impl Mm {
             awaited: BTreeMap::new(),
             awaited_huge: BTreeMap::new(),
             pins: BTreeMap::new(),
+            group_parents: BTreeMap::new(),
             fresh_group: 0,
             fresh_space: 0,
         }

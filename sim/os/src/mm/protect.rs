@@ -36,6 +36,7 @@ impl Mm {
     }
 
     fn protect_one(&mut self, space: SpaceId, from: Vpn, to: Vpn, read: bool, write: bool) {
+        self.announce_cuts(space, from, to);
         let rules = self.merge_rules();
         let forgets = self.rules.untouched_read_only_is_not_accounted;
         self.space_mut(space).vmas.modify(from, to, rules, |vma| {

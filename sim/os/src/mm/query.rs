@@ -42,7 +42,9 @@ impl Mm {
     pub fn page_state(&self, space: SpaceId, page: Vpn) -> PageState {
         let Some(found) = self.spaces.get(&space) else { return PageState::None };
         match found.table.huge(page) {
+            Some(Huge::Zero) if self.rules.huge_zero_shows_as_file => return PageState::File { once: false },
             Some(Huge::Zero) => return PageState::Anonymous { once: false },
+            Some(Huge::Page { pfn, .. }) if self.rules.huge_once_by_first_page => return self.present(pfn),
             Some(Huge::Page { pfn, .. }) => return self.present(Pfn(pfn.0 + page % HUGE)),
             Some(Huge::Private { write, .. }) => return PageState::Private { write },
             Some(Huge::Migration { .. }) => return PageState::Migration,

@@ -2,7 +2,7 @@
 
 use super::frame::{At, HUGE};
 use super::table::{Entry, Huge, SlotKind};
-use super::vma::Vma;
+use super::vma::{Source, Vma};
 use super::{Errno, Mm, SpaceId, Vpn};
 use crate::notifier::Event;
 
@@ -29,6 +29,9 @@ impl Mm {
     pub fn remap(&mut self, space: SpaceId, what: Move) -> Result<(), Errno> {
         let end = what.from.checked_add(what.pages).ok_or(Errno::Invalid)?;
         let target_end = what.to.checked_add(what.pages).ok_or(Errno::Invalid)?;
+        if self.rules.move_finds_mapping_first && self.vma(space, what.from).is_none() {
+            return Err(Errno::Fault);
+        }
         if what.pages == 0 || (what.from < target_end && what.to < end) {
             return Err(Errno::Invalid);
         }
@@ -60,16 +63,19 @@ impl Mm {
         let new = Vma { start: what.to, end: what.to + what.pages, offset, ..old };
         let rules = self.merge_rules();
         let inherited = old.group.is_some() && old.groups > 1;
-        self.space_mut(space).vmas.insert(new, rules, inherited);
+        let source = Source { inherited, stays: what.keep.then_some(what.from) };
+        self.space_mut(space).vmas.insert(new, rules, source);
         self.mirrors.begin(space, what.from, end, Event::Unmap);
         self.move_entries(space, what);
         self.mirrors.end(space, what.from, end);
         if what.keep {
             let whole = self.vma(space, what.from).filter(|vma| vma.start == what.from && vma.end == end);
             if whole.is_some() {
-                self.space_mut(space).vmas.forget_group(what.from);
+                let anew = self.rules.left_mapping_starts_anew;
+                self.space_mut(space).vmas.forget_group(what.from, anew);
             }
         } else {
+            self.announce_cuts(space, what.from, end);
             self.space_mut(space).vmas.take(what.from, end);
             self.free_tables(space, what.from, end);
         }

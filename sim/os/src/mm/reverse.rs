@@ -3,12 +3,14 @@
 //! While it is out, migration entries stand for it. They are known by the page they stand for, so that unmapping,
 //! moving or copying them meanwhile is seen when it is put back.
 
+use alloc::vec::Vec;
+
 use peerbus_units::Pfn;
 
 use super::frame::{At, Content, HUGE, Place};
 use super::table::{Access, Entry, Huge};
 use super::vma::Vma;
-use super::{Mm, SpaceId};
+use super::{Mm, SpaceId, Vpn};
 use crate::notifier::Event;
 
 impl Mm {
@@ -20,20 +22,72 @@ impl Mm {
         }
     }
 
+    /// Where a reverse walk looks for the folio, in its order: in every mapping that shows its pages and is in its
+    /// group, whether or not the page is still mapped there, by the first page a mapping shows, then oldest process
+    /// first. Nowhere if it is mapped nowhere.
+    pub(crate) fn reverse_ranges(&self, pfn: Pfn) -> Vec<(SpaceId, Vpn, Vpn)> {
+        let head = self.frames.head(pfn);
+        let pages = self.frames.folio_pages(head);
+        let huge = self.frames.huge_maps(head).first().map(|at| (*at, 0));
+        let small = |index| self.frames.maps(Pfn(head.0 + index)).first().map(|at| (*at, index));
+        let Some((at, index)) = huge.or_else(|| (0..pages).find_map(small)) else { return Vec::new() };
+        let Some(vma) = self.vma(at.space, at.page) else { return Vec::new() };
+        let first = vma.backing_page(at.page).wrapping_sub(index);
+        let group = self.is_anonymous(head).then(|| self.frames.group(head));
+        let mut ranges = Vec::new();
+        for (space, found) in &self.spaces {
+            for one in found.vmas.iter().filter(|one| self.shows(one, &vma, group)) {
+                let from = first.max(one.offset);
+                let to = first.saturating_add(pages).min(one.offset + (one.end - one.start));
+                if from < to {
+                    let start = one.start + (from - one.offset);
+                    ranges.push((one.offset, *space, start, start + (to - from)));
+                }
+            }
+        }
+        ranges.sort();
+        ranges.into_iter().map(|(_, space, start, end)| (space, start, end)).collect()
+    }
+
+    /// Whether a mapping may show pages of a group, or, without one, of the same backing as `like`.
+    fn shows(&self, vma: &Vma, like: &Vma, group: Option<u64>) -> bool {
+        let Some(group) = group else { return vma.backing == like.backing };
+        let mut next = vma.group;
+        while let Some(mine) = next {
+            if mine == group {
+                return true;
+            }
+            next = self.group_parents.get(&mine).copied();
+        }
+        false
+    }
+
     /// Replaces every mapping of the folio by a migration entry; those of a pinned anonymous page stay.
     pub(crate) fn unmap_to_migration(&mut self, pfn: Pfn) {
         let head = self.frames.head(pfn);
-        for at in self.frames.huge_maps(head).to_vec() {
-            self.invalidate(at.space, at.page, at.page + HUGE, Event::Clear);
-            self.unmap_huge_to_migration(at);
-        }
-        for index in 0..self.frames.folio_pages(head) {
-            let page = Pfn(head.0 + index);
-            for at in self.frames.maps(page).to_vec() {
-                self.invalidate(at.space, at.page, at.page + 1, Event::Clear);
-                self.unmap_one_to_migration(at);
+        for (space, from, to) in self.reverse_ranges(head) {
+            if self.frames.folio_mapcount(head) == 0 {
+                break;
+            }
+            self.invalidate(space, from, to, Event::Clear);
+            for at in self.mapped_in(head, space, from, to) {
+                if self.table(space).huge(at.page).is_some() {
+                    self.unmap_huge_to_migration(at);
+                } else {
+                    self.unmap_one_to_migration(at);
+                }
             }
         }
+    }
+
+    /// Where pages of a folio are mapped in one range.
+    pub(crate) fn mapped_in(&self, head: Pfn, space: SpaceId, from: Vpn, to: Vpn) -> Vec<At> {
+        let here = |at: &At| at.space == space && from <= at.page && at.page < to;
+        let mut list: Vec<At> = self.frames.huge_maps(head).iter().copied().filter(here).collect();
+        for index in 0..self.frames.folio_pages(head) {
+            list.extend(self.frames.maps(Pfn(head.0 + index)).iter().copied().filter(here));
+        }
+        list
     }
 
     /// Replaces one small entry; says whether it did.

@@ -117,6 +117,15 @@ pub struct MergeRules {
     pub joins_untouched_neighbour: bool,
 }
 
+/// Where an inserted mapping comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Source {
+    /// It is in its parent process's groups too.
+    pub inherited: bool,
+    /// A page of the mapping it was moved from, which stays: the two are not joined.
+    pub stays: Option<Vpn>,
+}
+
 /// The mappings of an address space.
 #[derive(Clone, Default, Debug)]
 pub struct Vmas {
@@ -160,13 +169,13 @@ impl Vmas {
         starts.iter().filter_map(|start| self.list.remove(start)).collect()
     }
 
-    /// Adds a mapping to free room, joining it with its neighbours where possible. `copied_from`: the mapping it
-    /// was moved from is in several groups.
-    pub fn insert(&mut self, new: Vma, rules: MergeRules, copied_inherited: bool) {
+    /// Adds a mapping to free room, joining it with its neighbours where possible.
+    pub fn insert(&mut self, new: Vma, rules: MergeRules, source: Source) {
         assert!(new.start < new.end && self.overlapping(new.start, new.end).is_empty());
         let before = self.list.range(..new.start).next_back().map(|(_, vma)| *vma);
         let after = self.list.get(&new.end).copied();
-        let joins = |neighbour: &Vma| joinable(&new, neighbour, rules, copied_inherited);
+        let stays = |vma: &Vma| source.stays.is_some_and(|page| vma.start <= page && page < vma.end);
+        let joins = |vma: &Vma| !stays(vma) && joinable(&new, vma, rules, source.inherited);
         let before = before.filter(|left| left.continues(&new) && joins(left));
         let after = after.filter(|right| new.continues(right) && joins(right));
         let after = after.filter(|right| before.is_none_or(|left| groups_agree(&left, right)));
@@ -193,7 +202,7 @@ impl Vmas {
         assert!(pieces.is_empty() && piece.start == from && piece.end == to);
         change(&mut piece);
         let inherited = piece.inherited();
-        self.insert(piece, rules, inherited);
+        self.insert(piece, rules, Source { inherited, stays: None });
     }
 
     /// Gives the mapping around `page` a group for its anonymous pages: a neighbour's that it could later be
@@ -213,19 +222,24 @@ impl Vmas {
         vma.groups = 1;
     }
 
-    /// Forgets the group of a mapping whose pages have all been moved elsewhere.
-    pub fn forget_group(&mut self, page: Vpn) {
+    /// Forgets the group of a mapping whose pages have all been moved elsewhere; `anew`: and where it was first made.
+    pub fn forget_group(&mut self, page: Vpn, anew: bool) {
         if let Some(vma) = self.find_mut(page) {
             vma.group = None;
             vma.groups = 0;
+            if anew && vma.is_anonymous() {
+                vma.offset = vma.start;
+            }
         }
     }
 
-    /// Replaces everything by what fork gives a child: each mapping with a group is in one more.
-    pub fn inherited(&self, fresh: &mut u64) -> Vmas {
+    /// What fork gives a child: each mapping with a group is in one more, derived from it.
+    pub fn inherited(&self, fresh: &mut u64, parents: &mut BTreeMap<u64, u64>) -> Vmas {
         let mut child = self.clone();
-        for vma in child.list.values_mut().filter(|vma| vma.group.is_some()) {
+        for vma in child.list.values_mut() {
+            let Some(parent) = vma.group else { continue };
             *fresh += 1;
+            parents.insert(*fresh, parent);
             vma.group = Some(*fresh);
             vma.groups += 1;
         }
@@ -276,14 +290,14 @@ mod tests {
         let rules = MergeRules { joins_untouched_neighbour: false };
         let mut vmas = Vmas::default();
         let mut fresh = 0;
-        vmas.insert(anonymous(0, 8), rules, false);
-        vmas.insert(anonymous(8, 16), rules, false);
+        vmas.insert(anonymous(0, 8), rules, Source::default());
+        vmas.insert(anonymous(8, 16), rules, Source::default());
         check(&vmas, &[(0, 16)]);
         vmas.prepare_group(3, &mut fresh);
-        vmas.insert(anonymous(16, 20), rules, false);
+        vmas.insert(anonymous(16, 20), rules, Source::default());
         check(&vmas, &[(0, 20)]);
-        let mut child = vmas.inherited(&mut fresh);
-        child.insert(anonymous(20, 24), rules, false);
+        let mut child = vmas.inherited(&mut fresh, &mut BTreeMap::new());
+        child.insert(anonymous(20, 24), rules, Source::default());
         check(&child, &[(0, 20), (20, 24)]);
         assert_eq!(vmas.take(4, 6).len(), 1);
         check(&vmas, &[(0, 4), (6, 20)]);
@@ -293,8 +307,12 @@ mod tests {
     fn an_offset_that_does_not_continue_keeps_mappings_apart() {
         let rules = MergeRules { joins_untouched_neighbour: true };
         let mut vmas = Vmas::default();
-        vmas.insert(anonymous(0, 8), rules, false);
-        vmas.insert(Vma { offset: 100, group: Some(9), groups: 1, ..anonymous(8, 9) }, rules, false);
+        vmas.insert(anonymous(0, 8), rules, Source::default());
+        vmas.insert(
+            Vma { offset: 100, group: Some(9), groups: 1, ..anonymous(8, 9) },
+            rules,
+            Source::default(),
+        );
         check(&vmas, &[(0, 8), (8, 9)]);
     }
 }

@@ -4,7 +4,6 @@ use alloc::vec::Vec;
 
 use peerbus_units::Pfn;
 
-use super::WINDOW;
 use crate::hmm::{Flags, Layout, Range, RangeFault, Step, Word};
 use crate::mm::{Errno, Mm, Vpn, Wait};
 use crate::notifier::{DeviceEntry, MirrorId, Tag, WatchId};
@@ -115,7 +114,7 @@ impl RangeRead {
         if !mm.spaces.contains_key(&space) {
             return Step::Done(Err(Errno::Fault));
         }
-        let to = (self.next + WINDOW).min(self.to);
+        let to = (self.next + mm.rules.test_device_window).min(self.to);
         let watch = mm.mirrors.watch(space, self.next, to);
         let Some(sequence) = mm.mirrors.read_begin(watch) else {
             mm.mirrors.unwatch(watch);

@@ -127,11 +127,15 @@ fn folio_exclusive(mm: &mut Mm, at: At, pfn: Pfn) -> bool {
     }
     let pages = mm.frames.folio_pages(pfn);
     let mut valid = false;
-    for index in 0..pages {
-        let one = Pfn(pfn.0 + index);
-        for here in mm.frames.maps(one).to_vec() {
-            let Some(Entry::Page { write, .. }) = mm.space(here.space).table.get(here.page) else { continue };
-            mm.invalidate(here.space, here.page, here.page + 1, Event::Exclusive);
+    for (space, from, to) in mm.reverse_ranges(pfn) {
+        if mm.frames.folio_mapcount(pfn) == 0 {
+            break;
+        }
+        mm.invalidate(space, from, to, Event::Exclusive);
+        for here in mm.mapped_in(pfn, space, from, to) {
+            let Some(Entry::Page { pfn: one, write }) = mm.space(here.space).table.get(here.page) else {
+                continue;
+            };
             valid |= here == at && write;
             mm.table(here.space).set(here.page, Some(Entry::Exclusive { pfn: one, write }));
             mm.frames.unmap(one, here);

@@ -5,7 +5,7 @@
 //! comes in chunks of 256 MiB and is handed out last page first; each private page has a normal page behind it
 //! that holds the data. Coherent memory is one such chunk at a fixed address.
 //!
-//! Requests to HMM go in windows of 32 pages, migrations in windows of 512, both clipped at mappings.
+//! Requests to HMM go in windows of 32 or 64 pages, migrations in windows of 512 clipped at mappings.
 
 mod access;
 mod exclusive;
@@ -22,8 +22,8 @@ pub use snapshot::{codes, snapshot};
 use crate::mm::{DeviceId, Errno, Mm, SpaceId};
 use crate::notifier::MirrorId;
 
-/// Pages of one request to HMM.
-pub const WINDOW: u64 = 32;
+/// The driver takes the end of an invalidated range for its last page.
+const DROPS_BEYOND: u64 = 1;
 
 /// Adds a device. Its owner is its own until somebody changes it.
 pub fn add(mm: &mut Mm, device: DeviceId, coherent: bool) {
@@ -39,7 +39,7 @@ pub fn open(mm: &mut Mm, space: SpaceId, device: DeviceId) -> Result<MirrorId, E
     if !mm.devices.contains_key(&device) || !mm.spaces.contains_key(&space) {
         return Err(Errno::NoEntry);
     }
-    Ok(mm.mirrors.open(space, device))
+    Ok(mm.mirrors.open(space, device, DROPS_BEYOND))
 }
 
 /// Closes it: everything in the device's memory, of every process, comes home.

@@ -2,7 +2,6 @@
 
 use alloc::vec::Vec;
 
-use super::WINDOW;
 use super::access::check_range;
 use crate::hmm::{Flags, Layout, Range, RangeFault, Word};
 use crate::mm::frame::{Place, ZERO_PAGE};
@@ -49,7 +48,7 @@ pub fn snapshot(mm: &mut Mm, mirror: MirrorId, from: Vpn, to: Vpn) -> Result<Vec
     let mut list = Vec::new();
     let mut next = from;
     while next < to {
-        let end = (next + WINDOW).min(to);
+        let end = (next + mm.rules.test_device_window).min(to);
         let mut fault = RangeFault::new(Range::new(space, next, end - next, Flags::NONE, owner));
         fault.run(mm)?;
         list.extend(fault.range.words.iter().map(|word| code(mm, device, *word, layout)));
