@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 use peerbus_units::Pfn;
 
 pub use collect::setup;
-pub use device_fault::to_ram;
+pub use device_fault::{BringBack, Phase, to_ram};
 pub use finish::{finalize, pages, unmap};
 pub use range::{coherent_page_to_ram, device_pages, setup_pages};
 pub use word::Word;

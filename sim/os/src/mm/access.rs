@@ -64,6 +64,9 @@ impl Mm {
         if !(if write { vma.write } else { vma.read }) {
             return Err(CpuError::Segv);
         }
+        if self.space(space).lock.writer {
+            return Err(CpuError::Wait(Wait::MapLock));
+        }
         loop {
             if let Some(reach) = self.reach(space, page, write) {
                 return Ok(reach);

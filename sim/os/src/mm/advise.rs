@@ -36,6 +36,7 @@ impl Mm {
     ///
     /// `NoMemory` where nothing is mapped.
     pub fn advise_huge(&mut self, space: SpaceId, from: Vpn, to: Vpn, advice: Advice) -> Result<(), Errno> {
+        self.check_changeable(space)?;
         let rules = self.merge_rules();
         self.each_mapping(space, from, to, |mm, start, end| {
             if mm.vma(space, start).is_some_and(|vma| vma.advice != advice) {
@@ -52,6 +53,7 @@ impl Mm {
     ///
     /// `NoMemory` where nothing is mapped.
     pub fn register_handler(&mut self, space: SpaceId, from: Vpn, to: Vpn, on: bool) -> Result<(), Errno> {
+        self.check_changeable(space)?;
         let rules = self.merge_rules();
         self.each_mapping(space, from, to, |mm, start, end| {
             mm.announce_cuts(space, start, end);

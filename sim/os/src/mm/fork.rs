@@ -14,8 +14,9 @@ impl Mm {
     /// # Errors
     ///
     /// `NoEntry` for an unknown space; `NoMemory` when a pinned page has to be copied and cannot: the child is
-    /// gone then.
+    /// gone then. `Again` while somebody holds the lock of its mappings.
     pub fn fork(&mut self, parent: SpaceId) -> Result<SpaceId, Errno> {
+        self.check_changeable(parent)?;
         let found = self.spaces.get(&parent).ok_or(Errno::NoEntry)?;
         let vmas = found.vmas.inherited(&mut self.fresh_group, &mut self.group_parents);
         let list: alloc::vec::Vec<Vma> = found.vmas.iter().copied().collect();
@@ -30,7 +31,7 @@ impl Mm {
                 self.invalidate(parent, vma.start, vma.end, Event::Protect);
             }
             if let Err(error) = self.copy_mapping(parent, child, &vma) {
-                self.exit(child);
+                self.exit(child)?;
                 return Err(error);
             }
         }

@@ -44,11 +44,10 @@ impl Mm {
     ///
     /// # Errors
     ///
-    /// `Invalid` for an empty range or an unknown file; `NoEntry` for an unknown space.
+    /// `Invalid` for an empty range or an unknown file; `NoEntry` for an unknown space; `Again` while somebody holds
+    /// the lock of its mappings.
     pub fn map(&mut self, space: SpaceId, from: Vpn, to: Vpn, what: Mapping) -> Result<(), Errno> {
-        if !self.spaces.contains_key(&space) {
-            return Err(Errno::NoEntry);
-        }
+        self.check_changeable(space)?;
         let huge_unaligned =
             what.backing == Backing::Hugetlb && !(from.is_multiple_of(HUGE) && to.is_multiple_of(HUGE));
         let unknown = matches!(what.backing, Backing::File(file) if !self.files.exists(file));
@@ -96,13 +95,14 @@ impl Mm {
     ///
     /// # Errors
     ///
-    /// `Invalid` for an empty range or a part of a huge page of a pool; `NoEntry` for an unknown space.
+    /// `Invalid` for an empty range or a part of a huge page of a pool; `NoEntry` for an unknown space; `Again` while
+    /// somebody holds the lock of its mappings.
     pub fn unmap(&mut self, space: SpaceId, from: Vpn, to: Vpn) -> Result<(), Errno> {
-        let Some(found) = self.spaces.get(&space) else { return Err(Errno::NoEntry) };
+        self.check_changeable(space)?;
         if from >= to {
             return Err(Errno::Invalid);
         }
-        let pieces = found.vmas.overlapping(from, to);
+        let pieces = self.space(space).vmas.overlapping(from, to);
         let parted = |vma: &Vma| {
             vma.backing == Backing::Hugetlb
                 && !(vma.start.max(from).is_multiple_of(HUGE) && vma.end.min(to).is_multiple_of(HUGE))
@@ -147,15 +147,21 @@ impl Mm {
     }
 
     /// Ends an address space.
-    pub fn exit(&mut self, space: SpaceId) {
-        let Some(found) = self.spaces.get(&space) else { return };
-        let ranges: alloc::vec::Vec<(Vpn, Vpn)> = found.vmas.iter().map(|vma| (vma.start, vma.end)).collect();
+    ///
+    /// # Errors
+    ///
+    /// `NoEntry` for an unknown space; `Again` while somebody holds the lock of its mappings.
+    pub fn exit(&mut self, space: SpaceId) -> Result<(), Errno> {
+        self.check_changeable(space)?;
+        let vmas = self.space(space).vmas.iter();
+        let ranges: alloc::vec::Vec<(Vpn, Vpn)> = vmas.map(|vma| (vma.start, vma.end)).collect();
         for (from, to) in ranges {
             self.invalidate(space, from, to, Event::Unmap);
             self.zap(space, from, to);
         }
         self.spaces.remove(&space);
         self.forget_unused_groups();
+        Ok(())
     }
 
     /// Drops what is known of groups that no mapping is in, nor derived from.

@@ -20,6 +20,7 @@ pub mod file;
 mod fork;
 pub mod frame;
 mod huge;
+mod lock;
 mod map;
 mod pin;
 mod protect;
@@ -39,6 +40,7 @@ use peerbus_units::Pfn;
 
 pub use access::CpuError;
 pub use fault::{Fault, FaultError};
+pub use lock::{MapLock, Unmapping};
 pub use map::Mapping;
 pub use pin::Pin;
 pub use query::PageState;
@@ -77,6 +79,10 @@ pub enum Wait {
     Handler(At),
     /// An invalidation of the range is running.
     Invalidation,
+    /// Mappings are being changed.
+    MapLock,
+    /// A driver brings a page back.
+    Driver,
 }
 
 /// Why a call failed, with the number Linux returns.
@@ -140,6 +146,8 @@ pub struct Space {
     pub vmas: Vmas,
     /// Its page table.
     pub table: Table,
+    /// Who holds the lock of its mappings.
+    pub lock: MapLock,
 }
 
 /// Pages of device memory that nobody refers to any more, for the drivers to take back.
@@ -174,6 +182,8 @@ pub struct Mm {
     pub(crate) awaited_huge: BTreeMap<Pfn, Vec<At>>,
     /// Pages pinned for direct access, with the number of pins.
     pub(crate) pins: BTreeMap<Pfn, u32>,
+    pub(crate) defers: bool,
+    pub(crate) jobs: Vec<crate::migrate::BringBack>,
     /// Groups that fork derived, with the group they come from.
     pub(crate) group_parents: BTreeMap<u64, u64>,
     fresh_group: u64,
@@ -193,6 +203,8 @@ impl Mm {
             awaited: BTreeMap::new(),
             awaited_huge: BTreeMap::new(),
             pins: BTreeMap::new(),
+            defers: false,
+            jobs: Vec::new(),
             group_parents: BTreeMap::new(),
             fresh_group: 0,
             fresh_space: 0,

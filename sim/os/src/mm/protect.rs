@@ -11,7 +11,7 @@ impl Mm {
     ///
     /// # Errors
     ///
-    /// `NoMemory` where nothing is mapped.
+    /// `NoMemory` where nothing is mapped; `Again` while somebody holds the lock of the mappings.
     pub fn protect(
         &mut self,
         space: SpaceId,
@@ -20,7 +20,8 @@ impl Mm {
         read: bool,
         write: bool,
     ) -> Result<(), Errno> {
-        let found = self.spaces.get(&space).ok_or(Errno::NoEntry)?;
+        self.check_changeable(space)?;
+        let found = self.space(space);
         let mut next = from;
         for vma in found.vmas.overlapping(from, to) {
             let start = vma.start.max(from);

@@ -25,8 +25,9 @@ impl Mm {
     /// # Errors
     ///
     /// `Invalid` for an empty range or overlapping places; `Fault` where nothing is mapped or, on kernels that
-    /// move one mapping only, more than one is: the target is unmapped by then.
+    /// move one mapping only, more than one is: the target is unmapped by then. `Again` while somebody holds the lock.
     pub fn remap(&mut self, space: SpaceId, what: Move) -> Result<(), Errno> {
+        self.check_changeable(space)?;
         let end = what.from.checked_add(what.pages).ok_or(Errno::Invalid)?;
         let target_end = what.to.checked_add(what.pages).ok_or(Errno::Invalid)?;
         if self.rules.move_finds_mapping_first && self.vma(space, what.from).is_none() {

@@ -48,7 +48,7 @@ fn store(mm: &mut Mm, mirror: MirrorId, from: Vpn, words: &[Word], write: bool) 
     Ok(())
 }
 
-/// Faults a range into the device's table, window by window.
+/// Faults a range into the device's table, window by window. Each window holds the lock of the mappings.
 #[derive(Clone, Debug)]
 pub struct RangeRead {
     mirror: MirrorId,
@@ -56,7 +56,14 @@ pub struct RangeRead {
     to: Vpn,
     write: bool,
     lets_go: bool,
-    running: Option<(RangeFault, WatchId)>,
+    running: Option<Window>,
+}
+
+#[derive(Clone, Debug)]
+struct Window {
+    fault: RangeFault,
+    watch: WatchId,
+    sequence: u64,
 }
 
 impl RangeRead {
@@ -71,30 +78,29 @@ impl RangeRead {
     ///
     /// In `Done`: those of HMM, and `Fault` where a page came back without the right asked for.
     pub fn step(&mut self, mm: &mut Mm) -> Step<Result<(), Errno>> {
-        let Some((mut fault, watch)) = self.running.take() else { return self.window(mm) };
-        match fault.step(mm) {
+        let Some(mut window) = self.running.take() else { return self.window(mm) };
+        match window.fault.step(mm) {
             Step::Go => {
-                self.running = Some((fault, watch));
+                self.running = Some(window);
                 Step::Go
             }
+            // Whoever lets go of the lock starts over: mappings may be different afterwards.
+            Step::Wait(wait) if self.lets_go && matches!(wait, Wait::Handler(_)) => {
+                end_window(mm, &window);
+                Step::Wait(wait)
+            }
             Step::Wait(wait) => {
-                // Whoever lets go of the lock starts over: mappings may be different afterwards.
-                if self.lets_go && matches!(wait, Wait::Handler(_)) {
-                    mm.mirrors.unwatch(watch);
-                } else {
-                    self.running = Some((fault, watch));
-                }
+                self.running = Some(window);
                 Step::Wait(wait)
             }
             Step::Done(result) => {
-                let retry =
-                    fault.range.watch.is_some_and(|(id, sequence)| mm.mirrors.read_retry(id, sequence));
-                mm.mirrors.unwatch(watch);
+                let retry = mm.mirrors.read_retry(window.watch, window.sequence);
+                end_window(mm, &window);
                 match result {
                     Err(Errno::Busy) => Step::Go,
                     Err(error) => Step::Done(Err(error)),
                     Ok(()) if retry => Step::Go,
-                    Ok(()) => self.stored(mm, &fault.range),
+                    Ok(()) => self.stored(mm, &window.fault.range),
                 }
             }
         }
@@ -116,9 +122,10 @@ impl RangeRead {
         }
         let to = (self.next + mm.rules.test_device_window).min(self.to);
         let watch = mm.mirrors.watch(space, self.next, to);
-        let Some(sequence) = mm.mirrors.read_begin(watch) else {
+        let sequence = mm.mirrors.read_begin(watch);
+        let (Some(sequence), true) = (sequence, mm.lock_mappings(space)) else {
             mm.mirrors.unwatch(watch);
-            return Step::Wait(Wait::Invalidation);
+            return Step::Wait(Wait::MapLock);
         };
         let flags = if self.write { Flags::WRITE_FAULT } else { Flags::FAULT };
         let owner = mm.devices.get(&device).map(|memory| memory.owner);
@@ -126,24 +133,102 @@ impl RangeRead {
         range.watch = Some((watch, sequence));
         let mut fault = RangeFault::new(range);
         fault.lets_go = self.lets_go;
-        self.running = Some((fault, watch));
+        self.running = Some(Window { fault, watch, sequence });
         Step::Go
     }
 
-    /// Runs to the end where nothing is waited for.
+    /// Gives up: what was stored stays.
+    pub fn cancel(&mut self, mm: &mut Mm) {
+        if let Some(window) = self.running.take() {
+            end_window(mm, &window);
+        }
+    }
+}
+
+fn end_window(mm: &mut Mm, window: &Window) {
+    mm.mirrors.unwatch(window.watch);
+    mm.unlock_mappings(window.fault.range.space);
+}
+
+/// A read or a write by the device, step by step.
+#[derive(Clone, Debug)]
+pub struct Transfer {
+    mirror: MirrorId,
+    from: Vpn,
+    next: Vpn,
+    to: Vpn,
+    /// The value for the first page; the next gets one more. `None`: a read.
+    values: Option<u64>,
+    lets_go: bool,
+    answer: Answer,
+    fault: Option<RangeRead>,
+}
+
+impl Transfer {
+    /// A read of pages `from..to`.
+    pub fn read(mirror: MirrorId, from: Vpn, to: Vpn) -> Transfer {
+        let answer = Answer::default();
+        Transfer { mirror, from, next: from, to, values: None, lets_go: false, answer, fault: None }
+    }
+
+    /// A write of pages `from..to`, the first of them `value`.
+    pub fn write(mirror: MirrorId, from: Vpn, to: Vpn, value: u64) -> Transfer {
+        Transfer { values: Some(value), ..Transfer::read(mirror, from, to) }
+    }
+
+    /// The same, faulting through the helper that lets go of the lock while a handler fills pages.
+    pub fn letting_go(self) -> Transfer {
+        Transfer { lets_go: true, ..self }
+    }
+
+    /// Goes on to the next point where Linux could sleep.
     ///
     /// # Errors
     ///
-    /// As [`RangeRead::step`]; `Again` where something would have to be waited for.
-    pub fn run(mut self, mm: &mut Mm) -> Result<(), Errno> {
+    /// In `Done`: those of faulting what is missing. What was written before stays.
+    pub fn step(&mut self, mm: &mut Mm) -> Step<Result<Answer, Errno>> {
+        if let Some(fault) = &mut self.fault {
+            return match fault.step(mm) {
+                Step::Done(Ok(())) => {
+                    self.answer.faults += 1;
+                    self.fault = None;
+                    Step::Go
+                }
+                Step::Done(Err(error)) => Step::Done(Err(error)),
+                Step::Go => Step::Go,
+                Step::Wait(wait) => Step::Wait(wait),
+            };
+        }
+        self.next = match self.values {
+            Some(value) => write_table(mm, self.mirror, self.next, self.to, value.wrapping_sub(self.from)),
+            None => {
+                read_table(mm, self.mirror, self.from, self.to, &mut self.answer.data);
+                self.from + self.answer.data.len() as u64
+            }
+        };
+        if self.next == self.to {
+            self.answer.pages = self.to - self.from;
+            return Step::Done(Ok(core::mem::take(&mut self.answer)));
+        }
+        let write = self.values.is_some();
+        self.fault = Some(RangeRead::new(self.mirror, self.next, self.to, write, self.lets_go));
+        Step::Go
+    }
+
+    /// Gives up.
+    pub fn cancel(&mut self, mm: &mut Mm) {
+        if let Some(fault) = &mut self.fault {
+            fault.cancel(mm);
+        }
+    }
+
+    fn run(mut self, mm: &mut Mm) -> Result<Answer, Errno> {
         loop {
             match self.step(mm) {
                 Step::Done(result) => return result,
                 Step::Go => {}
                 Step::Wait(_) => {
-                    if let Some((_, watch)) = self.running {
-                        mm.mirrors.unwatch(watch);
-                    }
+                    self.cancel(mm);
                     return Err(Errno::Again);
                 }
             }
@@ -155,55 +240,28 @@ impl RangeRead {
 ///
 /// # Errors
 ///
-/// Those of faulting what is missing.
+/// Those of faulting what is missing; `Again` where something would have to be waited for.
 pub fn read(mm: &mut Mm, mirror: MirrorId, from: Vpn, to: Vpn) -> Result<Answer, Errno> {
     check_range(from, to)?;
-    let mut data = Vec::new();
-    let mut faults = 0;
-    while !read_table(mm, mirror, from, to, &mut data) {
-        RangeRead::new(mirror, from + data.len() as u64, to, false, false).run(mm)?;
-        faults += 1;
-    }
-    Ok(Answer { pages: to - from, faults, data })
+    Transfer::read(mirror, from, to).run(mm)
 }
 
-/// The device writes `value(page)` to pages `from..to`. What was written before an error stays.
+/// The device writes pages `from..to`: `value`, and one more for each page. What was written before an error stays.
 ///
 /// # Errors
 ///
-/// Those of faulting what is missing.
-pub fn write(
-    mm: &mut Mm,
-    mirror: MirrorId,
-    from: Vpn,
-    to: Vpn,
-    value: impl Fn(Vpn) -> u64,
-) -> Result<Answer, Errno> {
+/// Those of faulting what is missing; `Again` where something would have to be waited for.
+pub fn write(mm: &mut Mm, mirror: MirrorId, from: Vpn, to: Vpn, value: u64) -> Result<Answer, Errno> {
     check_range(from, to)?;
-    let mut next = from;
-    let mut faults = 0;
-    loop {
-        next = write_table(mm, mirror, next, to, &value);
-        if next == to {
-            return Ok(Answer { pages: to - from, faults, data: Vec::new() });
-        }
-        RangeRead::new(mirror, next, to, true, false).run(mm)?;
-        faults += 1;
-    }
+    Transfer::write(mirror, from, to, value).run(mm)
 }
 
-/// Writes what the device's table allows; returns the first page it does not.
-pub(super) fn write_table(
-    mm: &mut Mm,
-    mirror: MirrorId,
-    from: Vpn,
-    to: Vpn,
-    value: impl Fn(Vpn) -> u64,
-) -> Vpn {
+/// Writes what the device's table allows, each page its number plus `base`; returns the first page it does not.
+fn write_table(mm: &mut Mm, mirror: MirrorId, from: Vpn, to: Vpn, base: u64) -> Vpn {
     for page in from..to {
         let entry = mm.mirrors.get(mirror).and_then(|found| found.table.get(&page).copied());
         match entry {
-            Some(DeviceEntry { pfn, tag: Tag::Write }) => mm.frames.set_data(pfn, value(page)),
+            Some(DeviceEntry { pfn, tag: Tag::Write }) => mm.frames.set_data(pfn, page.wrapping_add(base)),
             _ => return page,
         }
     }

@@ -120,6 +120,9 @@ impl Mm {
     /// A locked page, or a locked huge folio, of a device's memory.
     pub(crate) fn allocate_device(&mut self, device: DeviceId, huge: bool) -> Option<Pfn> {
         let memory = self.devices.get_mut(&device)?;
+        if memory.coherent && huge {
+            return None;
+        }
         if core::mem::take(&mut memory.fail_next) {
             return None;
         }

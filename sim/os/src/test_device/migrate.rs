@@ -5,37 +5,154 @@ use alloc::vec::Vec;
 use peerbus_units::Pfn;
 
 use super::access::{Answer, check_range, read_table};
-use crate::migrate::{self, Migration, Request, Selectors, Word};
+use crate::hmm::Step;
+use crate::migrate::{self, Migration, Phase, Request, Selectors, Word};
 use crate::mm::frame::{Content, HUGE};
-use crate::mm::{DeviceId, Errno, Mm, SpaceId, Vpn};
+use crate::mm::{DeviceId, Errno, Mm, SpaceId, Vpn, Wait};
 use crate::notifier::{DeviceEntry, MirrorId, Tag};
+
+/// Which way pages go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    ToDevice,
+    ToSystem,
+}
+
+/// A migration of a range, window by window and phase by phase. It holds the lock of the mappings throughout.
+#[derive(Clone, Debug)]
+pub struct RangeMove {
+    mirror: MirrorId,
+    way: Way,
+    from: Vpn,
+    next: Vpn,
+    to: Vpn,
+    locked: Option<SpaceId>,
+    running: Option<(Migration, Phase)>,
+    moved: u64,
+}
+
+impl RangeMove {
+    /// Moves pages `from..to` to the device.
+    pub fn to_device(mirror: MirrorId, from: Vpn, to: Vpn) -> RangeMove {
+        let way = Way::ToDevice;
+        RangeMove { mirror, way, from, next: from, to, locked: None, running: None, moved: 0 }
+    }
+
+    /// Moves pages `from..to` back to system memory.
+    pub fn to_system(mirror: MirrorId, from: Vpn, to: Vpn) -> RangeMove {
+        RangeMove { way: Way::ToSystem, ..RangeMove::to_device(mirror, from, to) }
+    }
+
+    /// Goes on to the next phase.
+    ///
+    /// # Errors
+    ///
+    /// In `Done`: `Invalid` where nothing readable is mapped, or the memory does not migrate; windows before that
+    /// are moved. To the device, `NoEntry`: a page is not in its table afterwards.
+    pub fn step(&mut self, mm: &mut Mm) -> Step<Result<Answer, Errno>> {
+        let Some((mut migration, phase)) = self.running.take() else {
+            return match self.begin(mm) {
+                Ok(None) => Step::Go,
+                Ok(Some(wait)) => Step::Wait(wait),
+                Err(error) => self.end(mm, Err(error)),
+            };
+        };
+        let next = match phase {
+            Phase::Unmap => {
+                migrate::unmap(mm, &mut migration);
+                Phase::Copy
+            }
+            Phase::Copy => {
+                match self.way {
+                    Way::ToDevice => copy_to_device(mm, migration.by, &mut migration),
+                    Way::ToSystem => copy_to_system(mm, &mut migration),
+                }
+                Phase::Pages
+            }
+            Phase::Pages => {
+                migrate::pages(mm, &mut migration);
+                self.moved += migration.moved();
+                Phase::Finalize
+            }
+            Phase::Finalize => {
+                if self.way == Way::ToDevice {
+                    enter_moved(mm, self.mirror, &migration);
+                }
+                self.next = migration.to();
+                migrate::finalize(mm, &mut migration);
+                return if self.next < self.to { Step::Go } else { self.end(mm, Ok(())) };
+            }
+        };
+        self.running = Some((migration, next));
+        Step::Go
+    }
+
+    fn begin(&mut self, mm: &mut Mm) -> Result<Option<Wait>, Errno> {
+        let found = mm.mirrors.get(self.mirror).ok_or(Errno::BadFile)?;
+        let (space, device) = (found.space, found.device);
+        if self.locked.is_none() {
+            if !mm.spaces.contains_key(&space) {
+                return Err(Errno::Invalid);
+            }
+            if !mm.lock_mappings(space) {
+                return Ok(Some(Wait::MapLock));
+            }
+            self.locked = Some(space);
+        }
+        let select = match self.way {
+            Way::ToDevice => select_system(),
+            Way::ToSystem => select_device(mm, device),
+        };
+        let request = window(mm, space, device, self.next, self.to, select)?;
+        self.running = Some((migrate::setup(mm, &request)?, Phase::Unmap));
+        Ok(None)
+    }
+
+    fn end(&mut self, mm: &mut Mm, result: Result<(), Errno>) -> Step<Result<Answer, Errno>> {
+        if let Some(space) = self.locked.take() {
+            mm.unlock_mappings(space);
+        }
+        let answer = result.and_then(|()| match self.way {
+            Way::ToSystem => Ok(Answer { pages: self.moved, ..Answer::default() }),
+            Way::ToDevice => {
+                let mut data = Vec::new();
+                match read_table(mm, self.mirror, self.from, self.to, &mut data) {
+                    true => Ok(Answer { pages: self.to - self.from, faults: 0, data }),
+                    false => Err(Errno::NoEntry),
+                }
+            }
+        });
+        Step::Done(answer)
+    }
+
+    fn run(mut self, mm: &mut Mm) -> Result<Answer, Errno> {
+        check_range(self.from, self.to)?;
+        loop {
+            match self.step(mm) {
+                Step::Done(result) => return result,
+                Step::Go => {}
+                Step::Wait(_) => return Err(Errno::Again),
+            }
+        }
+    }
+}
 
 /// Moves pages `from..to` to the device and reads them through its table.
 ///
 /// # Errors
 ///
-/// `Invalid` where nothing readable is mapped, or the memory does not migrate; windows before that are moved.
-/// `NoEntry`: a page is not in the device's table afterwards.
+/// As [`RangeMove::step`]; `Again` where something would have to be waited for.
 pub fn to_device(mm: &mut Mm, mirror: MirrorId, from: Vpn, to: Vpn) -> Result<Answer, Errno> {
-    check_range(from, to)?;
-    let found = mm.mirrors.get(mirror).ok_or(Errno::BadFile)?;
-    let (space, device) = (found.space, found.device);
-    let mut next = from;
-    while next < to {
-        let request = window(mm, space, device, next, to, select_system())?;
-        let mut migration = migrate::setup(mm, &request)?;
-        migrate::unmap(mm, &mut migration);
-        copy_to_device(mm, device, &mut migration);
-        migrate::pages(mm, &mut migration);
-        enter_moved(mm, mirror, &migration);
-        migrate::finalize(mm, &mut migration);
-        next = request.to;
-    }
-    let mut data = Vec::new();
-    if !read_table(mm, mirror, from, to, &mut data) {
-        return Err(Errno::NoEntry);
-    }
-    Ok(Answer { pages: to - from, faults: 0, data })
+    RangeMove::to_device(mirror, from, to).run(mm)
+}
+
+/// Moves pages `from..to` back to system memory; the answer counts the words that moved.
+///
+/// # Errors
+///
+/// As [`RangeMove::step`]; `Again` where something would have to be waited for.
+pub fn to_system(mm: &mut Mm, mirror: MirrorId, from: Vpn, to: Vpn) -> Result<Answer, Errno> {
+    RangeMove::to_system(mirror, from, to).run(mm)
 }
 
 fn select_system() -> Selectors {
@@ -114,42 +231,6 @@ pub(crate) fn enter_moved(mm: &mut Mm, mirror: MirrorId, migration: &Migration) 
     }
 }
 
-/// Moves pages `from..to` back to system memory; the answer counts the words that moved.
-///
-/// # Errors
-///
-/// `Invalid` where nothing readable is mapped; windows before that are moved.
-pub fn to_system(mm: &mut Mm, mirror: MirrorId, from: Vpn, to: Vpn) -> Result<Answer, Errno> {
-    check_range(from, to)?;
-    let found = mm.mirrors.get(mirror).ok_or(Errno::BadFile)?;
-    let (space, device) = (found.space, found.device);
-    let select = select_device(mm, device);
-    let mut answer = Answer::default();
-    let mut next = from;
-    while next < to {
-        let request = window(mm, space, device, next, to, select)?;
-        let mut migration = migrate::setup(mm, &request)?;
-        migrate::unmap(mm, &mut migration);
-        copy_to_system(mm, &mut migration);
-        migrate::pages(mm, &mut migration);
-        answer.pages += migration.moved();
-        migrate::finalize(mm, &mut migration);
-        next = request.to;
-    }
-    Ok(answer)
-}
-
-/// Answers a CPU fault on a private page; whether the page asked for moved.
-pub fn bring_back(mm: &mut Mm, request: &Request) -> bool {
-    let Ok(mut migration) = migrate::setup(mm, request) else { return false };
-    migrate::unmap(mm, &mut migration);
-    copy_to_system(mm, &mut migration);
-    migrate::pages(mm, &mut migration);
-    let moved = migration.moved() > 0;
-    migrate::finalize(mm, &mut migration);
-    moved
-}
-
 /// Gives every device page that may move a page of system memory, with its contents, and forgets the device's
 /// entries for it.
 pub(crate) fn copy_to_system(mm: &mut Mm, migration: &mut Migration) {
@@ -198,14 +279,48 @@ fn system_copy(mm: &mut Mm, old: Pfn, pages: u64) -> Option<Pfn> {
     Some(new)
 }
 
+/// Everything in a device's memory on its way home: what a driver does before its device goes.
+#[derive(Clone, Debug)]
+pub struct Eviction {
+    device: DeviceId,
+    migration: Migration,
+    phase: Phase,
+}
+
+impl Eviction {
+    /// Starts: pages in use that nobody has locked are taken out of all page tables.
+    pub fn start(mm: &mut Mm, device: DeviceId) -> Eviction {
+        let list = migrate::device_pages(mm, device);
+        Eviction { device, migration: migrate::setup_pages(mm, device, &list), phase: Phase::Copy }
+    }
+
+    /// Goes on to the next phase; true when it is over. Pages somebody holds stay, and with them the memory.
+    pub fn step(&mut self, mm: &mut Mm) -> bool {
+        self.phase = match self.phase {
+            Phase::Unmap | Phase::Copy => {
+                copy_to_system(mm, &mut self.migration);
+                Phase::Pages
+            }
+            Phase::Pages => {
+                migrate::pages(mm, &mut self.migration);
+                Phase::Finalize
+            }
+            Phase::Finalize => {
+                migrate::finalize(mm, &mut self.migration);
+                if migrate::device_pages(mm, self.device).is_empty()
+                    && let Some(memory) = mm.devices.get_mut(&self.device)
+                {
+                    memory.drop_chunks();
+                }
+                return true;
+            }
+        };
+        false
+    }
+}
+
 /// Brings everything in a device's memory home and lets go of its chunks. Pages somebody holds stay.
 pub fn evict(mm: &mut Mm, device: DeviceId) {
-    let list = migrate::device_pages(mm, device);
-    let mut migration = migrate::setup_pages(mm, device, &list);
-    copy_to_system(mm, &mut migration);
-    migrate::pages(mm, &mut migration);
-    migrate::finalize(mm, &mut migration);
-    if migrate::device_pages(mm, device).is_empty() {
-        device_of(mm, device).drop_chunks();
-    }
+    let mut eviction = Eviction::start(mm, device);
+    while !eviction.step(mm) {}
 }

@@ -13,10 +13,11 @@ mod memory;
 mod migrate;
 mod snapshot;
 
-pub use access::{Answer, RangeRead, read, table_page, write};
+pub use access::{Answer, RangeRead, Transfer, read, table_page, write};
 pub use exclusive::{check_exclusive, make_exclusive};
 pub use memory::{DeviceMemory, OwnerId};
-pub use migrate::{bring_back, evict, to_device, to_system};
+pub(crate) use migrate::copy_to_system;
+pub use migrate::{Eviction, RangeMove, evict, to_device, to_system};
 pub use snapshot::{codes, snapshot};
 
 use crate::mm::{DeviceId, Errno, Mm, SpaceId};

@@ -119,7 +119,7 @@ impl Machine {
 
     fn exit(&mut self, process: usize) {
         let space = self.spaces[process].take().expect("the process exists");
-        self.mm.exit(space);
+        self.mm.exit(space).expect("nobody holds its lock");
         let open: Vec<(usize, u32)> = self.mirrors.keys().copied().filter(|key| key.0 == process).collect();
         for key in open {
             let mirror = self.mirrors.remove(&key).expect("listed above");
@@ -213,7 +213,7 @@ impl Machine {
         let value = operation.number_of("val");
         let answer = match operation.name.as_str() {
             "DREAD" => test_device::read(mm, mirror, from, to),
-            "DWRITE" => test_device::write(mm, mirror, from, to, |page| value + page - from),
+            "DWRITE" => test_device::write(mm, mirror, from, to, value),
             "TODEV" => test_device::to_device(mm, mirror, from, to),
             "TOSYS" => test_device::to_system(mm, mirror, from, to),
             "EXCL" => test_device::make_exclusive(mm, mirror, from, to),
