@@ -15,6 +15,9 @@
 //! * [`device_private`]: page frames for memory that only a device can reach, in two designs;
 //! * [`hmm_dma`]: pages of a range fault, mapped for a device;
 //! * [`peer_vma`]: device memory mapped into another device, under the exporter's control;
+//! * [`mm`]: address spaces, page tables, page frames; [`notifier`]: what devices know of them;
+//! * [`migrate`]: pages to device memory and back; [`hmm`]: ranges of pages for devices;
+//! * [`test_device`]: the driver that tests the three;
 //! * [`pool`]: the general-purpose pool allocator.
 #![no_std]
 extern crate alloc;
@@ -24,8 +27,12 @@ pub mod device_private;
 pub mod dma;
 pub mod dma_buf;
 mod gaps;
+pub mod hmm;
 pub mod hmm_dma;
 pub mod iomem;
+pub mod migrate;
+pub mod mm;
+pub mod notifier;
 pub mod p2pdma;
 pub mod pagemap;
 pub mod parameters;
@@ -33,6 +40,7 @@ pub mod pci;
 pub mod peer_vma;
 pub mod pool;
 mod profile;
+pub mod test_device;
 
 pub use config::{ConfigAccess, ConfigSpace, Width};
 pub use p2pdma::{CpuIdentity, CpuVendor, MapType, Reason, Resolution};

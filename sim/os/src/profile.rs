@@ -9,6 +9,7 @@ use core::str::FromStr;
 use crate::device_private::PrivateDesign;
 use crate::dma::DmaRules;
 use crate::iomem::{DirectMapTrim, IoMemRules};
+use crate::mm::{HugePolicy, MmRules};
 use crate::p2pdma::P2pdmaRules;
 use crate::pagemap::PageMapRules;
 
@@ -57,6 +58,7 @@ impl Profile {
             dma: DmaRules::LINUX_6_1,
             iomem: IoMemRules::LINUX_6_1,
             pagemap: PageMapRules::LINUX_6_1,
+            mm: MmRules::LINUX_6_1,
             config_acs: false,
             acs_set_with_dma: false,
             acs_capability_kept: false,
@@ -72,6 +74,7 @@ impl Profile {
                 dma: DmaRules::LINUX_6_12,
                 iomem: IoMemRules::LINUX_6_12,
                 pagemap: PageMapRules::LINUX_6_12,
+                mm: MmRules::LINUX_6_12,
                 config_acs: true,
                 ..base
             },
@@ -91,6 +94,7 @@ impl Profile {
                 dma: DmaRules::LINUX_7_3,
                 iomem: IoMemRules::LINUX_7_3,
                 pagemap: PageMapRules::LINUX_7_3,
+                mm: MmRules::LINUX_7_3,
                 config_acs: true,
                 acs_set_with_dma: true,
                 acs_capability_kept: true,
@@ -106,6 +110,12 @@ impl Profile {
             pagemap: PageMapRules {
                 faster_initialisation: options.faster_page_structs,
                 ..rules.pagemap.with(private_design)
+            },
+            mm: MmRules {
+                huge_policy: options.huge_policy.unwrap_or(rules.mm.huge_policy),
+                huge_private_words_ignore_offset: rules.mm.huge_migration
+                    && options.huge_private_words_ignore_offset,
+                ..rules.mm
             },
             ..rules
         }
@@ -151,6 +161,11 @@ pub struct RulesOptions {
     pub faster_page_structs: bool,
     /// Rows in front of the table: a pair of functions asks about two host bridges at most.
     pub also_listed: [Option<AllowedHostBridge>; 2],
+    /// When anonymous memory gets huge pages; wherever they fit if not said.
+    pub huge_policy: Option<HugePolicy>,
+    /// 7.3.4's defect: a device that asks for parts of a huge private page gets the folio's first pages, whatever
+    /// the offset, and reads and writes the wrong data.
+    pub huge_private_words_ignore_offset: bool,
 }
 
 /// How a kernel derives the size and alignment of a bridge's memory window from its contents.
@@ -216,6 +231,8 @@ pub struct Rules {
     pub iomem: IoMemRules,
     /// Page structs of device memory.
     pub pagemap: PageMapRules,
+    /// Memory management: faults, migration, device memory.
+    pub mm: MmRules,
     /// `pci=config_acs` exists.
     pub config_acs: bool,
     /// ACS control words are set when DMA is configured for a function, which every binding of a driver does again;

@@ -18,6 +18,7 @@ mod enumeration;
 mod fake;
 mod firmware;
 mod freestanding;
+mod hmm;
 mod hmm_dma;
 mod hostile;
 mod hotplug;

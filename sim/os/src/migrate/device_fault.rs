@@ -1,0 +1,136 @@
+//! A CPU touches a private page: its driver brings it back.
+//!
+//! The work is done at once, or left to the caller as a [`BringBack`] when [`Mm::defer_driver_work`] was asked for:
+//! others then run between its phases, as they do in a kernel while a driver copies.
+
+use peerbus_units::Pfn;
+
+use super::{Migration, Request, Selectors};
+use crate::mm::frame::{At, HUGE, Place};
+use crate::mm::{Fault, FaultError, Mm, SpaceId, Wait};
+use crate::test_device;
+
+/// The phases of moving pages, in order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// To be taken out of other page tables.
+    Unmap,
+    /// To be copied by the driver.
+    Copy,
+    /// To be handed over.
+    Pages,
+    /// To be put back into page tables.
+    Finalize,
+}
+
+/// A private page on its way back to system memory.
+#[derive(Clone, Debug)]
+pub struct BringBack {
+    space: SpaceId,
+    pfn: Pfn,
+    locks: bool,
+    migration: Migration,
+    phase: Phase,
+    moved: bool,
+}
+
+impl BringBack {
+    /// Goes on to the next phase; true when it is over.
+    pub fn step(&mut self, mm: &mut Mm) -> bool {
+        let migration = &mut self.migration;
+        self.phase = match self.phase {
+            Phase::Unmap => {
+                super::unmap(mm, migration);
+                Phase::Copy
+            }
+            Phase::Copy => {
+                test_device::copy_to_system(mm, migration);
+                Phase::Pages
+            }
+            Phase::Pages => {
+                super::pages(mm, migration);
+                self.moved = migration.moved() > 0;
+                Phase::Finalize
+            }
+            Phase::Finalize => {
+                super::finalize(mm, migration);
+                if self.locks {
+                    mm.frames.unlock(self.pfn);
+                }
+                mm.put(self.pfn);
+                mm.unlock_mappings(self.space);
+                return true;
+            }
+        };
+        false
+    }
+}
+
+/// Answers a fault at `at` on the private page `pfn`: alone if a small entry led to it, with its whole folio if a
+/// huge one did.
+///
+/// # Errors
+///
+/// `Bus` if the driver could not bring it back.
+pub fn to_ram(mm: &mut Mm, at: At, pfn: Pfn) -> Result<Fault, FaultError> {
+    let Place::Private(device) = mm.frames.place(pfn) else { return Err(FaultError::Bus) };
+    let locks = mm.rules.private_fault_locks;
+    let free = if locks { mm.frames.try_lock(pfn) } else { !mm.frames.locked(pfn) };
+    if !free {
+        return Ok(Fault::Wait(Wait::PageLock(pfn)));
+    }
+    mm.frames.get(pfn);
+    let huge = mm.space(at.space).table.huge(at.page).is_some();
+    let slot = at.page / HUGE * HUGE;
+    let (from, to) = if huge { (slot, slot + HUGE) } else { (at.page, at.page + 1) };
+    let request = Request {
+        space: at.space,
+        from,
+        to,
+        by: device,
+        select: Selectors { system: false, private: true, coherent: false, compound: huge },
+        fault_page: Some(pfn),
+    };
+    let Ok(migration) = super::setup(mm, &request) else {
+        if locks {
+            mm.frames.unlock(pfn);
+        }
+        mm.put(pfn);
+        return Err(FaultError::Bus);
+    };
+    assert!(mm.lock_mappings(at.space), "no mapping changes while a fault is handled");
+    let mut job = BringBack { space: at.space, pfn, locks, migration, phase: Phase::Unmap, moved: false };
+    if mm.driver_work_deferred() {
+        mm.jobs.push(job);
+        return Ok(Fault::Wait(Wait::Driver));
+    }
+    while !job.step(mm) {}
+    if job.moved { Ok(Fault::Done) } else { Err(FaultError::Bus) }
+}
+
+impl Mm {
+    /// Whether drivers' answers to CPU faults are left to the caller, who then calls [`Mm::step_driver_work`].
+    pub fn defer_driver_work(&mut self, on: bool) {
+        self.defers = on;
+    }
+
+    fn driver_work_deferred(&self) -> bool {
+        self.defers
+    }
+
+    /// Number of answers to CPU faults under way.
+    pub fn driver_work(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Goes on with one of them.
+    pub fn step_driver_work(&mut self, index: usize) {
+        if index >= self.jobs.len() {
+            return;
+        }
+        let mut job = self.jobs.remove(index);
+        if !job.step(self) {
+            self.jobs.insert(index, job);
+        }
+    }
+}
