@@ -8,6 +8,7 @@ mod machine;
 mod model;
 mod random;
 mod replay;
+mod scale;
 mod selftests;
 mod selftests_basic;
 mod selftests_huge;
