@@ -82,6 +82,17 @@ impl DeviceMemory {
         self.chunks
     }
 
+    /// Pages of all chunks.
+    pub fn pages(&self) -> u64 {
+        self.chunks * CHUNK
+    }
+
+    /// Pages nobody uses.
+    pub fn free_pages(&self) -> u64 {
+        let sum = |list: &FreeList| list.runs.iter().map(|(_, count)| count).sum::<u64>();
+        sum(&self.pages) + sum(&self.folios) * HUGE
+    }
+
     /// Takes back what nobody refers to any more.
     pub fn give_back(&mut self, freed: DeviceFreed) {
         if self.chunks == 0 {

@@ -75,11 +75,11 @@ impl RangeMove {
                 Phase::Finalize
             }
             Phase::Finalize => {
+                self.next = migration.to();
+                migrate::finalize(mm, &mut migration);
                 if self.way == Way::ToDevice {
                     enter_moved(mm, self.mirror, &migration);
                 }
-                self.next = migration.to();
-                migrate::finalize(mm, &mut migration);
                 return if self.next < self.to { Step::Go } else { self.end(mm, Ok(())) };
             }
         };
@@ -217,16 +217,21 @@ fn device_copy(mm: &mut Mm, device: DeviceId, source: Option<Pfn>, pages: u64) -
     Word::destination(new)
 }
 
-/// Enters pages that moved into the device's table.
+/// Enters pages that moved into the device's table, if they are still there: others may have dropped them while they
+/// were on their way.
 pub(crate) fn enter_moved(mm: &mut Mm, mirror: MirrorId, migration: &Migration) {
-    let Some(found) = mm.mirrors.get_mut(mirror) else { return };
+    let Some(space) = migration.space else { return };
     for (index, (src, dst)) in migration.src.iter().zip(&migration.dst).enumerate() {
         let Some(pfn) = dst.pfn().filter(|_| src.moves()) else { continue };
         let tag = if dst.is_writable() { Tag::Write } else { Tag::Read };
         let pages = if dst.is_compound() { HUGE } else { 1 };
         for offset in 0..pages {
             let page = migration.from + index as u64 + offset;
-            found.table.insert(page, DeviceEntry { pfn: Pfn(pfn.0 + offset), tag });
+            let entry = DeviceEntry { pfn: Pfn(pfn.0 + offset), tag };
+            let there = mm.page_behind(space, page) == Some(entry.pfn);
+            if let Some(found) = mm.mirrors.get_mut(mirror).filter(|_| there) {
+                found.table.insert(page, entry);
+            }
         }
     }
 }

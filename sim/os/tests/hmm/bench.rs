@@ -96,11 +96,11 @@ impl Bench {
         test_device::write(&mut self.mm, mirror, BASE + from, BASE + to, first + from)
     }
 
-    pub fn to_device(&mut self, mirror: MirrorId, from: u64, to: u64) -> Result<Answer, Errno> {
+    pub fn move_to_device(&mut self, mirror: MirrorId, from: u64, to: u64) -> Result<Answer, Errno> {
         test_device::to_device(&mut self.mm, mirror, BASE + from, BASE + to)
     }
 
-    pub fn to_system(&mut self, mirror: MirrorId, from: u64, to: u64) -> Result<Answer, Errno> {
+    pub fn move_to_system(&mut self, mirror: MirrorId, from: u64, to: u64) -> Result<Answer, Errno> {
         test_device::to_system(&mut self.mm, mirror, BASE + from, BASE + to)
     }
 
@@ -123,7 +123,7 @@ impl Bench {
 
     /// Moves the whole of `0..pages` to the first device and checks that it reads page numbers.
     pub fn migrate_counted(&mut self, pages: u64) -> Outcome {
-        let answer = self.to_device(self.first, 0, pages);
+        let answer = self.move_to_device(self.first, 0, pages);
         check_answer("migrate", &answer, pages, 0)?;
         equal("device data", answer.map(|answer| answer.data), Ok((0..pages).collect()))
     }

@@ -1,9 +1,14 @@
-//! The memory management for device memory: recordings of the kernel's test device, and the kernel's own tests.
+//! The memory management for device memory: recordings of the kernel's test device, the kernel's own tests, and random
+//! operations against a plain model.
 
 mod bench;
+mod invariants;
 mod line;
 mod machine;
+mod model;
+mod random;
 mod replay;
+mod scale;
 mod selftests;
 mod selftests_basic;
 mod selftests_huge;

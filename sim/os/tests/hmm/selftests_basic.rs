@@ -50,7 +50,7 @@ pub fn anon_write_prot(rules: MmRules, coherent: bool) -> Outcome {
     let answer = bench.read(bench.first, 0, 1);
     check_answer("read", &answer, 1, 1)?;
     equal("write", bench.write(bench.first, 0, PAGES, 7), Err(Errno::Perm))?;
-    equal("data", bench.cpu(bench.space, 0, PAGES)?, vec![0; PAGES as usize])?;
+    equal("data", bench.cpu(bench.space, 0, PAGES)?, vec![0; 1024])?;
     bench.protect(0, PAGES, true, true)?;
     let answer = bench.write(bench.first, 0, PAGES, 7);
     check_answer("write", &answer, PAGES, 1)?;
@@ -183,7 +183,7 @@ pub fn migrate_shared(rules: MmRules, coherent: bool) -> Outcome {
     let shared = bench.mm.files.create(PAGES);
     let what = Mapping::file(shared, 0, true, true, true);
     equal("map", bench.mm.map(bench.space, BASE, BASE + PAGES, what), Ok(()))?;
-    equal("migrate", bench.to_device(bench.first, 0, PAGES), Err(Errno::NoEntry))
+    equal("migrate", bench.move_to_device(bench.first, 0, PAGES), Err(Errno::NoEntry))
 }
 
 pub fn migrate_multiple(rules: MmRules, coherent: bool) -> Outcome {
@@ -193,7 +193,7 @@ pub fn migrate_multiple(rules: MmRules, coherent: bool) -> Outcome {
         bench.fill(0, PAGES, 0)?;
         bench.migrate_counted(PAGES)?;
         if coherent {
-            let answer = bench.to_system(bench.first, 0, PAGES);
+            let answer = bench.move_to_system(bench.first, 0, PAGES);
             check_answer("back", &answer, PAGES, 0)?;
         }
         bench.cpu_counts(bench.space, 0, PAGES, 0)?;

@@ -12,7 +12,7 @@ pub fn empty(rules: MmRules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.huge(HUGE);
     bench.protect(0, HUGE, true, false)?;
-    let answer = bench.to_device(bench.first, 0, HUGE);
+    let answer = bench.move_to_device(bench.first, 0, HUGE);
     check_answer("migrate", &answer, HUGE, 0)?;
     equal("data", answer.map(|answer| answer.data), Ok(vec![0; 512]))
 }
@@ -22,7 +22,7 @@ pub fn zero(rules: MmRules, coherent: bool) -> Outcome {
     bench.huge(HUGE);
     bench.protect(0, HUGE, true, false)?;
     equal("page of zeros", bench.cpu(bench.space, 0, 1)?, vec![0])?;
-    let answer = bench.to_device(bench.first, 0, HUGE);
+    let answer = bench.move_to_device(bench.first, 0, HUGE);
     check_answer("migrate", &answer, HUGE, 0)?;
     equal("data", answer.map(|answer| answer.data), Ok(vec![0; 512]))?;
     equal("CPU", bench.cpu(bench.space, 0, HUGE)?, vec![0; 512])
@@ -97,7 +97,7 @@ fn remap_case(mut bench: Bench, before: bool, keep: bool, offset: u64) -> Outcom
     let moved = Move { from: BASE, pages: HUGE, to: BASE + target, keep };
     if before {
         equal("move", bench.mm.remap(bench.space, moved), Ok(()))?;
-        let answer = bench.to_device(bench.first, target, target + HUGE);
+        let answer = bench.move_to_device(bench.first, target, target + HUGE);
         check_answer("migrate", &answer, HUGE, 0)?;
         equal("device data", answer.map(|answer| answer.data), Ok((0..HUGE).collect()))?;
     } else {
@@ -127,7 +127,7 @@ pub fn allocation_fails(rules: MmRules, coherent: bool) -> Outcome {
     bench.fill(0, HUGE, 0)?;
     bench.migrate_counted(HUGE)?;
     fail_next(&mut bench);
-    let answer = bench.to_system(bench.first, 0, HUGE);
+    let answer = bench.move_to_system(bench.first, 0, HUGE);
     check_answer("back", &answer, HUGE, 0)?;
     equal("page 4", bench.cpu(bench.space, 4, 5)?, vec![4])
 }
@@ -143,7 +143,7 @@ pub fn allocation_for_zero_fails(rules: MmRules, coherent: bool) -> Outcome {
         if !coherent {
             fail_next(&mut bench);
         }
-        let answer = bench.to_device(bench.first, 0, HUGE);
+        let answer = bench.move_to_device(bench.first, 0, HUGE);
         check_answer("migrate", &answer, HUGE, 0)?;
         equal("data", answer.map(|answer| answer.data), Ok(vec![0; 512]))?;
         equal("CPU", bench.cpu(bench.space, 0, HUGE)?, vec![0; 512])?;
@@ -162,8 +162,8 @@ pub fn sizes(rules: MmRules, coherent: bool) -> Outcome {
             }
             bench.fill(0, pages, 0)?;
             for _ in 0..if pages > 4096 { 1 } else { 5 } {
-                ensure(bench.to_device(bench.first, 0, pages).is_ok(), "to the device")?;
-                ensure(bench.to_system(bench.first, 0, pages).is_ok(), "to the system")?;
+                ensure(bench.move_to_device(bench.first, 0, pages).is_ok(), "to the device")?;
+                ensure(bench.move_to_system(bench.first, 0, pages).is_ok(), "to the system")?;
             }
             bench.cpu_counts(bench.space, 0, pages, 0)?;
         }

@@ -12,18 +12,18 @@ pub fn migrate_mixed(rules: MmRules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.anonymous(6);
     bench.protect(0, 6, false, false)?;
-    equal("unreadable", bench.to_device(bench.second, 0, 6), Err(Errno::Invalid))?;
+    equal("unreadable", bench.move_to_device(bench.second, 0, 6), Err(Errno::Invalid))?;
     equal("hole", bench.mm.unmap(bench.space, BASE + 1, BASE + 2), Ok(()))?;
-    equal("with a hole", bench.to_device(bench.second, 0, 3), Err(Errno::Invalid))?;
+    equal("with a hole", bench.move_to_device(bench.second, 0, 3), Err(Errno::Invalid))?;
     bench.protect(2, 3, true, false)?;
     equal("page of zeros", bench.cpu(bench.space, 2, 3)?, vec![0])?;
     bench.protect(3, 6, true, true)?;
     bench.fill(3, 6, 0)?;
     bench.protect(3, 4, true, false)?;
-    let answer = bench.to_device(bench.second, 2, 6);
+    let answer = bench.move_to_device(bench.second, 2, 6);
     check_answer("migrate", &answer, 4, 0)?;
     equal("data", answer.map(|answer| answer.data), Ok(vec![0, 3, 4, 5]))?;
-    equal("to another device", bench.to_device(bench.first, 5, 6), Err(Errno::NoEntry))
+    equal("to another device", bench.move_to_device(bench.first, 5, 6), Err(Errno::NoEntry))
 }
 
 /// A read with the second half unmapped after every possible number of steps.
@@ -78,9 +78,9 @@ pub fn snapshot(rules: MmRules, coherent: bool) -> Outcome {
     equal("page of zeros", bench.cpu(bench.space, 2, 3)?, vec![0])?;
     bench.fill(3, 7, 0)?;
     bench.protect(3, 4, true, false)?;
-    let answer = bench.to_device(bench.first, 5, 6);
+    let answer = bench.move_to_device(bench.first, 5, 6);
     check_answer("migrate", &answer, 1, 0)?;
-    let answer = bench.to_device(bench.second, 6, 7);
+    let answer = bench.move_to_device(bench.second, 6, 7);
     check_answer("migrate", &answer, 1, 0)?;
     let (local, remote) = match coherent {
         true => (codes::COHERENT_LOCAL | codes::WRITE, codes::COHERENT_REMOTE | codes::WRITE),
@@ -112,7 +112,7 @@ pub fn double_map(rules: MmRules, coherent: bool) -> Outcome {
         check_answer("read", &answer, 6, 1)?;
         equal("data", answer.map(|answer| answer.data), Ok(data.clone()))?;
     }
-    let answer = bench.to_device(bench.second, 0, 6);
+    let answer = bench.move_to_device(bench.second, 0, 6);
     check_answer("migrate", &answer, 6, 0)?;
     let answer = bench.read(bench.first, 0, 6);
     check_answer("read", &answer, 6, 1)?;

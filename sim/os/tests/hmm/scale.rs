@@ -1,0 +1,56 @@
+//! What a large machine costs: eight GPUs of 141 GiB, 1 TiB of memory, and a process that touches 2 TiB in strides
+//! of 2 MiB through its devices.
+
+use peerbus_os::mm::rules::{HugePolicy, MmRules};
+use peerbus_os::mm::{DeviceId, Mapping, Mm};
+use peerbus_os::test_device;
+
+const BASE: u64 = 1 << 30;
+const GPUS: u32 = 8;
+/// Slots of 2 MiB in 2 TiB.
+const ALL: u64 = 1 << 20;
+
+/// Bytes of memory this process has in use, where the system says so.
+fn resident() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * 4096)
+}
+
+/// `PEERBUS_CASES=1048576` touches all of it; otherwise a part, held to the same cost per slot.
+#[test]
+fn terabytes_cost_what_is_touched() {
+    let text = std::env::var("PEERBUS_CASES").ok();
+    let slots: u64 = text.and_then(|text| text.parse().ok()).unwrap_or(0).clamp(1 << 15, ALL);
+    let before = resident();
+    let mut mm = Mm::new(MmRules { huge_policy: HugePolicy::Never, ..MmRules::LINUX_7_3 }, 1 << 28);
+    let space = mm.create_space();
+    mm.map(space, BASE, BASE + (ALL << 9), Mapping::anonymous(true, true)).unwrap();
+    let mirrors: Vec<_> = (0..GPUS)
+        .map(|number| {
+            test_device::add(&mut mm, DeviceId(number), false);
+            let memory = mm.devices.get_mut(&DeviceId(number)).unwrap();
+            memory.chunks_max = (141 << 30) / (256 << 20);
+            test_device::open(&mut mm, space, DeviceId(number)).unwrap()
+        })
+        .collect();
+    for slot in 0..slots {
+        let page = BASE + (slot << 9);
+        let mirror = mirrors[usize::try_from(slot % 8).unwrap()];
+        assert_eq!(test_device::write(&mut mm, mirror, page, page + 1, slot).unwrap().faults, 1);
+        assert_eq!(test_device::to_device(&mut mm, mirror, page, page + 1).unwrap().data, [slot]);
+    }
+    let grown = resident().zip(before).map(|(after, before)| after.saturating_sub(before));
+    for slot in (0..slots).step_by(997) {
+        assert_eq!(mm.read(space, BASE + (slot << 9)), Ok(slot));
+    }
+    assert_eq!(mm.spaces[&space].table.runs() as u64, slots);
+    match grown {
+        Some(bytes) => {
+            println!("{slots} slots of 2 MiB touched and migrated: {} bytes each", bytes / slots);
+            let mebibytes = (bytes >> 10) * (ALL / (1 << 10)) / slots;
+            assert!(mebibytes < 1024, "2 TiB in strides would cost {mebibytes} MiB");
+        }
+        None => println!("skipped: this system does not say how much memory is in use"),
+    }
+}
