@@ -10,9 +10,9 @@
 //! translated: where that leads is for the IOMMU to say. When software writes tables, everything is forgotten, as by
 //! invalidation requests that take no time; an answer under way then is of no use any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use peerbus_machine::registers::Translation;
+use peerbus_machine::registers::{DomainNumber, Translation};
 use peerbus_units::{Bytes, DmaAddr, Iova};
 
 use crate::cause::Cause;
@@ -27,6 +27,8 @@ use crate::tlp::{Attributes, Tlp};
 
 /// Bytes of a completion of a translation request: one entry.
 const ENTRY: Bytes = Bytes(8);
+/// Bit of a token that tells page requests from translation requests.
+const PAGE_TOKEN: u64 = 1 << 31;
 /// log2 of the smallest page, which a translation request without an answer is for.
 const SMALLEST: u32 = 12;
 
@@ -53,6 +55,9 @@ pub(crate) struct Atc {
     asked: Vec<Option<u64>>,
     /// Questions whose answers are of no use any more.
     stale: Vec<bool>,
+    /// Questions whose page is not there and which wait until they may ask for it, and how many do.
+    waiting: VecDeque<usize>,
+    pages_asked: usize,
     /// What its translation requests are counted for, once there was one.
     flow: Option<FlowId>,
 }
@@ -66,6 +71,8 @@ impl Atc {
             clock: 0,
             asked: vec![None; requests],
             stale: vec![false; requests],
+            waiting: VecDeque::new(),
+            pages_asked: 0,
             flow: None,
         }
     }
@@ -123,6 +130,9 @@ impl Atc {
     fn forget(&mut self) {
         self.pages.clear();
         self.stale.fill(true);
+        for number in self.waiting.drain(..) {
+            self.asked[number] = None;
+        }
     }
 }
 
@@ -210,22 +220,38 @@ impl Fabric {
     }
 
     fn ask(&mut self, node: NodeId, engine: EngineId, addr: u64, number: usize) {
+        self.ledger.atcs[node.at()].requests += 1;
+        self.put_question(node, engine, addr, number, Attributes::TRANSLATION_REQUEST);
+    }
+
+    /// Sends question `number` about the page of `addr`: a translation request, or a page request.
+    fn put_question(&mut self, node: NodeId, engine: EngineId, addr: u64, number: usize, kind: Attributes) {
         let known = self.state.atcs[node.at()].as_ref().and_then(|atc| atc.flow);
         let flow = known.unwrap_or_else(|| self.add_flow(LatencyOf::Request));
         if let Some(atc) = &mut self.state.atcs[node.at()] {
             atc.flow = Some(flow);
         }
-        self.ledger.atcs[node.at()].requests += 1;
-        let token = u64::from(node.0) << 32 | u64::try_from(number).unwrap_or(0);
+        let page_request = if kind.has(Attributes::PAGE_REQUEST) { PAGE_TOKEN } else { 0 };
+        let token = u64::from(node.0) << 32 | page_request | u64::try_from(number).unwrap_or(0);
         let page = DmaAddr(addr >> SMALLEST << SMALLEST);
         let descriptor = Descriptor::new(engine, page, ENTRY, flow, token);
-        self.submit(Descriptor { attributes: Attributes::TRANSLATION_REQUEST, ..descriptor });
+        self.submit(Descriptor { attributes: kind, ..descriptor });
     }
 
     /// A translation request has come to the root complex by `link`, and is answered when its page has been looked up.
     pub(crate) fn look_up_for_device(&mut self, link: LinkId, tlp: &Tlp, route: u32, node: NodeId) {
         let now = self.state.now;
         self.return_credits(link, tlp, now);
+        if tlp.attributes.has(Attributes::PAGE_REQUEST) {
+            self.ledger.iommus[node.at()].page_requests += 1;
+            let requester = self.spec.engines[usize::from(tlp.engine)].requester;
+            let domain = requester.and_then(|requester| self.decode.domain_of(requester));
+            let ready = now + self.time_to_bring(domain, tlp.addr);
+            self.charge(tlp.flow, Cause::Software, ready - now);
+            self.died(tlp.flow, ready);
+            self.answer(route, tlp, ready, false);
+            return;
+        }
         let requester = self.spec.engines[usize::from(tlp.engine)].requester;
         let domain = requester.and_then(|requester| self.decode.domain_of(requester));
         let ready =
@@ -239,12 +265,28 @@ impl Fabric {
     #[cold]
     pub(crate) fn translation_done(&mut self, token: u64, refused: bool) {
         let node = NodeId(u32::try_from(token >> 32).unwrap_or(0));
-        let number = usize::try_from(token & u64::from(u32::MAX)).unwrap_or(0);
+        let number = usize::try_from(token & (PAGE_TOKEN - 1)).unwrap_or(0);
+        let brought = token & PAGE_TOKEN != 0;
         let now = self.state.now;
         let cut_off = self.is_cut_off(node).is_some();
         let Some(engine) = self.spec.nodes[node.at()].atc.map(|atc| atc.engine) else { return };
         let requester = self.spec.engines[engine.at()].requester;
         let domain = requester.and_then(|requester| self.decode.domain_of(requester));
+        if brought {
+            self.page_is_brought(node, number, domain.filter(|_| !refused));
+        }
+        let Some(atc) = &mut self.state.atcs[node.at()] else { return };
+        let usable = !atc.stale[number] && !cut_off && !refused;
+        if let (true, Some(page), Some(domain)) = (usable, atc.asked[number], domain) {
+            if brought {
+                self.ask(node, engine, page, number);
+                return;
+            }
+            if self.is_absent(domain, page) && self.page_requests(node) > 0 {
+                self.request_page(node, number);
+                return;
+            }
+        }
         let Some(atc) = &mut self.state.atcs[node.at()] else { return };
         let page = atc.asked[number].take().filter(|_| !atc.stale[number] && !cut_off);
         if let (Some(page), Some(domain)) = (page, domain) {
@@ -259,6 +301,37 @@ impl Fabric {
         // Whoever waits for it tries again, or asks again.
         if let Some(link) = self.spec.nodes[node.at()].upstream {
             self.wake(link, now);
+        }
+    }
+
+    /// Question `number` of a device has found that its page is not there: the device asks for the page, if no more are being
+    /// brought than it may ask for.
+    fn request_page(&mut self, node: NodeId, number: usize) {
+        let most = self.page_requests(node);
+        let Some(engine) = self.spec.nodes[node.at()].atc.map(|atc| atc.engine) else { return };
+        let Some(atc) = &mut self.state.atcs[node.at()] else { return };
+        if atc.pages_asked >= most {
+            atc.waiting.push_back(number);
+            return;
+        }
+        let Some(page) = atc.asked[number] else { return };
+        atc.pages_asked += 1;
+        self.ledger.atcs[node.at()].page_requests += 1;
+        let kind = Attributes::TRANSLATION_REQUEST.with(Attributes::PAGE_REQUEST);
+        self.put_question(node, engine, page, number, kind);
+    }
+
+    /// The answer to a page request has come, or will not: the next one may be sent.
+    fn page_is_brought(&mut self, node: NodeId, number: usize, domain: Option<DomainNumber>) {
+        let Some(atc) = &mut self.state.atcs[node.at()] else { return };
+        let page = atc.asked[number];
+        atc.pages_asked = atc.pages_asked.saturating_sub(1);
+        let next = atc.waiting.pop_front();
+        if let (Some(page), Some(domain)) = (page, domain) {
+            self.page_in(domain, page);
+        }
+        if let Some(next) = next {
+            self.request_page(node, next);
         }
     }
 

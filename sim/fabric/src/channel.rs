@@ -2,10 +2,11 @@
 //!
 //! Each has queues and credits of its own (`spec::channels`), so that neither waits for buffers of the other. One packet at
 //! a time is on the wire. Arbitration between channels (Base Specification, VC Arbitration) is strict, the second channel
-//! first, or in turn.
+//! first, or in turn. CXL.io and CXL.mem, which share a wire in the same way, have it for equal times when both can fill it,
+//! since their flits take turns.
 
 use crate::run::Fabric;
-use crate::spec::LinkId;
+use crate::spec::{LinkId, Turns};
 
 impl Fabric {
     /// Either channel of the wire of `link` may send one TLP now.
@@ -14,8 +15,12 @@ impl Fabric {
         let Some(sharing) = self.spec.links[link.at()].sharing else { return };
         let (first, second) =
             if sharing.is_second { (sharing.partner, link) } else { (link, sharing.partner) };
-        let second_last = self.state.links[second.at()].sent_last;
-        let order = if sharing.strict || !second_last { [second, first] } else { [first, second] };
+        let second_first = match sharing.turns {
+            Turns::Strict => true,
+            Turns::ByPacket => !self.state.links[second.at()].sent_last,
+            Turns::ByTime => self.state.links[second.at()].served <= self.state.links[first.at()].served,
+        };
+        let order = if second_first { [second, first] } else { [first, second] };
         for link in order {
             self.start_channel(link);
         }
@@ -37,6 +42,16 @@ impl Fabric {
     #[cold]
     pub(crate) fn occupy_wire(&mut self, link: LinkId) {
         let Some(sharing) = self.spec.links[link.at()].sharing else { return };
-        self.state.links[sharing.partner.at()].free_at = self.state.links[link.at()].free_at;
+        let now = self.state.now;
+        let own = &mut self.state.links[link.at()];
+        let free_at = own.free_at;
+        own.served += free_at - now;
+        let served = own.served;
+        let other = &mut self.state.links[sharing.partner.at()];
+        other.free_at = free_at;
+        if !other.is_waiting() {
+            // Who has nothing to send saves nothing up.
+            other.served = other.served.max(served);
+        }
     }
 }

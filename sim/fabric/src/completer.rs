@@ -15,10 +15,10 @@ use crate::state::Job;
 use crate::tlp::{Attributes, Class, Status, Tlp};
 
 /// When a memory serves a request, and how long it takes a read to have its first data from then on.
-struct Service {
-    start: u64,
-    done: u64,
-    latency: u64,
+pub(crate) struct Service {
+    pub start: u64,
+    pub done: u64,
+    pub latency: u64,
 }
 
 impl Fabric {
@@ -34,15 +34,19 @@ impl Fabric {
                 self.complete(engine, &tlp);
             }
             Terminal::Translator(node) => self.look_up_for_device(link, &tlp, route, node),
-            Terminal::Memory(_) | Terminal::Aperture(_)
+            Terminal::Memory(_) | Terminal::HostManaged(_) | Terminal::Aperture(_)
                 if tlp.class == Class::Posted && tlp.attributes.has(Attributes::POISONED) =>
             {
                 self.refuse_poisoned_write(link, &tlp);
             }
-            terminal @ (Terminal::Memory(node) | Terminal::Private(node) | Terminal::Aperture(node)) => {
+            terminal @ (Terminal::Memory(node)
+            | Terminal::HostManaged(node)
+            | Terminal::Private(node)
+            | Terminal::Aperture(node)) => {
                 // The memory behind a private link is faster than any of them; what is behind a BAR need not be.
                 let (Service { start, done, latency }, found) = match terminal {
                     Terminal::Private(_) => (self.serve_privately(node), now),
+                    Terminal::HostManaged(_) => (self.serve_lines(node, &tlp), now),
                     Terminal::Aperture(_) => self.look_up_page(node, &tlp),
                     _ => (self.occupy_memory(node, &tlp), now),
                 };
@@ -106,7 +110,7 @@ impl Fabric {
     }
 
     /// Gives a memory the bytes of `tlp` to move.
-    fn occupy_memory(&mut self, node: NodeId, tlp: &Tlp) -> Service {
+    pub(crate) fn occupy_memory(&mut self, node: NodeId, tlp: &Tlp) -> Service {
         let bytes = u64::from(tlp.length);
         let start = self.state.memory_free_at[node.at()].max(self.state.now);
         let Some(memory) = &self.spec.nodes[node.at()].memory else {
@@ -178,7 +182,10 @@ impl Fabric {
         let job = *state.jobs.get(state.next_job(self.state.now))?;
         let route = &self.routes.routes[job.route as usize];
         let from = self.spec.links[link.at()].from;
-        let boundary = self.spec.nodes[from.at()].memory.map_or(64, |memory| memory.read_completion_boundary);
+        let boundary = match self.spec.links[link.at()].memory {
+            true => 64,
+            false => self.spec.nodes[from.at()].memory.map_or(64, |memory| memory.read_completion_boundary),
+        };
         let limit = job.addr + route.max_payload;
         let cut = limit - limit % boundary;
         let room = if cut > job.addr { cut - job.addr } else { route.max_payload };

@@ -24,8 +24,13 @@ impl Spec {
         if cpu == home {
             return self.link_between(self.cpu(cpu), self.root(root));
         }
+        self.link_to_cpu(cpu, home)
+    }
+
+    /// The first link on the way from one CPU to another, both by index in the machine.
+    pub(crate) fn link_to_cpu(&self, from: usize, to: usize) -> Option<LinkId> {
         let cpus = self.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Cpu(_))).count();
-        next_links(self, cpu, cpus).get(home).copied().flatten()
+        next_links(self, from, cpus).get(to).copied().flatten()
     }
 }
 

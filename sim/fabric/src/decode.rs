@@ -12,6 +12,7 @@
 //!   Blocking neither they nor translation requests pass.
 //! * A root complex translates what comes from a requester with an IOMMU domain (see `iommu`). Of other requests it
 //!   looks first at the windows below the same host bridge, in bus addresses; everything else is taken for a CPU address: memory, or a window of another host bridge, where it becomes a bus address again.
+//! * Memory of devices that a CPU uses by CXL.mem is reached from that CPU, by links of CXL.mem alone.
 //! * A device claims what its BARs hold; what is behind them may be looked up (see `aperture`), or lead to another
 //!   hierarchy (see `ntb`). What nobody claims is an Unsupported Request.
 //! * A completion goes by the requester's bus number; P2P Completion Redirect sends it upstream.
@@ -26,7 +27,7 @@ use peerbus_units::{Address, BusAddr, CpuAddr, FunctionId, Range};
 use crate::aperture::{Aperture, memory_bar};
 use crate::cursor::{AddressKind, Cursor};
 use crate::ntb::{Side, WindowNumber, sides};
-use crate::spec::{LinkId, NodeId, NodeKind, PortSpec, Spec};
+use crate::spec::{LinkId, MemoryWay, NodeId, NodeKind, PortSpec, Spec};
 
 const TRANSLATION_BLOCKING: u16 = 1 << 1;
 const REQUEST_REDIRECT: u16 = 1 << 2;
@@ -71,6 +72,8 @@ pub struct Decode {
     pub(crate) sides: Vec<Side>,
     root_windows: Vec<RootWindow>,
     memory: Vec<(usize, Range<CpuAddr>)>,
+    /// Memory of devices that CPUs use as their own, by index of the device.
+    cxl: Vec<(usize, Range<CpuAddr>)>,
     /// CPU of each host bridge, and whether its root complex forwards between ports.
     bridges: Vec<(usize, bool)>,
     /// `next_cpu[from][to]`: the first link on the way from one CPU to another.
@@ -128,6 +131,7 @@ impl Decode {
             sides: sides(machine, spec),
             root_windows: Vec::new(),
             memory: machine.memory_ranges(),
+            cxl: machine.cxl_ranges(),
             bridges: Vec::new(),
             next_cpu: Vec::new(),
         };
@@ -171,6 +175,9 @@ impl Decode {
         came_by: Option<LinkId>,
         cursor: &mut Cursor,
     ) -> Next {
+        if came_by.is_some_and(|link| spec.links[link.at()].memory) {
+            return self.toward_memory(spec, node, cursor);
+        }
         match spec.nodes[node.at()].kind {
             NodeKind::Device(_) if came_by.is_none() => match spec.nodes[node.at()].upstream {
                 Some(link) => Next::Link(link),
@@ -352,6 +359,12 @@ impl Decode {
                 return if *home == cpu { Next::Here } else { self.to_cpu(node, cpu, *home, cursor) };
             }
         }
+        if let Some(way) = self.way_to_memory(spec, cursor) {
+            return match way.cpu == cpu {
+                true => self.toward_memory(spec, node, cursor),
+                false => self.to_cpu(node, cpu, way.cpu, cursor),
+            };
+        }
         for window in &self.root_windows {
             if !cursor.is_in(window.cpu) {
                 continue;
@@ -391,6 +404,20 @@ impl Decode {
             "window of",
             &windows,
         )
+    }
+
+    /// The way to the device memory that holds the address, if a CPU uses it as its own.
+    fn way_to_memory<'s>(&self, spec: &'s Spec, cursor: &mut Cursor) -> Option<&'s MemoryWay> {
+        let (device, _) = self.cxl.iter().find(|(_, range)| cursor.is_in(*range))?;
+        spec.memory_ways.iter().find(|way| way.device == *device)
+    }
+
+    /// The next step of a request that CXL.mem carries: decoders of root complexes and switches hold the same ranges as the
+    /// CPU's, so that nothing is left to decide.
+    fn toward_memory(&self, spec: &Spec, node: NodeId, cursor: &mut Cursor) -> Next {
+        let way = self.way_to_memory(spec, cursor);
+        let next = way.and_then(|way| way.links.iter().find(|link| spec.links[link.at()].from == node));
+        next.map_or(Next::Here, |link| Next::Link(*link))
     }
 
     fn to_cpu(&self, node: NodeId, from: usize, to: usize, cursor: &Cursor) -> Next {

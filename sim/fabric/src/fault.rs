@@ -245,7 +245,9 @@ impl Fabric {
                 self.faults.silent.insert(node);
                 self.faults.any_silent = true;
                 if let Some(link) = self.spec.nodes[node.at()].upstream {
-                    self.discard_jobs(link);
+                    let channels =
+                        [Some(link), self.spec.links[link.at()].sharing.map(|other| other.partner)];
+                    channels.into_iter().flatten().for_each(|link| self.discard_jobs(link));
                 }
             }
             Fault::PoisonMemory { node, every } => {
@@ -348,7 +350,7 @@ impl Fabric {
         let rate = if spec.rate == own { new } else { in_proportion(new, spec.rate, own) };
         let wire = &mut self.state.links[link.at()].wire;
         wire.rate = rate;
-        wire.flit_time = if wire.flit_time == 0 { 0 } else { flit_time(rate) };
+        wire.flit_time = if wire.flit_time == 0 { 0 } else { flit_time(rate, spec.flit) };
         if spec.dllp_interval != 0 {
             wire.dllp_interval = dllp_interval(spec.dllp_payload, lanes);
         }

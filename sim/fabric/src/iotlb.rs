@@ -163,6 +163,13 @@ impl Iotlb {
         *through
     }
 
+    /// Forgets the page of `addr`, of which it may have learned that there is none.
+    pub fn forget_page(&mut self, domain: DomainNumber, addr: u64) {
+        if let Some(place) = self.find(u64::from(domain.0) + 1, addr) {
+            self.entries[place] = FREE;
+        }
+    }
+
     /// Forgets everything: software has changed tables and waits until nothing of the old ones is remembered.
     pub fn invalidate(&mut self) {
         self.entries.fill(FREE);

@@ -81,6 +81,8 @@ pub struct IommuLedger {
     pub busy: u64,
     /// Times that software had it forget everything.
     pub invalidations: u64,
+    /// Page requests that it told software of.
+    pub page_requests: u64,
 }
 
 /// Counters of a device's cache of translations.
@@ -92,6 +94,8 @@ pub struct AtcLedger {
     pub requests: u64,
     /// Those that told of no translation.
     pub denied: u64,
+    /// Pages that were not there and that it asked for.
+    pub page_requests: u64,
     /// Times that software had it forget everything.
     pub invalidations: u64,
 }

@@ -13,7 +13,7 @@
 //! hierarchy), `walk` (a way, node by node), `path` (a decoded route),
 //! `tlp`, `store` (queues without allocation), `state`, `transmit` (the three things that happen to a TLP),
 //! `overtake` (posted requests that pass others), `arbitration` (weights), `channel` (two virtual channels on one wire), `in_order` (switches with one queue per input), `in_turn` (reads answered side by side),
-//! `pause` and `iotlb` (translation and other stops inside a CPU), `atc` (translation by devices), `requester`, `cores` (what is special about cores of a CPU), `completer`, `cache` (in front of memory), `wire` (the
+//! `pause` and `iotlb` (translation and other stops inside a CPU), `atc` (translation by devices), `pages` (that are not there yet), `requester`, `cores` (what is special about cores of a CPU), `completer`, `cache` (in front of memory), `wire` (the
 //! present condition of a link), `bit_errors`, `outage`, `fault` (what goes wrong when), `lost` (what never arrives), `malformed` (payloads
 //! too large), `aer` (errors as functions count them), `cause` (where time goes), `limits` (what holds a flow back), `ledger`,
 //! `order` (checked in debug builds), `standstill` (why nothing goes on), `run`.
@@ -38,6 +38,7 @@ mod iommu;
 mod iotlb;
 mod ledger;
 mod limits;
+mod lines;
 mod link_layer;
 mod lost;
 mod malformed;
@@ -46,6 +47,7 @@ mod ntb;
 mod order;
 mod outage;
 mod overtake;
+mod pages;
 mod path;
 mod pause;
 mod requester;
@@ -74,7 +76,7 @@ pub use requester::{Descriptor, Direction};
 pub use run::{Fabric, Upcall};
 pub use spec::{
     COMPLETION_TIMEOUT, EngineId, EngineSpec, FlowId, HandlingSpec, LinkId, NodeId, NodeKind, Options, PAGE,
-    Scaling, Sharing, Spec, WriteBuffers, private_addr, supports,
+    Scaling, Sharing, Spec, Turns, WriteBuffers, private_addr, supports,
 };
 pub use standstill::Standstill;
 pub use tlp::{Attributes, Class};

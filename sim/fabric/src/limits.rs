@@ -311,7 +311,7 @@ impl Fabric {
             add_links(route, &mut found);
         }
         found.extend(self.saturated_stops(route, interval).map(|resource| (None, resource)));
-        if let Terminal::Memory(node) | Terminal::Aperture(node) = end.terminal
+        if let Terminal::Memory(node) | Terminal::Aperture(node) | Terminal::HostManaged(node) = end.terminal
             && interval.full(interval.memories[node.at()])
         {
             found.push((None, Resource::Memory(node)));
@@ -495,7 +495,7 @@ impl Fabric {
                 false => add(limits.and_then(|limits| limits.read_rate), Resource::PeerReads(node)),
             }
         }
-        if let Terminal::Memory(node) = route.terminal {
+        if let Terminal::Memory(node) | Terminal::HostManaged(node) = route.terminal {
             add(self.spec.nodes[node.at()].memory.map(|memory| memory.rate), Resource::Memory(node));
         }
         slow

@@ -82,6 +82,51 @@ pub struct Framing {
     payload_unit: u64,
     /// No packet is smaller.
     least: u64,
+    /// Packets stand for messages of CXL.mem: see [`memory_bytes`].
+    lines: bool,
+}
+
+/// Bytes of a slot of a CXL flit.
+pub const SLOT_BYTES: u64 = 16;
+/// Bytes of a line: what a message of CXL.mem carries.
+const LINE: u64 = 64;
+
+/// Bytes of slots that the messages of CXL.mem for `bytes` bytes from `addr` on take, one message per line of 64 bytes:
+///
+/// ```text
+/// read request   M2S Req            a slot
+/// write request  M2S RwD            a slot, four of data, and one of byte enables for a part of a line
+/// data           S2M DRS            half a slot, since two share one, and four of data
+/// no data        S2M NDR            half a slot: the answer to a write, or to a read that failed
+/// ```
+pub fn memory_bytes(message: Message, addr: u64, bytes: u64) -> u64 {
+    let (first, last) = (addr / LINE, (addr + bytes.max(1) - 1) / LINE);
+    let lines = last - first + 1;
+    match message {
+        Message::Read => lines * SLOT_BYTES,
+        Message::Data => lines * (LINE + SLOT_BYTES / 2),
+        Message::NoData => lines * SLOT_BYTES / 2,
+        Message::Write => {
+            let ends = [!addr.is_multiple_of(LINE), !(addr + bytes).is_multiple_of(LINE)];
+            let partial =
+                ends.into_iter().filter(|end| *end).count().min(usize::try_from(lines).unwrap_or(2));
+            let partial = u64::try_from(partial).unwrap_or(0);
+            lines * (LINE + SLOT_BYTES) + partial * SLOT_BYTES
+        }
+    }
+}
+
+/// Kinds of messages of CXL.mem.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// A read request.
+    Read,
+    /// A write request.
+    Write,
+    /// Data of a read.
+    Data,
+    /// An answer without data.
+    NoData,
 }
 
 impl Framing {
@@ -89,17 +134,28 @@ impl Framing {
     pub fn new(generation: u8, layer: LinkLayer) -> Framing {
         let per_packet = if generation >= 6 { 0 } else { 8 };
         let payload_unit = if layer == LinkLayer::ByRule { 4 } else { 1 };
-        Framing { per_packet, header: true, payload_unit, least: 0 }
+        Framing { per_packet, header: true, payload_unit, least: 0, lines: false }
     }
 
     /// No framing at all: a path inside a chip, where a request costs what its address does.
     pub const fn none() -> Framing {
-        Framing { per_packet: 0, header: false, payload_unit: 1, least: 16 }
+        Framing { per_packet: 0, header: false, payload_unit: 1, least: 16, lines: false }
     }
 
     /// A private interconnect: a header per packet, data in units; a request costs at least what its address does.
     pub fn private(header: u64, unit: u64) -> Framing {
-        Framing { per_packet: header, header: false, payload_unit: unit.max(1), least: 16 }
+        Framing { per_packet: header, header: false, payload_unit: unit.max(1), least: 16, lines: false }
+    }
+
+    /// CXL.mem: see [`memory_bytes`].
+    pub const fn memory() -> Framing {
+        Framing { per_packet: 0, header: false, payload_unit: 1, least: 0, lines: true }
+    }
+
+    /// True for CXL.mem.
+    #[inline]
+    pub fn counts_lines(self) -> bool {
+        self.lines
     }
 
     /// Bytes on the wire of a packet with a TLP header of `header` bytes and `payload` bytes of data.

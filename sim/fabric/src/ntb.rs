@@ -15,7 +15,7 @@ use peerbus_units::{Address, BusAddr, Range};
 
 use crate::cursor::{AddressKind, Cursor};
 use crate::decode::{Decode, MissKind, Next};
-use crate::path::bridges_of;
+use crate::path::way_back;
 use crate::run::Fabric;
 use crate::spec::{LinkId, NodeId, Spec};
 use crate::tlp::Tlp;
@@ -145,7 +145,7 @@ impl Fabric {
     pub(crate) fn bridges_before(&self, tlp: &Tlp) -> Vec<LinkId> {
         // Hops of a route stand one after the other, and only its last one has an end.
         let before = self.routes.hops[..tlp.hop as usize].iter().rev().take_while(|hop| hop.ends.is_none());
-        let mut bridges = bridges_of(&self.spec, before.map(|hop| hop.link));
+        let mut bridges = way_back(&self.spec, before.map(|hop| hop.link));
         bridges.reverse();
         bridges
     }

@@ -42,6 +42,8 @@ pub enum Terminal {
     Aperture(NodeId),
     /// At the memory of a device, by a private link: not through its BAR.
     Private(NodeId),
+    /// At the memory of a device that a CPU uses as its own, by CXL.mem.
+    HostManaged(NodeId),
     /// At the IOMMU of a root complex, which is asked for a translation.
     Translator(NodeId),
     /// At a node where nobody claims it; number of the [`Miss`].
@@ -121,6 +123,7 @@ impl Routes {
         let Walk { links, node, end } = walk(spec, decode, requester.node, &mut cursor);
         let terminal = match end {
             End::Memory => Terminal::Memory(node),
+            End::HostManaged => Terminal::HostManaged(node),
             End::Aperture => Terminal::Aperture(node),
             End::Translator => Terminal::Translator(node),
             End::Refused(miss) => self.refused(miss),
@@ -129,8 +132,8 @@ impl Routes {
         // Nobody answers a write.
         let completion = match requester.direction {
             Direction::Read => {
-                let bridges = bridges_of(spec, links.iter().map(|(link, _)| *link));
-                self.completion(machine, spec, decode, max_payload, engine, (node, &bridges))
+                let by = way_back(spec, links.iter().map(|(link, _)| *link));
+                self.completion(machine, spec, decode, max_payload, engine, (node, &by))
             }
             Direction::Write => None,
         };
@@ -169,9 +172,10 @@ impl Routes {
         Decoded { first, last, ..Decoded::of(route) }
     }
 
-    /// The way of completions back to `engine` from `completer`, for a request that passed the non-transparent bridges
-    /// `bridges`, by their links in that order; `None` when the requester cannot be reached. A completion goes back to the
-    /// side of a bridge whose id its request had, and on from the other side for the requester in its table.
+    /// The way of completions back to `engine` from `completer`, for a request that came by the links `by`, in that order, of
+    /// CXL.mem and through non-transparent bridges; `None` when the requester cannot be reached. Answers of CXL.mem go back
+    /// the way the request came, as far as that was CXL.mem. A completion goes back to the side of a bridge whose id its
+    /// request had, and on from the other side for the requester in its table.
     pub fn completion(
         &mut self,
         machine: &Machine,
@@ -179,15 +183,17 @@ impl Routes {
         decode: &Decode,
         max_payload: &dyn Fn(NodeId, &[LinkId]) -> u64,
         engine: EngineId,
-        (completer, bridges): (NodeId, &[LinkId]),
+        (completer, by): (NodeId, &[LinkId]),
     ) -> Option<u32> {
         let EngineSpec { requester, node: home, traffic_class, .. } = spec.engines[engine.at()];
         let (mut node, mut links) = (completer, Vec::new());
-        for bridge in bridges.iter().rev() {
-            let LinkSpec { to, reverse, .. } = spec.links[bridge.at()];
-            let NodeKind::Device(side) = spec.nodes[to.at()].kind else { return None };
-            let side = machine.devices[side].functions[0];
-            follow_completion(machine, spec, decode, (Some(side), to), (node, &mut links))?;
+        for link in by.iter().rev() {
+            let LinkSpec { to, reverse, memory, .. } = spec.links[link.at()];
+            if !memory {
+                let NodeKind::Device(side) = spec.nodes[to.at()].kind else { return None };
+                let side = machine.devices[side].functions[0];
+                follow_completion(machine, spec, decode, (Some(side), to), (node, &mut links))?;
+            }
             links.push(reverse);
             node = spec.links[reverse.at()].to;
         }
@@ -250,9 +256,10 @@ impl Routes {
     }
 }
 
-/// Those of `links` that lead through a non-transparent bridge.
-pub(crate) fn bridges_of(spec: &Spec, links: impl Iterator<Item = LinkId>) -> Vec<LinkId> {
-    links.filter(|link| spec.links[link.at()].bridge).collect()
+/// Those of `links` that decide the way back: of CXL.mem, and through non-transparent bridges.
+pub(crate) fn way_back(spec: &Spec, links: impl Iterator<Item = LinkId>) -> Vec<LinkId> {
+    let decides = |link: &LinkSpec| link.bridge || link.memory;
+    links.filter(|link| decides(&spec.links[link.at()])).collect()
 }
 
 /// Adds to `links` the way of a completion from `from` to `to`, the node of `requester`, or of a core's CPU.
@@ -263,7 +270,7 @@ fn follow_completion(
     (requester, to): (Option<FunctionIndex>, NodeId),
     (from, links): (NodeId, &mut Vec<LinkId>),
 ) -> Option<()> {
-    let (mut node, mut came_by) = (from, None);
+    let (mut node, mut came_by) = (from, links.last().copied().filter(|link| spec.links[link.at()].memory));
     while node != to || links.is_empty() {
         let link = match requester {
             Some(function) => {

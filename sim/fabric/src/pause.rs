@@ -54,7 +54,9 @@ impl Spec {
             (NodeKind::Root(_), _, Some(domain)) if from_below && this.iommu.is_some() => {
                 Pause::Translation(domain)
             }
-            (NodeKind::Cpu(_), NodeKind::Root(_), _) if came_by.is_some() && this.peer_limits.is_some() => {
+            (NodeKind::Cpu(_), NodeKind::Root(_), _)
+                if came_by.is_some() && this.peer_limits.is_some() && !self.links[next.at()].memory =>
+            {
                 Pause::Peer
             }
             _ => Pause::Nothing,

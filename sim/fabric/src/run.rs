@@ -20,6 +20,7 @@ use crate::ledger::{
 use crate::limits::{LOOK_INTERVAL, Looked, Series};
 use crate::lost::Lost;
 use crate::malformed::Malformed;
+use crate::pages::Pager;
 use crate::path::{Decoded, Routes, Terminal};
 use crate::requester::{Descriptor, EngineState};
 use crate::spec::{EngineId, FlowId, LinkId, NodeId, NodeKind, Options, Spec};
@@ -125,6 +126,7 @@ pub struct Fabric {
     pub(crate) reorders: bool,
     /// When software last wrote tables that say where requests go.
     tables_written: Option<u64>,
+    pub(crate) pager: Pager,
     machine: Machine,
     registers: Registers,
     upcalls: VecDeque<Upcall>,
@@ -171,6 +173,7 @@ impl Fabric {
             decode,
             reorders: false,
             tables_written: None,
+            pager: Pager::default(),
             machine: machine.clone(),
             registers: registers.clone(),
             upcalls: VecDeque::new(),
@@ -399,7 +402,7 @@ impl Fabric {
             let decoded = self.decode_request(engine, addr);
             let length = (decoded.last - addr).saturating_add(1).min(left);
             let node = match self.routes.routes[decoded.route as usize].terminal {
-                Terminal::Memory(node) | Terminal::Aperture(node) => Some(node),
+                Terminal::Memory(node) | Terminal::Aperture(node) | Terminal::HostManaged(node) => Some(node),
                 _ => None,
             };
             match found.last_mut() {
@@ -501,8 +504,8 @@ impl Fabric {
     }
 }
 
-/// The largest completion that `completer` may send on its way over `links`: its own MPS, or for host memory that
-/// of the root port it leaves by.
+/// The largest completion that `completer` may send on its way over `links`: its own MPS, or for host memory, also that at
+/// the end of a CXL link, that of the root port it leaves by.
 fn max_payload(
     machine: &Machine,
     registers: &Registers,
@@ -510,7 +513,10 @@ fn max_payload(
     completer: NodeId,
     links: &[LinkId],
 ) -> u64 {
-    if let NodeKind::Device(device) = spec.nodes[completer.at()].kind {
+    let of_host = links.first().is_some_and(|link| spec.links[link.at()].memory);
+    if let NodeKind::Device(device) = spec.nodes[completer.at()].kind
+        && !of_host
+    {
         return registers.max_payload(machine.devices[device].functions[0]).0;
     }
     let ports = spec.nodes.iter().flat_map(|node| &node.ports);

@@ -75,6 +75,8 @@ pub(crate) struct LinkState {
     /// Another virtual channel has the same wire; the last packet on it was of this one.
     pub shared: bool,
     pub sent_last: bool,
+    /// Of a wire that channels share by time: picoseconds that this one had it.
+    pub served: u64,
     /// The node in front has a table of phases, and this is the current one.
     pub weighted: bool,
     pub phase: usize,
@@ -147,6 +149,7 @@ impl State {
             turn: 0,
             shared: link.sharing.is_some(),
             sent_last: false,
+            served: 0,
             weighted: !spec.nodes[link.from.at()].phases.is_empty(),
             phase: 0,
             in_order: spec.nodes[link.from.at()].in_order,

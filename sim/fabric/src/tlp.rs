@@ -68,6 +68,9 @@ impl Attributes {
     /// It asks for the translation of its address (AT).
     pub const TRANSLATION_REQUEST: Attributes = Attributes(32);
 
+    /// It asks for the page of its address, which was not there.
+    pub const PAGE_REQUEST: Attributes = Attributes(64);
+
     /// Both sets of bits.
     pub const fn with(self, other: Attributes) -> Attributes {
         Attributes(self.0 | other.0)

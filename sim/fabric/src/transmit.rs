@@ -7,6 +7,7 @@
 
 use crate::bit_errors::Sent;
 use crate::cause::Cause;
+use crate::lines::message_bytes;
 use crate::path::Hop;
 use crate::pause::Pause;
 use crate::requester::Offer;
@@ -348,7 +349,10 @@ impl Fabric {
         let state = &mut self.state.links[link.at()];
         let ledger = &mut self.ledger.links[link.at()];
         let payload = tlp.payload();
-        let wire = spec.framing.wire_bytes(tlp.header(), tlp.covered());
+        let wire = match spec.framing.counts_lines() {
+            false => spec.framing.wire_bytes(tlp.header(), tlp.covered()),
+            true => message_bytes(&tlp),
+        };
         let debt = if state.debt == 0 { 0 } else { pay_in_idle_time(state, now) };
         let sending = state.sending_time(spec, wire + debt, payload);
         let time = sending.max(state.port_time);
@@ -394,13 +398,16 @@ impl Fabric {
             self.queue.set(Fabric::arrival_slot(link), ready);
         }
         state.flights.push_back(Flight { ready, tlp });
-        let shared = state.shared;
+        let (shared, lines) = (state.shared, spec.framing.counts_lines());
         let interval = state.wire.dllp_interval;
         if interval != 0 {
             let finite = spec.credits[class].header != 0;
             self.owe_dllps(spec.dllps_to, wire, interval, finite);
         }
         if shared {
+            if lines {
+                self.owe_answer(link, &tlp);
+            }
             self.occupy_wire(link);
         }
     }

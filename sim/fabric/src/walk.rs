@@ -13,6 +13,8 @@ pub(crate) const MAX_HOPS: usize = 64;
 pub(crate) enum End {
     /// At the memory of the node.
     Memory,
+    /// At the memory of the node, a device that a CPU uses as its own, by CXL.mem.
+    HostManaged,
     /// At the memory of the node, a device, which looked up its address.
     Aperture,
     /// At the IOMMU of the node, which is asked for a translation.
@@ -44,6 +46,7 @@ pub(crate) fn walk(spec: &Spec, decode: &Decode, start: NodeId, cursor: &mut Cur
             }
             Next::Bridge(link, window) => (link, Pause::Window(window)),
             Next::Here if matches!(spec.nodes[node.at()].kind, NodeKind::Root(_)) => break End::Translator,
+            Next::Here if came_by.is_some_and(|link| spec.links[link.at()].memory) => break End::HostManaged,
             Next::Here => break End::Memory,
             Next::Shown => break End::Aperture,
             Next::Refused(miss) => break End::Refused(miss),
@@ -57,7 +60,9 @@ pub(crate) fn walk(spec: &Spec, decode: &Decode, start: NodeId, cursor: &mut Cur
         came_by = Some(link);
     };
     let is_cpu = matches!(spec.nodes[node.at()].kind, NodeKind::Cpu(_));
-    if end != End::Memory || !is_cpu {
+    // Memory of a CPU is also that at the end of a CXL link.
+    let host_memory = end == End::HostManaged || end == End::Memory && is_cpu;
+    if !host_memory {
         mark_crossings(spec, &mut links);
     }
     Walk { links, node, end }

@@ -3,7 +3,6 @@
 
 use peerbus_units::Rate;
 
-use crate::link_layer::FLIT_TLP_BYTES;
 use crate::spec::LinkSpec;
 
 /// Something has held this link up: see the log in [`crate::outage`].
@@ -20,7 +19,7 @@ pub(crate) struct Wire {
     pub rate: Rate,
     /// Bytes until the next bit error; the largest number when there is none.
     pub error_gap: u64,
-    /// Time of a flit in picoseconds; 0 outside of flit mode.
+    /// Time of a flit in picoseconds; 0 for a link without.
     pub flit_time: u64,
     /// See [`LinkSpec::dllp_interval`].
     pub dllp_interval: u64,
@@ -35,7 +34,7 @@ impl Wire {
             rate: spec.rate,
             // A link with errors draws its first gap when it sends its first byte.
             error_gap: if spec.bit_errors.mean_gap().is_some() { 0 } else { u64::MAX },
-            flit_time: if spec.flits { flit_time(spec.rate) } else { 0 },
+            flit_time: if spec.flit > 0 { flit_time(spec.rate, spec.flit) } else { 0 },
             dllp_interval: spec.dllp_interval,
             trouble: 0,
         }
@@ -60,7 +59,7 @@ impl Wire {
     }
 }
 
-/// Time of a flit on a link that carries TLP bytes at `rate`.
-pub(crate) fn flit_time(rate: Rate) -> u64 {
-    (FLIT_TLP_BYTES * rate.picos() / rate.bytes()).max(1)
+/// Time of a flit with `content` bytes on a link that carries those at `rate`.
+pub(crate) fn flit_time(rate: Rate, content: u64) -> u64 {
+    (content * rate.picos() / rate.bytes()).max(1)
 }

@@ -7,6 +7,7 @@
 pub mod catalogue;
 pub mod codes;
 mod config;
+mod cxl;
 pub mod diagnostic;
 pub mod file;
 mod firmware;
@@ -22,6 +23,7 @@ pub mod schema;
 pub mod synthetic;
 
 pub use catalogue::Catalogue;
+pub use cxl::{CxlMemory, CxlProblem};
 pub use diagnostic::{Code, Diagnostic, Severity};
 pub use lower::{load_machine, lower};
 pub use model::{FunctionIndex, Machine};

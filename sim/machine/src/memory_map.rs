@@ -1,9 +1,10 @@
-//! Where DRAM lies in CPU physical address space.
+//! Where memory lies in CPU physical address space.
 //!
 //! The memories of all CPUs are stacked in order: the first 2 GiB from address 0, everything else from 4 GiB up,
 //! as x86 firmware does to keep room for 32-bit windows. Windows of host bridges are left out, wherever they
 //! are; the legacy areas below 1 MiB are not, since memory lies behind them. Where a capture shows the ranges of
-//! memory, they are taken as they are.
+//! memory, they are taken as they are. Memory of devices that CPUs use by CXL lies above that of the CPUs, in the order of the
+//! devices, as firmware sets up its windows.
 
 use peerbus_units::{Bytes, CpuAddr, Range};
 
@@ -24,10 +25,32 @@ impl Machine {
             return self.capture.memory.clone();
         }
         let memory: Vec<Bytes> = self.cpus.iter().map(|cpu| cpu.memory).collect();
+        stack_memory(&memory, &self.memory_windows(), true).0
+    }
+
+    /// Memory of devices that CPUs use by CXL, in CPU physical addresses, lowest first: index of the device, and the range.
+    pub fn cxl_ranges(&self) -> Vec<(usize, Range<CpuAddr>)> {
+        let memories = self.cxl_memories();
+        if memories.is_empty() {
+            return Vec::new();
+        }
+        let mut taken = self.memory_windows();
+        let end = self.memory_ranges().last().map_or(HIGH, |(_, range)| range.last().0.saturating_add(1));
+        taken.extend(Range::new(CpuAddr(0), CpuAddr(end.max(HIGH) - 1)));
+        let sizes: Vec<Bytes> = memories.iter().map(|memory| memory.size).collect();
+        let ranges = stack_memory(&sizes, &taken, true).0;
+        ranges.into_iter().map(|(index, range)| (memories[index].device, range)).collect()
+    }
+
+    /// All memory that software may use as its own, lowest first.
+    pub fn ram(&self) -> Vec<Range<CpuAddr>> {
+        let ranges = self.memory_ranges().into_iter().chain(self.cxl_ranges());
+        ranges.map(|(_, range)| range).collect()
+    }
+
+    fn memory_windows(&self) -> Vec<Range<CpuAddr>> {
         let windows = self.host_bridges.iter().flat_map(|bridge| &bridge.windows);
-        let windows: Vec<_> =
-            windows.filter(|window| window.kind != ResourceKind::Io).map(|window| window.cpu).collect();
-        stack_memory(&memory, &windows, true).0
+        windows.filter(|window| window.kind != ResourceKind::Io).map(|window| window.cpu).collect()
     }
 }
 

@@ -10,6 +10,7 @@ use peerbus_units::{Bytes, Picos, Rate};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod cxl;
 mod dma;
 mod memory;
 
@@ -17,6 +18,7 @@ use crate::file::is_false;
 
 mod root_complex;
 
+pub use cxl::{CxlMemoryPart, CxlPortPart};
 pub use dma::{CopyPart, DmaPart};
 pub use memory::{AperturePart, NtbPart};
 pub use root_complex::{CachePart, IommuPart, PeerLimits};
@@ -164,6 +166,9 @@ pub struct CpuPart {
     /// Limits for requests between its ports; without them links decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer_limits: Option<PeerLimits>,
+    /// What its root ports do with CXL memory; absent: they have PCIe only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cxl: Option<CxlPortPart>,
     /// Read requests that it answers in turn, a completion of each, 1 to 64; default 1: one after the other. Completions of one
     /// request stay in order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -173,8 +178,30 @@ pub struct CpuPart {
     /// How one of its cores reaches memory of devices; absent: [`CorePart::default`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub core: Option<CorePart>,
+    /// How long it takes for the page structs of device memory; absent: [`PageStructPart::default`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_structs: Option<PageStructPart>,
     /// Where the numbers come from.
     pub sources: Sources,
+}
+
+/// What a CPU takes for the initialisation of page structs, each for a page of 4 KiB.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PageStructPart {
+    /// The memory of the struct has just been allocated.
+    pub cold: Picos,
+    /// The memory held page structs shortly before.
+    pub warm: Picos,
+    /// What kernels with a faster initialisation (posted in 2026) save of both.
+    pub posted_saving: Picos,
+}
+
+impl Default for PageStructPart {
+    /// Of the CPU that was measured (see the part `intel-ice-lake-sp`); assumed for others.
+    fn default() -> PageStructPart {
+        PageStructPart { cold: Picos(56_400), warm: Picos(10_000), posted_saving: Picos(6_000) }
+    }
 }
 
 /// How one core of a CPU stores to and loads from memory of devices.
@@ -238,6 +265,9 @@ pub struct SwitchPart {
     /// a packet whose way is not free holds up all behind it. Otherwise each port has a queue per output.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_order: bool,
+    /// Its ports speak CXL too.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub cxl: bool,
     /// Receive buffers of a port.
     pub buffers: Buffers,
     /// Where the numbers come from.
@@ -367,6 +397,9 @@ pub struct DevicePart {
     /// Its cache of translations, if it has one and the ATS capability with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub atc: Option<AtcPart>,
+    /// Its memory is one that a CPU uses as its own, by CXL.mem; absent: it has PCIe only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cxl: Option<CxlMemoryPart>,
     /// Read requests that it answers in turn, a completion of each, 1 to 64; default 1: one after the other. Completions of one
     /// request stay in order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -397,6 +430,14 @@ pub struct AtcPart {
     pub entries: u16,
     /// Translation requests it has under way at a time, those for pages it will come to included; 1 to 256.
     pub requests: u16,
+    /// Pages that are not there that it asks for at a time (Page Request Interface), at most 256; 0, the default: it cannot,
+    /// and is refused what lies in them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub page_requests: u16,
+}
+
+fn is_zero(number: &u16) -> bool {
+    *number == 0
 }
 
 /// What the controller of an NVMe drive does with a command beside moving data.

@@ -11,17 +11,26 @@
 //! * [`iomem`]: the tree of physical addresses, and the search for unused ones;
 //! * [`p2pdma`]: map type, distance and DMA address of peer-to-peer transfers; providers of peer memory;
 //! * [`dma_buf`]: buffers shared between drivers, without page structs;
+//! * [`pagemap`]: page structs for memory of devices;
+//! * [`device_private`]: page frames for memory that only a device can reach, in two designs;
+//! * [`hmm_dma`]: pages of a range fault, mapped for a device;
+//! * [`peer_vma`]: device memory mapped into another device, under the exporter's control;
 //! * [`pool`]: the general-purpose pool allocator.
 #![no_std]
 extern crate alloc;
 
 mod config;
+pub mod device_private;
 pub mod dma;
 pub mod dma_buf;
+mod gaps;
+pub mod hmm_dma;
 pub mod iomem;
 pub mod p2pdma;
+pub mod pagemap;
 pub mod parameters;
 pub mod pci;
+pub mod peer_vma;
 pub mod pool;
 mod profile;
 

@@ -6,9 +6,11 @@
 use core::fmt;
 use core::str::FromStr;
 
+use crate::device_private::PrivateDesign;
 use crate::dma::DmaRules;
 use crate::iomem::{DirectMapTrim, IoMemRules};
 use crate::p2pdma::P2pdmaRules;
+use crate::pagemap::PageMapRules;
 
 /// A kernel generation whose decisions are reproduced.
 #[allow(non_camel_case_types, reason = "the names are those of the files and the command line: Linux_6_12")]
@@ -54,6 +56,7 @@ impl Profile {
             p2pdma: P2pdmaRules::LINUX_6_1,
             dma: DmaRules::LINUX_6_1,
             iomem: IoMemRules::LINUX_6_1,
+            pagemap: PageMapRules::LINUX_6_1,
             config_acs: false,
             acs_set_with_dma: false,
             acs_capability_kept: false,
@@ -68,6 +71,7 @@ impl Profile {
                 p2pdma: P2pdmaRules::LINUX_6_12,
                 dma: DmaRules::LINUX_6_12,
                 iomem: IoMemRules::LINUX_6_12,
+                pagemap: PageMapRules::LINUX_6_12,
                 config_acs: true,
                 ..base
             },
@@ -86,6 +90,7 @@ impl Profile {
                 p2pdma: P2pdmaRules::LINUX_7_3,
                 dma: DmaRules::LINUX_7_3,
                 iomem: IoMemRules::LINUX_7_3,
+                pagemap: PageMapRules::LINUX_7_3,
                 config_acs: true,
                 acs_set_with_dma: true,
                 acs_capability_kept: true,
@@ -94,9 +99,14 @@ impl Profile {
             },
         };
         let direct_map_trim = options.direct_map_trim.unwrap_or(rules.iomem.direct_map_trim);
+        let private_design = options.private_design.unwrap_or(rules.pagemap.private_design);
         Rules {
             host_bridge_allow_list: options.host_bridge_allow_list.unwrap_or(rules.host_bridge_allow_list),
             iomem: IoMemRules { direct_map_trim, ..rules.iomem },
+            pagemap: PageMapRules {
+                faster_initialisation: options.faster_page_structs,
+                ..rules.pagemap.with(private_design)
+            },
             ..rules
         }
     }
@@ -135,6 +145,10 @@ pub struct RulesOptions {
     pub host_bridge_allow_list: Option<&'static [AllowedHostBridge]>,
     /// When x86 shortens the direct map: patch levels of one generation differ.
     pub direct_map_trim: Option<DirectMapTrim>,
+    /// Where memory that only a device can reach has its page frames. Posted series are no profile of their own.
+    pub private_design: Option<PrivateDesign>,
+    /// Page structs are initialised in the faster way that was posted in 2026.
+    pub faster_page_structs: bool,
     /// Rows in front of the table: a pair of functions asks about two host bridges at most.
     pub also_listed: [Option<AllowedHostBridge>; 2],
 }
@@ -200,6 +214,8 @@ pub struct Rules {
     pub dma: DmaRules,
     /// The tree of physical addresses, and the search for unused ones.
     pub iomem: IoMemRules,
+    /// Page structs of device memory.
+    pub pagemap: PageMapRules,
     /// `pci=config_acs` exists.
     pub config_acs: bool,
     /// ACS control words are set when DMA is configured for a function, which every binding of a driver does again;

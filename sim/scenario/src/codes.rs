@@ -123,13 +123,18 @@ peerbus_machine::code_entries! {
          name of the device there. Reports name links so, with `:up` or `:down` behind it."
         wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], events: [(at: "1us", link: "gpu7", what: LinkDown)])"##
         right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], events: [(at: "1us", link: "gpu1", what: LinkDown)])"##;
-    WRONG_APERTURE "S0122" "A BAR cannot show this"
+    NO_CXL_MEMORY "S0122" "No CPU uses the memory of the device by CXL"
+        "`region: HostManaged` of a CpuAccess and `memory` of a HostDma name a device whose part has `cxl`, below a root port \
+         of a CPU whose part has it too, where its memory is the CPU's."
+        wrong r##"(machine: "m.ron", workloads: [CpuAccess(name: "a", device: "gpu0", region: HostManaged, kind: Load, sizes: ["64B"])])"##
+        right r##"(machine: "m.ron", workloads: [CpuAccess(name: "a", device: "gpu0", region: Bar, kind: Load, sizes: ["64B"])])"##;
+    WRONG_APERTURE "S0123" "A BAR cannot show this"
         "Devices with `aperture` in the machine file show their memory by a table of pages: `from` a place of the memory on, \
          or `runs` of pages. All of it is in multiples of the device's page, lies in the BAR and in the memory, and no page \
          of the BAR shows two."
         wrong r##"(machine: "m.ron", apertures: [(device: "gpu1", from: "100KiB")], workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##
         right r##"(machine: "m.ron", apertures: [(device: "gpu1", from: "128KiB")], workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")])"##;
-    WRONG_BRIDGE "S0123" "This is no way through a non-transparent bridge"
+    WRONG_BRIDGE "S0124" "This is no way through a non-transparent bridge"
         "`through` and `ntbs` name a device that is one side of a bridge: `ntbs` of the machine file says which are. A table \
          of requesters holds as many as the part says. Staging needs memory that both hosts reach, which they do not have."
         wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB", through: "ssd0")])"##

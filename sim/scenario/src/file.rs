@@ -14,8 +14,8 @@ use peerbus_system::event::What;
 use peerbus_system::kernel::{AcsPolicy, IommuMode, MpsPolicy, ProfileName};
 use peerbus_system::peer_memory::{Choose, Distribution, Policy, Transfer, User};
 use peerbus_system::workload::{
-    AccessKind, Addresses, CacheState, Concurrency, CpuMemory, Engine, HostDirection, Initiator, NicCommand,
-    NvmeCommand, Packets, SubmissionQueue, Way, WhenRefused,
+    AbsentPages, AccessKind, Addresses, CacheState, Concurrency, CpuMemory, DeviceRegion, Engine,
+    HostDirection, Initiator, NicCommand, NvmeCommand, Packets, SubmissionQueue, Way, WhenRefused,
 };
 use peerbus_units::{Bytes, Picos};
 use schemars::JsonSchema;
@@ -336,6 +336,9 @@ pub struct HostDma {
     /// Index of the CPU whose memory is used; default: the device's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Leaf<usize>>,
+    /// Device whose memory, which its CPU uses by CXL, holds the buffer; default: memory of a CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Leaf<String>>,
     /// Transfers start at random places of a buffer of that size, up to 4GiB; default: they go round a buffer of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<Leaf<Bytes>>,
@@ -349,12 +352,16 @@ pub struct HostDma {
     /// What of the device moves the data: its DMA engine (default) or its processors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<Leaf<Initiator>>,
+    /// Pages of the buffer that are not there at the start, such as `(hundredths: 25)`: a device with page requests has them
+    /// brought, others are refused; default: none. Only where an IOMMU translates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub absent: Option<Leaf<AbsentPages>>,
     /// The non-transparent bridge to the host whose memory is used, by its side in the device's host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub through: Option<Leaf<String>>,
 }
 
-/// Cores of a CPU copy to or from a device's largest memory BAR.
+/// Cores of a CPU copy to or from a device's largest memory BAR, or its memory that CPUs use by CXL.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CpuAccess {
@@ -367,10 +374,13 @@ pub struct CpuAccess {
     /// The device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<Leaf<String>>,
+    /// `Bar` (default): its largest memory BAR; `HostManaged`: its memory that CPUs use as their own, by CXL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<Leaf<DeviceRegion>>,
     /// `Load` or `Store`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<Leaf<AccessKind>>,
-    /// How the BAR is mapped; default `WriteCombining`.
+    /// How the memory is mapped; default `WriteCombining`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Leaf<CpuMemory>>,
     /// Sizes of a copy up to 4MiB, run one after the other. The latency of a store is what it costs its core.

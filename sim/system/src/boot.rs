@@ -226,7 +226,7 @@ fn placed(machine: &Machine) -> Vec<usize> {
 
 /// RAM is taken; on a PC, windows that start at 0 are used from the end of low memory on.
 fn platform(machine: &Machine) -> Platform {
-    let ram: Vec<Range<CpuAddr>> = machine.memory_ranges().into_iter().map(|(_, range)| range).collect();
+    let ram: Vec<Range<CpuAddr>> = machine.ram();
     if !is_pc(machine) {
         return Platform::generic().with_taken(ram);
     }
@@ -239,7 +239,7 @@ fn platform(machine: &Machine) -> Platform {
 /// `no5lvl` on the command line may change. A CPU with more than 46 bits of address is taken to have five levels of page
 /// tables, for which alone they are of use.
 pub fn kernel_memory(machine: &Machine, booted: &Booted) -> (Vec<Range<CpuAddr>>, Range<CpuAddr>) {
-    let ram: Vec<Range<CpuAddr>> = machine.memory_ranges().into_iter().map(|(_, range)| range).collect();
+    let ram: Vec<Range<CpuAddr>> = machine.ram();
     let bits = machine.cpus.first().map_or(64, |cpu| u32::from(cpu.part.physical_bits));
     let mut last = CpuAddr(1u64.checked_shl(bits).map_or(u64::MAX, |end| end - 1));
     if is_pc(machine) {

@@ -4,8 +4,8 @@
 //! Modules in reading order: [`kernel`] (how the operating system is configured), [`boot`] (it comes up), [`iommu`] (its
 //! DMA layer), [`plan`] (who got which addresses), [`p2p`] (who may send to whom), [`mod@why`] (why, and what would change
 //! it), [`replay`] (recorded calls), [`workload`] and [`peer_memory`] (what a run does), [`aperture`] and
-//! [`ntb`] (how devices are set up for it), `expand` (the flows it makes),
-//! [`run`] (it runs), [`outcome`] (what it found out).
+//! [`ntb`] (how devices are set up for it), `expand` (the flows it makes), [`page_structs`] (what the page structs of device
+//! memory take), [`run`] (it runs), [`outcome`] (what it found out).
 
 pub mod aperture;
 pub mod boot;
@@ -17,6 +17,7 @@ pub mod ntb;
 pub mod outcome;
 pub mod p2p;
 mod page;
+pub mod page_structs;
 pub mod peer_memory;
 pub mod plan;
 pub mod replay;

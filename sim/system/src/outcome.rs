@@ -238,7 +238,7 @@ pub struct CounterOutcome {
 
 /// Every [`CounterOutcome::counter`]: errors by severity and kind, as Advanced Error Reporting has them, which are given
 /// only where they are not 0, and what IOMMUs and caches did, given for each of them that was used.
-pub const COUNTERS: [&str; 25] = [
+pub const COUNTERS: [&str; 27] = [
     "correctable.bad_dllp",
     "correctable.bad_tlp",
     "correctable.completer_abort",
@@ -256,10 +256,12 @@ pub const COUNTERS: [&str; 25] = [
     "iommu.misses",
     "iommu.walk_accesses",
     "iommu.invalidations",
+    "iommu.page_requests",
     "atc.hits",
     "atc.requests",
     "atc.denied",
     "atc.invalidations",
+    "atc.page_requests",
     "cache.read_hits",
     "cache.read_misses",
     "cache.writes",

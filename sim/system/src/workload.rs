@@ -225,6 +225,9 @@ pub struct HostDma {
     /// Index of the CPU whose memory is used; default: the device's own.
     #[serde(default)]
     pub cpu: Option<usize>,
+    /// Device whose memory, which its CPU uses by CXL, holds the buffer; default: memory of a CPU.
+    #[serde(default)]
+    pub memory: Option<String>,
     /// Transfers start at random places of a buffer of that size; default: they go round a buffer of their own.
     #[serde(default)]
     pub window: Option<Bytes>,
@@ -237,9 +240,28 @@ pub struct HostDma {
     /// What of the device moves the data.
     #[serde(default)]
     pub by: Initiator,
+    /// Pages of the buffer that are not there at the start; default: none.
+    #[serde(default)]
+    pub absent: Option<AbsentPages>,
     /// This host's side of the non-transparent bridge to the host whose memory is used.
     #[serde(default)]
     pub through: Option<String>,
+}
+
+/// Pages of a buffer that no table has yet, as of memory that is shared with a process and not pinned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AbsentPages {
+    /// How many of every hundred, evenly spread, 1 to 100.
+    pub hundredths: u8,
+    /// From a page request at the root complex until software has brought the page and answers. Default 20us, assumed: an
+    /// interrupt, a thread that wakes up, and a page that has to be found and cleared.
+    #[serde(default = "default_page_time")]
+    pub software: Picos,
+}
+
+fn default_page_time() -> Picos {
+    Picos::nanos(20_000)
 }
 
 /// What the cache in front of memory holds of a buffer before it is used.
@@ -273,7 +295,17 @@ pub enum CpuMemory {
     WriteCombining,
 }
 
-/// Cores of a CPU copy to or from a device's BAR.
+/// What memory of a device a core uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub enum DeviceRegion {
+    /// Its largest memory BAR.
+    #[default]
+    Bar,
+    /// The memory that its CPU uses as its own, by CXL.
+    HostManaged,
+}
+
+/// Cores of a CPU copy to or from a device's BAR, or its memory that CPUs use by CXL.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CpuAccess {
@@ -282,11 +314,15 @@ pub struct CpuAccess {
     /// Index of the CPU; default: the device's own.
     #[serde(default)]
     pub cpu: Option<usize>,
-    /// The device whose largest memory BAR is used.
+    /// The device.
     pub device: String,
+    /// What of its memory is used.
+    #[serde(default)]
+    pub region: DeviceRegion,
     /// Direction.
     pub kind: AccessKind,
-    /// How the BAR is mapped.
+    /// How the memory is mapped. That of CXL is memory like any other: `WriteCombining` stands for streaming loads and
+    /// non-temporal stores, which do not read what they overwrite.
     #[serde(default)]
     pub memory: CpuMemory,
     /// Copies of these sizes, run one after the other.

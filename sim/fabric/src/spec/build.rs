@@ -13,7 +13,7 @@ use super::{
 };
 use crate::arbitration::phases;
 use crate::cause::{Cause, pipeline_between};
-use crate::link_layer::{Framing, LinkLayer, dllp_interval, tlp_rate};
+use crate::link_layer::{FLIT_TLP_BYTES, Framing, LinkLayer, dllp_interval, tlp_rate};
 use crate::requester::Direction;
 use crate::tlp::Attributes;
 use crate::wire::flit_time;
@@ -26,7 +26,7 @@ const CREDIT_UPDATE: Picos = Picos::nanos(30);
 pub const COMPLETION_TIMEOUT: Picos = Picos::nanos(50_000_000);
 
 /// Buffers between a host bridge and the CPU's internal network: deep enough never to limit. Assumed.
-const INTERNAL: Credits = Credits { header: 512, data: 8192 };
+pub(super) const INTERNAL: Credits = Credits { header: 512, data: 8192 };
 
 /// Whether the packet grain can hold `machine`.
 ///
@@ -88,6 +88,7 @@ impl Spec {
             switches: machine.switches.len(),
             roots: machine.host_bridges.len(),
             private_engines: Vec::new(),
+            memory_ways: Vec::new(),
         };
         spec.add_nodes(machine, registers);
         spec.add_pcie_links(machine, registers, options);
@@ -95,6 +96,7 @@ impl Spec {
         spec.add_ntbs(machine);
         spec.add_interconnects(machine);
         spec.divide_links(machine);
+        spec.add_memory_channels(machine);
         spec.number_ports();
         spec.weigh_inputs(machine);
         spec.add_engines(machine, registers);
@@ -129,6 +131,7 @@ impl Spec {
             upstream: None,
             function: None,
             memory,
+            line_latency: Picos::ZERO,
             iommu: None,
             phases: Vec::new(),
             store_and_forward: false,
@@ -152,8 +155,9 @@ impl Spec {
             };
             let [_, completes_by_id] = registers.id_based_ordering(device.functions[0]);
             let plain = node(&device.name, NodeKind::Device(index), Some(memory));
+            let line_latency = device.part.cxl.map_or(Picos::ZERO, |cxl| cxl.latency);
             let reads_in_turn = device.part.reads_in_turn.unwrap_or(1);
-            self.nodes.push(NodeSpec { completes_by_id, reads_in_turn, ..plain });
+            self.nodes.push(NodeSpec { completes_by_id, reads_in_turn, line_latency, ..plain });
         }
         for (index, switch) in machine.switches.iter().enumerate() {
             let function = Some(switch.upstream);
@@ -216,12 +220,14 @@ impl Spec {
                 sharing: None,
                 pcie: Some((link.generation, link.lanes)),
                 private: false,
+                memory: false,
                 bridge: false,
                 rate,
                 port_rate: self.port_rate(machine, upper),
                 peer_rate: None,
                 framing: Framing::new(link.generation, options.link_layer),
                 flits,
+                flit: if flits { FLIT_TLP_BYTES } else { 0 },
                 propagation,
                 bit_errors: link.bit_errors,
                 latency: self.entry_latency(machine, upper),
@@ -231,7 +237,9 @@ impl Spec {
                 sender_limit: u64::MAX,
                 credits: self.receive_credits(machine, upper),
                 // In flit mode credits travel in a flit.
-                credit_latency: CREDIT_UPDATE + propagation + Picos(if flits { flit_time(rate) } else { 0 }),
+                credit_latency: CREDIT_UPDATE
+                    + propagation
+                    + Picos(if flits { flit_time(rate, FLIT_TLP_BYTES) } else { 0 }),
                 dllp_interval: match options.link_layer {
                     LinkLayer::ByRule if !flits => dllp_interval(max_payload, link.lanes),
                     _ => 0,
@@ -284,12 +292,14 @@ impl Spec {
                 sharing: None,
                 pcie: None,
                 private: false,
+                memory: false,
                 bridge: false,
                 rate: part.host_bridge_rate,
                 port_rate: None,
                 peer_rate: None,
                 framing: Framing::none(),
                 flits: false,
+                flit: 0,
                 propagation: Picos::ZERO,
                 bit_errors: BitErrorRate::ZERO,
                 latency: part.network_latency,
@@ -329,12 +339,14 @@ impl Spec {
                 sharing: None,
                 pcie: None,
                 private: false,
+                memory: false,
                 bridge: false,
                 rate: link.part.rate,
                 port_rate: None,
                 peer_rate: link.part.peer_rate,
                 framing: Framing::none(),
                 flits: false,
+                flit: 0,
                 propagation: Picos::ZERO,
                 bit_errors: BitErrorRate::ZERO,
                 latency: link.part.latency,
@@ -462,7 +474,8 @@ impl Spec {
                 ..self.engines[self.reader(index).at()].clone()
             };
             let engine = self.add_engine(engine);
-            self.nodes[node.at()].atc = Some(AtcSpec { entries: part.entries, engine });
+            self.nodes[node.at()].atc =
+                Some(AtcSpec { entries: part.entries, page_requests: part.page_requests, engine });
         }
     }
 

@@ -17,8 +17,19 @@ pub struct Sharing {
     pub is_second: bool,
     /// Traffic classes of virtual channel 1, a bit each.
     pub classes: u8,
-    /// Virtual channel 1 goes first whenever it can; else both take turns.
-    pub strict: bool,
+    /// Which of both goes first.
+    pub turns: Turns,
+}
+
+/// Which of two channels on one wire goes first when both have something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turns {
+    /// The second.
+    Strict,
+    /// One packet each, in turn.
+    ByPacket,
+    /// The one that has had the wire for less time, as if flits took turns.
+    ByTime,
 }
 
 impl Spec {
@@ -38,8 +49,8 @@ impl Spec {
         let second_up = LinkId::from_index(self.links.len());
         let second_down = LinkId::from_index(self.links.len() + 1);
         let classes = channel.traffic_classes.iter().fold(0, |bits, class| bits | 1u8 << (class & 7));
-        let shares =
-            |partner, is_second| Some(Sharing { partner, is_second, classes, strict: channel.strict });
+        let turns = if channel.strict { Turns::Strict } else { Turns::ByPacket };
+        let shares = |partner, is_second| Some(Sharing { partner, is_second, classes, turns });
         for (link, second, reverse) in [(up, second_up, second_down), (down, second_down, second_up)] {
             let first = &mut self.links[link.at()];
             let granted = first.credits;
@@ -82,9 +93,9 @@ impl Spec {
         directions.into_iter().flat_map(|link| [Some(link), partner(link)]).flatten().collect()
     }
 
-    /// Whether any link has a second channel.
+    /// Whether any link has a second virtual channel.
     pub fn has_channels(&self) -> bool {
-        self.links.iter().any(|link| link.sharing.is_some())
+        self.links.iter().any(|link| link.sharing.is_some_and(|sharing| sharing.classes != 0))
     }
 }
 

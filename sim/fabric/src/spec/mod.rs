@@ -22,12 +22,14 @@ use crate::tlp::Attributes;
 
 mod build;
 mod channels;
+mod memory;
 mod ntb;
 mod private;
 mod scale;
 
 pub use build::{COMPLETION_TIMEOUT, supports};
-pub use channels::Sharing;
+pub use channels::{Sharing, Turns};
+pub(crate) use memory::MemoryWay;
 pub use private::private_addr;
 pub(crate) use private::{private_member, private_range};
 
@@ -116,6 +118,8 @@ pub struct NodeSpec {
     pub function: Option<FunctionIndex>,
     /// Its memory.
     pub memory: Option<MemorySpec>,
+    /// From a read request of CXL.mem to its first data, of a device with such memory.
+    pub line_latency: Picos,
     /// The IOMMU that requests from below meet, of a root.
     pub iommu: Option<IommuPart>,
     /// Inputs in the order in which each may send a packet to the same output; empty: in turn.
@@ -141,6 +145,8 @@ pub struct NodeSpec {
 pub struct AtcSpec {
     /// Pages it keeps.
     pub entries: u16,
+    /// Pages that are not there that it asks for at a time; 0: it cannot.
+    pub page_requests: u16,
     /// The engine that sends its translation requests.
     pub engine: EngineId,
 }
@@ -204,6 +210,8 @@ pub struct LinkSpec {
     pub pcie: Option<(u8, u8)>,
     /// A link of a private interconnect.
     pub private: bool,
+    /// It carries CXL.mem.
+    pub memory: bool,
     /// Leads from one side of a non-transparent bridge to the other.
     pub bridge: bool,
     /// Rate for the bytes of TLPs.
@@ -216,6 +224,8 @@ pub struct LinkSpec {
     pub framing: Framing,
     /// True in flit mode, which is agreed on when the link first comes up and stays at lower rates.
     pub flits: bool,
+    /// Bytes of TLPs, or of CXL.mem, in a flit; 0 for a link that has none.
+    pub flit: u64,
     /// Along wires and through retimers.
     pub propagation: Picos,
     /// How often bits arrive wrong.
@@ -324,6 +334,8 @@ pub struct Spec {
     roots: usize,
     /// While compiling: device, link and largest packet of engines still to be made.
     private_engines: Vec<(usize, LinkId, u64)>,
+    /// Device memory that CPUs use as their own.
+    pub(crate) memory_ways: Vec<MemoryWay>,
 }
 
 /// Inputs of one output: links and local sources are bits of one mask of 128.

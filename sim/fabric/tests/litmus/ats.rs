@@ -19,17 +19,17 @@ use super::{causes, fabric};
 use crate::machines::{BAR, Shape, WINDOW, bar, machine};
 use Direction::{Read, Write};
 
-const NS: u64 = 1000;
+pub(super) const NS: u64 = 1000;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 /// Where the device's addresses start.
-const IOVA: u64 = 512 << 30;
+pub(super) const IOVA: u64 = 512 << 30;
 const DOMAIN: DomainNumber = DomainNumber(7);
 /// ACS control words of downstream ports: source validation, redirection of requests and completions, upstream forwarding,
 /// and with them translation blocking, or direct translated requests.
 const REDIRECT: u16 = 0x1d;
 const BLOCKING: u16 = 0x1f;
-const DIRECT: u16 = 0x5d;
+pub(super) const DIRECT: u16 = 0x5d;
 /// Offsets in the ATS capability, and the bit that enables.
 const CONTROL: u16 = 6;
 const ENABLE: u32 = 1 << 15;
@@ -39,9 +39,9 @@ fn map(tables: &mut IommuTables, iova: u64, bytes: u64, to: u64) {
 }
 
 /// Device 0 is translated: the BAR of device 1 is at `IOVA`. With `ats` it may translate itself.
-fn translated(acs_control: u16, ats: bool, requests: u16) -> (Machine, Registers) {
+pub(super) fn translated(acs_control: u16, ats: bool, requests: u16) -> (Machine, Registers) {
     let (mut machine, _) = machine(&Shape { acs_control, ..Shape::default() });
-    machine.devices[0].part.atc = Some(AtcPart { entries: 16, requests });
+    machine.devices[0].part.atc = Some(AtcPart { entries: 16, requests, page_requests: 0 });
     let access_latency = Picos::nanos(100);
     machine.cpus[0].part.iommu =
         Some(IommuPart { entries: 64, ways: 8, walk_entries: 8, walkers: 2, access_latency });
@@ -60,7 +60,7 @@ fn translated(acs_control: u16, ats: bool, requests: u16) -> (Machine, Registers
 }
 
 /// Runs one transfer of device 0 at `addr`.
-fn run(fabric: &mut Fabric, direction: Direction, addr: u64, bytes: u64) {
+pub(super) fn run(fabric: &mut Fabric, direction: Direction, addr: u64, bytes: u64) {
     let flow = fabric.add_flow(LatencyOf::Request);
     let engine = if direction == Write { fabric.spec.writer(0) } else { fabric.spec.reader(0) };
     fabric.submit(Descriptor::new(engine, DmaAddr(addr), Bytes(bytes), flow, 0));

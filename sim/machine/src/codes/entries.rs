@@ -178,6 +178,12 @@ code_entries! {
         "Switches with the same `chip` are virtual switches on one chip, which is one product."
         wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Switch(part: "generic-switch", chip: "a", ports: [(below: Device(part: "generic-gpu"))])), (below: Switch(part: "pex88096", chip: "a", ports: [(below: Device(part: "generic-gpu"))]))])])"##
         right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Switch(part: "pex88096", chip: "a", ports: [(below: Device(part: "generic-gpu"))])), (below: Switch(part: "pex88096", chip: "a", ports: [(below: Device(part: "generic-gpu"))]))])])"##;
+    NO_CXL "M0314" "No CPU can use the memory of a CXL device"
+        "Memory of a device with `cxl` belongs to its CPU when all links between run CXL: they are below a root port of a CPU \
+         with `cxl`, with at most one switch between that has `cxl` too, at 8 GT/s at least, and have no virtual channels. \
+         Otherwise it is a PCIe device, whose memory nobody sees."
+        wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-cxl-memory"))])])"##
+        right r##"(cpus: [(part: "intel-sapphire-rapids")], host_bridges: [(ports: [(below: Device(part: "generic-cxl-memory"))])])"##;
     BAR_NOT_POWER_OF_TWO "M0401" "The size of a BAR is not a power of two"
         "Software finds the size of a base address register by which address bits are wired to zero, so \
          only powers of two exist. A device with 80 GiB of memory has a BAR of 128 GiB, or a smaller one."

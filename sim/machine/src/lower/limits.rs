@@ -3,7 +3,7 @@
 use peerbus_units::Bytes;
 
 use crate::catalogue::kind_word;
-use crate::part::{BarPart, CachePart, IommuPart, NtbPart, Part, ResourceKind};
+use crate::part::{AtcPart, BarPart, CachePart, IommuPart, NtbPart, Part, ResourceKind};
 
 /// Widths a link can have.
 pub(super) const LANES: [u8; 7] = [1, 2, 4, 8, 12, 16, 32];
@@ -88,10 +88,10 @@ pub fn part_problems(part: &Part) -> Vec<(&'static str, String)> {
             check(rate, "nvme", "begins no commands");
             let pieces = device.dma.is_none_or(|dma| dma.write.is_possible() && dma.read.is_possible());
             check(pieces, "dma", "copies in pieces that are no power of two from 4B to 4KiB");
-            let atc = device
-                .atc
-                .is_none_or(|atc| (1..=4096).contains(&atc.entries) && (1..=256).contains(&atc.requests));
+            let atc = device.atc.is_none_or(atc_fits);
             check(atc, "atc", "cannot exist; see its fields for their ranges");
+            let cxl = device.cxl.is_none_or(|cxl| cxl.is_possible());
+            check(cxl, "cxl", "cannot exist; see its fields for their ranges");
             check(answers(device.reads_in_turn), "reads_in_turn", "is not between 1 and 64");
             let aperture = device.aperture.is_none_or(|aperture| aperture.is_possible());
             check(aperture, "aperture", "cannot exist; see its fields for their ranges");
@@ -115,6 +115,10 @@ fn iommu_fits(iommu: IommuPart) -> bool {
         && iommu.entries.is_multiple_of(iommu.ways)
         && iommu.walk_entries <= 1024
         && (1..=64).contains(&iommu.walkers)
+}
+
+fn atc_fits(atc: AtcPart) -> bool {
+    (1..=4096).contains(&atc.entries) && (1..=256).contains(&atc.requests) && atc.page_requests <= 256
 }
 
 fn cache_fits(cache: CachePart) -> bool {

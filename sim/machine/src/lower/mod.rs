@@ -5,7 +5,7 @@
 //!
 //! Modules in reading order: `limits` (what the specification allows), `facts` (what is assumed), `context`,
 //! `draft`, then the steps: `cpu`, `tree`, `device`, `function`, `config`, `link`, `arbitration`, `chips`, `interconnect`, `ntb`, `bus` and `numbering`,
-//! `windows`, `placed` (addresses of BARs), `finish` (names and order).
+//! `windows`, `placed` (addresses of BARs), `finish` (names and order), `cxl` (memory that CPUs use as theirs).
 
 mod arbitration;
 mod bus;
@@ -13,6 +13,7 @@ mod chips;
 mod config;
 mod context;
 mod cpu;
+mod cxl;
 mod device;
 mod draft;
 mod facts;
@@ -102,10 +103,12 @@ fn steps(ctx: &mut Context, file: &file::Machine) -> Option<Machine> {
         return None;
     }
     placed::open_bridges(&mut draft);
+    let places: Vec<Place> = draft.devices.iter().map(|device| device.place.clone()).collect();
     let mut machine = finish::finish(
         draft,
         finish::Rest { name, source: origin, cpu_links, interconnects, ntbs, capture, assumed },
     )?;
+    cxl::check(ctx, &machine, &places);
     firmware::run(&mut machine);
     Some(machine)
 }

@@ -9,7 +9,7 @@
 use peerbus_units::{Address, BusAddr, Bytes, CpuAddr, Range};
 
 use super::context::{Context, Place};
-use super::draft::Draft;
+use super::draft::{Draft, DraftDevice};
 use crate::codes;
 use crate::file;
 use crate::memory_map::stack_memory;
@@ -249,7 +249,8 @@ fn check_apart_from(ctx: &mut Context, draft: &Draft, memory: &[(usize, Range<Cp
 
 /// Reports host memory that shares addresses with a window above 4 GiB, or that the CPUs cannot address.
 fn check_memory(ctx: &mut Context, draft: &Draft, top: u64) {
-    let memory: Vec<Bytes> = draft.cpus.iter().map(|cpu| cpu.memory).collect();
+    let of_devices = draft.devices.iter().filter(|device| has_cxl(device)).filter_map(|device| device.memory);
+    let memory: Vec<Bytes> = draft.cpus.iter().map(|cpu| cpu.memory).chain(of_devices).collect();
     let windows = draft.bridges.iter().flat_map(|bridge| &bridge.windows);
     let low: Vec<Range<CpuAddr>> =
         windows.filter(|window| window.kind != ResourceKind::Io).map(|window| window.cpu).collect();
@@ -275,11 +276,13 @@ fn check_memory(ctx: &mut Context, draft: &Draft, top: u64) {
             bridge.windows.iter().enumerate().filter(|(_, window)| window.kind != ResourceKind::Io)
         {
             let clash = |(cpu, range): &&(usize, Range<CpuAddr>)| {
-                draft.cpus[*cpu].memory_given && range.overlaps(window.cpu)
+                draft.cpus.get(*cpu).is_none_or(|cpu| cpu.memory_given) && range.overlaps(window.cpu)
             };
             let Some((cpu, range)) = ranges.iter().find(clash) else { continue };
             let place = draft.bridges[index].place.element("windows", number).field("cpu");
-            let message = format!("window {} lies in the memory of CPU {cpu}, {range}", window.cpu);
+            let owner =
+                if *cpu < draft.cpus.len() { format!("CPU {cpu}") } else { "a CXL device".to_owned() };
+            let message = format!("window {} lies in the memory of {owner}, {range}", window.cpu);
             let end = ranges.last().map_or(0, |(_, range)| range.last().0.saturating_add(1));
             ctx.error(
                 codes::MEMORY_IN_WINDOW,
@@ -289,6 +292,11 @@ fn check_memory(ctx: &mut Context, draft: &Draft, top: u64) {
             );
         }
     }
+}
+
+/// Its memory is stacked above that of the CPUs.
+fn has_cxl(device: &DraftDevice) -> bool {
+    device.part.as_ref().is_some_and(|part| part.cxl.is_some())
 }
 
 fn sum_text(total: u128) -> String {

@@ -5,8 +5,8 @@ use core::fmt;
 use peerbus_units::{Bytes, CpuAddr, FunctionId};
 
 use super::P2pdma;
-use super::page_map::PageMapId;
 use super::providers::MemoryPool;
+use crate::pagemap::PageMapId;
 use crate::pool::{AllocError, Bug};
 
 /// What a kernel would have died of.

@@ -45,7 +45,7 @@ pub use host_bridge::{Listing, allowed_row, head, listing, root_device};
 pub use map::{MapState, Peers};
 pub use memory::{MemoryBug, MemoryError, PeerEntry};
 pub use message::Message;
-pub use page_map::{PageMap, PageMapError, PageMapId, PageMaps, PhysicalMemory, SUB_SECTION};
+pub use page_map::{PageMap, PageMaps, PhysicalMemory};
 pub use pin::{MappedPage, Pin, PinError, PinFlags, pin};
 pub use providers::{InitError, P2pdma, Provider};
 pub use register::{RegisterError, Unbind};

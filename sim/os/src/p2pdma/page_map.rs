@@ -1,23 +1,19 @@
 //! [`PageMaps`]: which physical addresses of BARs have pages, since when, and who holds on to them.
 //!
-//! Registering peer memory gives its pages structs (`memremap_pages`); the range is then *live* and counts
-//! references. A range that goes away is *dying* first: no new references, and it waits for the last old one.
-//!
-//! The kernel keeps an index from pages to ranges. A new range is refused when its *first* or its *last* page belongs to
-//! a live one. Its interior is not looked at: entering it overwrites what the index says there, and when it goes the pages
-//! in between belong to nobody, although the older range is still there. The ranges kept here do the same: each has
-//! the pages that it is in the index for.
+//! Registering peer memory gives its pages structs ([`pagemap`](crate::pagemap)); here each page map also has the
+//! function whose BAR it lies in and the provider that is asked for map types, and counts only what peer memory counts:
+//! allocations, and pages in use by user space.
 
-use alloc::vec::Vec;
-use core::fmt;
+use alloc::collections::BTreeMap;
 
-use peerbus_units::{CpuAddr, FunctionId, Range};
+use peerbus_units::{Bytes, CpuAddr, FunctionId, Range};
 
 use crate::dma::ProviderId;
-
-/// Start and size of registered memory must be multiples of this: the smallest piece of memory the kernel can give
-/// page structs to.
-pub const SUB_SECTION: u64 = 2 << 20;
+use crate::pagemap::{
+    Callbacks, KernelMemory, MemoryLayout, MemoryType, NoPageMap, PageMapId, PageMapRequest, PageMapRules,
+    Place, Unmap, VmemmapShape,
+};
+use crate::pagemap::{PageMap as AnyPageMap, PageMaps as AllPageMaps};
 
 /// What decides whether physical addresses may get pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,62 +24,26 @@ pub struct PhysicalMemory<'a> {
     pub mappable: Range<CpuAddr>,
 }
 
-/// Why addresses got no pages. The kernel warns of all but [`PageMapError::OutsideMappable`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PageMapError {
-    /// The first or the last page has an owner already (`ENOMEM`).
-    Owned {
-        /// The live range it belongs to.
-        by: Range<CpuAddr>,
-    },
-    /// Part of it is system RAM (`ENXIO`).
-    OverlapsRam {
-        /// The RAM.
-        ram: Range<CpuAddr>,
-    },
-    /// Part of it is beyond what the kernel can map (`EINVAL`).
-    OutsideMappable,
-    /// Start or size is no multiple of [`SUB_SECTION`] (`EINVAL`).
-    NoSubSections,
-}
-
-impl PageMapError {
-    /// The kernel's name of the error.
-    pub const fn errno(self) -> &'static str {
-        match self {
-            PageMapError::Owned { .. } => "ENOMEM",
-            PageMapError::OverlapsRam { .. } => "ENXIO",
-            PageMapError::OutsideMappable | PageMapError::NoSubSections => "EINVAL",
+impl PhysicalMemory<'_> {
+    fn layout(&self, page: Bytes) -> MemoryLayout {
+        MemoryLayout {
+            system_ram: self.system_ram.to_vec(),
+            mappable: Some(self.mappable),
+            limit: CpuAddr(u64::MAX),
+            shape: VmemmapShape { page, ..VmemmapShape::X86 },
+            nearest_node: 0,
+            private_built: false,
         }
     }
 }
-
-impl fmt::Display for PageMapError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PageMapError::Owned { by } => write!(f, "its first or last page belongs to {by} (ENOMEM)"),
-            PageMapError::OverlapsRam { ram } => write!(f, "it overlaps system RAM {ram} (ENXIO)"),
-            PageMapError::OutsideMappable => f.write_str("the kernel cannot map all of it (EINVAL)"),
-            PageMapError::NoSubSections => f.write_str("start or size is no multiple of 2 MiB (EINVAL)"),
-        }
-    }
-}
-
-impl core::error::Error for PageMapError {}
-
-/// Names one registered range; never used again.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct PageMapId(pub u32);
 
 /// One registered range.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PageMap {
     /// Its name.
     pub id: PageMapId,
     /// Its pages.
     pub range: Range<CpuAddr>,
-    /// The part of them for which it is in the index, in order.
-    pub indexed: Vec<Range<CpuAddr>>,
     /// Whose BAR it lies in.
     pub function: FunctionId,
     /// Who is asked for map type and bus offset.
@@ -97,106 +57,87 @@ pub struct PageMap {
 /// All registered ranges of a machine, oldest first.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct PageMaps {
-    maps: Vec<PageMap>,
-    next: u32,
-}
-
-fn page(address: CpuAddr) -> u64 {
-    address.0 >> 12
-}
-
-impl PageMap {
-    fn owns(&self, address: CpuAddr) -> bool {
-        self.indexed.iter().any(|part| (page(part.first())..=page(part.last())).contains(&page(address)))
-    }
-
-    /// Another range is entered over this one.
-    fn overwrite(&mut self, by: Range<CpuAddr>) {
-        let rest = self.indexed.iter().flat_map(|part| {
-            let (below, above) = part.without(by);
-            below.into_iter().chain(above)
-        });
-        self.indexed = rest.collect();
-    }
+    all: AllPageMaps,
+    providers: BTreeMap<PageMapId, (FunctionId, ProviderId)>,
+    page: Bytes,
 }
 
 impl PageMaps {
-    /// Gives `range` pages. The checks in the kernel's order; the interior is not compared with other ranges.
+    /// Gives `range` pages of `page` bytes.
     pub fn add(
         &mut self,
+        rules: &PageMapRules,
         memory: &PhysicalMemory<'_>,
+        page: Bytes,
         range: Range<CpuAddr>,
         function: FunctionId,
         provider: ProviderId,
-    ) -> Result<PageMapId, PageMapError> {
-        let live = |end| self.owner(end).filter(|map| !map.dying);
-        if let Some(map) = [range.first(), range.last()].into_iter().find_map(live) {
-            return Err(PageMapError::Owned { by: map.range });
-        }
-        if let Some(ram) = memory.system_ram.iter().find(|ram| ram.overlaps(range)) {
-            return Err(PageMapError::OverlapsRam { ram: *ram });
-        }
-        if !memory.mappable.covers(range) {
-            return Err(PageMapError::OutsideMappable);
-        }
-        if !range.first().0.is_multiple_of(SUB_SECTION) || !range.size().0.is_multiple_of(SUB_SECTION) {
-            return Err(PageMapError::NoSubSections);
-        }
-        let id = PageMapId(self.next);
-        self.next += 1;
-        self.maps.iter_mut().for_each(|map| map.overwrite(range));
-        let indexed = [range].into();
-        self.maps.push(PageMap { id, range, indexed, function, provider, references: 0, dying: false });
+    ) -> Result<PageMapId, NoPageMap> {
+        let request = PageMapRequest {
+            kind: MemoryType::PciP2pdma,
+            ranges: [range].into(),
+            owner: None,
+            callbacks: Callbacks::default(),
+            compound_order: 0,
+            altmap: false,
+            node: None,
+        };
+        let mut unlimited = KernelMemory::UNLIMITED;
+        let id = self.all.memremap(rules, &memory.layout(page), &mut unlimited, &request)?;
+        self.page = page;
+        self.providers.insert(id, (function, provider));
         Ok(id)
     }
 
     /// The range that the page at `address` belongs to.
-    pub fn owner(&self, address: CpuAddr) -> Option<&PageMap> {
-        self.maps.iter().find(|map| map.owns(address))
+    pub fn owner(&self, address: CpuAddr) -> Option<PageMap> {
+        self.get(self.all.find(address)?.map)
     }
 
     /// The range of that name, while it exists.
-    pub fn get(&self, id: PageMapId) -> Option<&PageMap> {
-        self.maps.iter().find(|map| map.id == id)
+    pub fn get(&self, id: PageMapId) -> Option<PageMap> {
+        self.view(self.all.get(id)?)
     }
 
     /// All ranges, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &PageMap> {
-        self.maps.iter()
+    pub fn iter(&self) -> impl Iterator<Item = PageMap> + '_ {
+        self.all.iter().filter_map(|map| self.view(map))
+    }
+
+    fn view(&self, map: &AnyPageMap) -> Option<PageMap> {
+        let (function, provider) = *self.providers.get(&map.id)?;
+        let Place::Physical(ranges) = &map.place else { return None };
+        let range = *ranges.first()?;
+        let references = map.references - map.resting;
+        Some(PageMap { id: map.id, range, function, provider, references, dying: map.dying })
     }
 
     /// Takes a reference, unless the range is dying.
     pub(super) fn try_get(&mut self, id: PageMapId) -> bool {
-        match self.maps.iter_mut().find(|map| map.id == id) {
-            Some(map) if !map.dying => {
-                map.references += 1;
-                true
-            }
-            _ => false,
-        }
+        self.all.try_get(id)
     }
 
     /// Drops a reference; false when there is none to drop.
     pub(super) fn put(&mut self, id: PageMapId) -> bool {
-        let map = self.maps.iter_mut().find(|map| map.id == id && map.references > 0);
-        map.map(|map| map.references -= 1).is_some()
+        self.all.put(id).is_ok()
     }
 
     /// Makes the range dying; true and gone when nobody holds on to it.
     pub(super) fn kill(&mut self, id: PageMapId) -> bool {
-        let Some(at) = self.maps.iter().position(|map| map.id == id) else { return true };
-        self.maps[at].dying = true;
-        if self.maps[at].references == 0 {
-            self.maps.remove(at);
-            return true;
+        let shape = VmemmapShape { page: self.page, ..VmemmapShape::X86 };
+        let mut unlimited = KernelMemory::UNLIMITED;
+        let gone = !matches!(self.all.memunmap(&shape, &mut unlimited, id), Ok(Unmap::Wait { .. }));
+        if gone {
+            self.providers.remove(&id);
         }
-        false
+        gone
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pagemap::SUB_SECTION;
 
     /// Of A19: first and last page are asked for by themselves, and only a live owner is in the way.
     #[test]
@@ -207,13 +148,16 @@ mod tests {
         let memory = PhysicalMemory { system_ram: &[], mappable: sub(0, 1 << 20) };
         let (id, provider) = (FunctionId::new(0, 1, 0, 0), ProviderId(0));
         let mut maps = PageMaps::default();
-        let dying = maps.add(&memory, sub(0, 1), id, provider).unwrap();
+        let add = |maps: &mut PageMaps, range| {
+            maps.add(&PageMapRules::LINUX_7_3, &memory, Bytes::kib(4), range, id, provider)
+        };
+        let dying = add(&mut maps, sub(0, 1)).unwrap();
         assert!(maps.try_get(dying) && !maps.kill(dying));
-        assert!(maps.add(&memory, sub(4, 1), id, provider).is_ok());
-        let owned = Err(PageMapError::Owned { by: sub(4, 1) });
-        assert_eq!(maps.add(&memory, sub(0, 5), id, provider), owned, "the last page is owned");
-        assert_eq!(maps.add(&memory, sub(4, 2), id, provider), owned, "the first page is owned");
-        assert!(maps.add(&memory, sub(0, 6), id, provider).is_ok(), "the interior is not compared");
+        assert!(add(&mut maps, sub(4, 1)).is_ok());
+        let owned = Err(NoPageMap::Owned { by: PageMapId(1) });
+        assert_eq!(add(&mut maps, sub(0, 5)), owned, "the last page is owned");
+        assert_eq!(add(&mut maps, sub(4, 2)), owned, "the first page is owned");
+        assert!(add(&mut maps, sub(0, 6)).is_ok(), "the interior is not compared");
     }
 
     #[test]
@@ -224,15 +168,18 @@ mod tests {
         let memory = PhysicalMemory { system_ram: &[], mappable: sub(0, 1 << 20) };
         let (id, provider) = (FunctionId::new(0, 1, 0, 0), ProviderId(0));
         let mut maps = PageMaps::default();
+        let add = |maps: &mut PageMaps, range| {
+            maps.add(&PageMapRules::LINUX_7_3, &memory, Bytes::kib(4), range, id, provider)
+        };
         let owner = |maps: &PageMaps, at: u64| maps.owner(CpuAddr(at * SUB_SECTION)).map(|map| map.id);
-        let inner = maps.add(&memory, sub(2, 4), id, provider).unwrap();
+        let inner = add(&mut maps, sub(2, 4)).unwrap();
         // Both ends free: it is entered over the middle of the first.
-        let outer = maps.add(&memory, sub(1, 6), id, provider).unwrap();
+        let outer = add(&mut maps, sub(1, 6)).unwrap();
         let expect = [None, Some(outer), Some(outer), Some(outer), Some(outer)];
         assert_eq!([0, 1, 2, 5, 6].map(|at| owner(&maps, at)), expect);
         assert!(maps.kill(outer));
         assert_eq!([1, 2, 5].map(|at| owner(&maps, at)), [None; 3], "nobody's now");
         assert!(maps.get(inner).is_some(), "the older range is still registered");
-        assert!(maps.add(&memory, sub(2, 4), id, provider).is_ok(), "its pages can be taken");
+        assert!(add(&mut maps, sub(2, 4)).is_ok(), "its pages can be taken");
     }
 }

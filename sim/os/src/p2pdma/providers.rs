@@ -13,11 +13,12 @@ use core::fmt;
 
 use peerbus_units::{BusAddr, Bytes, CpuAddr, FunctionId};
 
-use super::page_map::{PageMapId, PageMaps};
+use super::page_map::PageMaps;
 use super::user_map::UserPages;
 use super::{CpuIdentity, MapType, Message, P2pdmaRules};
 use crate::Rules;
 use crate::dma::ProviderId;
+use crate::pagemap::PageMapId;
 use crate::pci::{FunctionIndex, Resource, ResourceRef, Tree};
 use crate::pool::Pool;
 

@@ -4,9 +4,10 @@ use core::fmt;
 
 use peerbus_units::{Address, BusAddr, Bytes, CpuAddr, FunctionId, Range};
 
-use super::page_map::{PageMapError, PhysicalMemory};
+use super::page_map::PhysicalMemory;
 use super::providers::memory_bar;
 use super::{InitError, MemoryBug, Message, P2pdma};
+use crate::pagemap::NoPageMap;
 use crate::pci::{FunctionIndex, ResourceRef, Tree};
 use crate::pool::Pool;
 
@@ -24,7 +25,7 @@ pub enum RegisterError {
     /// The function got no state.
     Init(InitError),
     /// The range got no pages.
-    Pages(PageMapError),
+    Pages(NoPageMap),
 }
 
 impl RegisterError {
@@ -89,7 +90,8 @@ impl P2pdma {
         let id = tree[function].id;
         let known = self.functions.get(&id).and_then(|state| state.bars[bar]);
         let provider = known.unwrap_or_else(|| self.add_provider(tree, function, bar));
-        let map = match self.page_maps.add(memory, range, id, provider) {
+        let (rules, page) = (self.rules.pagemap, self.page_size());
+        let map = match self.page_maps.add(&rules, memory, page, range, id, provider) {
             Ok(map) => map,
             Err(error) => {
                 if known.is_none() {

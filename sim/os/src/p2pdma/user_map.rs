@@ -10,8 +10,8 @@ use core::fmt;
 
 use peerbus_units::{Bytes, CpuAddr, FunctionId};
 
-use super::page_map::PageMapId;
 use super::{MemoryBug, MemoryError, P2pdma};
+use crate::pagemap::PageMapId;
 
 /// Size that the file `allocate` advertises.
 pub const ALLOCATE_FILE_SIZE: Bytes = Bytes::gib(1024);

@@ -2,9 +2,10 @@
 
 use peerbus_os::dma::{PeerTypes, ProviderId};
 use peerbus_os::p2pdma::{
-    Client, DmaError, DmaMapping, InitError, MapState, MemoryBug, MemoryError, Message, P2pdma, PageMapError,
-    Peers, PhysicalMemory, RegisterError, Warning,
+    Client, DmaError, DmaMapping, InitError, MapState, MemoryBug, MemoryError, Message, P2pdma, Peers,
+    PhysicalMemory, RegisterError, Warning,
 };
+use peerbus_os::pagemap::{NoPageMap, PageMapId};
 use peerbus_os::pci::{FunctionIndex, Parent, PcieType, Place, Resource, ResourceFlags};
 use peerbus_os::pool::AllocError;
 use peerbus_os::{MapType, Profile, ResourceKind, Window};
@@ -127,7 +128,7 @@ fn registration_is_refused_as_the_rules_say() {
             assert_eq!(found.map(|_| ()), expect, "{profile}: BAR {bar} {size} at {offset}");
         };
         let mib = |count: u64| count << 20;
-        let unaligned = Err(RegisterError::Pages(PageMapError::NoSubSections));
+        let unaligned = Err(RegisterError::Pages(NoPageMap::NoSubSections));
         for number in [3, 6, 15, usize::MAX] {
             check(number, 0, 0, &RAM, Err(RegisterError::NotMemory));
         }
@@ -139,24 +140,14 @@ fn registration_is_refused_as_the_rules_say() {
         check(2, 0, 0, &RAM, unaligned);
         check(0, mib(3), 0, &RAM, unaligned);
         check(0, mib(2), mib(1), &RAM, unaligned);
-        check(0, 0, 0, &ram, Err(RegisterError::Pages(PageMapError::OverlapsRam { ram: ram[0] })));
+        check(0, 0, 0, &ram, Err(RegisterError::Pages(NoPageMap::OverlapsRam { ram: ram[0] })));
         check(0, mib(2), 0, &ram, Ok(()));
-        let by = Range::sized(CpuAddr(BASE), Bytes::mib(2)).unwrap();
-        let owned = Err(RegisterError::Pages(PageMapError::Owned { by }));
-        check(0, mib(2), 0, &ram, owned);
-        check(0, 0, 0, &ram, owned);
+        let owned = |by| Err(RegisterError::Pages(NoPageMap::Owned { by: PageMapId(by) }));
+        check(0, mib(2), 0, &ram, owned(0));
+        check(0, 0, 0, &ram, owned(0));
         check(0, mib(2), mib(4), &ram, Ok(()));
-        check(
-            0,
-            mib(4),
-            mib(2),
-            &ram,
-            Err(RegisterError::Pages(PageMapError::Owned {
-                by: Range::sized(CpuAddr(BASE + mib(4)), Bytes::mib(2)).unwrap(),
-            })),
-        );
+        check(0, mib(4), mib(2), &ram, owned(1));
         check(0, 0, mib(6), &RAM, Ok(()));
-        assert_eq!(RegisterError::Pages(PageMapError::OutsideMappable).errno(), "EINVAL");
         assert_eq!(example.p2pdma.size(example.id(a)), Bytes::mib(62));
         assert_eq!(example.p2pdma.page_maps().iter().count(), 3);
     }
@@ -167,7 +158,11 @@ fn memory_beyond_the_linear_mapping_is_refused() {
     let mut example = example(Profile::Linux_7_3);
     let a = example.a;
     bar(&mut example.machine, a, 0, (1 << 46) - (2 << 20), 4);
-    assert_eq!(example.register(a, 0, 0, 0), Err(RegisterError::Pages(PageMapError::OutsideMappable)));
+    let allowed = Some(memory(&RAM).mappable);
+    assert_eq!(
+        example.register(a, 0, 0, 0),
+        Err(RegisterError::Pages(NoPageMap::OutsideAllowed { allowed }))
+    );
     assert!(example.register(a, 0, 2, 0).is_ok());
 }
 

@@ -2,7 +2,7 @@
 
 use peerbus_machine::Machine;
 use peerbus_machine::file::Leaf;
-use peerbus_system::workload::{CpuAccess, DeviceAccess, NicIo, NvmeIo};
+use peerbus_system::workload::{CpuAccess, DeviceAccess, DeviceRegion, NicIo, NvmeIo};
 use peerbus_units::Bytes;
 
 use super::context::{Context, Place};
@@ -18,6 +18,7 @@ impl Context<'_> {
         let name = self.name(&given.name, place);
         let device = self.require(&given.device, place, "device", "a device, such as \"gpu0\"");
         let kind = self.require(&given.kind, place, "kind", "Load or Store");
+        let region = self.choice(&given.region, place, "region");
         let memory = self.choice(&given.memory, place, "memory");
         let cpu = self.cpu(&given.cpu, place);
         let sizes = self.sizes(&given.sizes, place);
@@ -28,7 +29,8 @@ impl Context<'_> {
             return None;
         }
         let (name, cpu, device, kind) = (name?, cpu?, device?, kind?);
-        Some(CpuAccess { name, cpu, device, kind, memory: memory?, sizes, copies, cores: cores? })
+        let (region, memory, cores) = (region?, memory?, cores?);
+        Some(CpuAccess { name, cpu, device, region, kind, memory, sizes, copies, cores })
     }
 
     pub fn device_access(&mut self, given: &file::DeviceAccess, place: &Place) -> Option<DeviceAccess> {
@@ -100,7 +102,7 @@ impl Context<'_> {
     }
 
     /// The device whose memory is used; `None` inside: host memory.
-    fn other_memory(&mut self, given: &Option<Leaf<String>>, place: &Place) -> Option<Option<String>> {
+    pub fn other_memory(&mut self, given: &Option<Leaf<String>>, place: &Place) -> Option<Option<String>> {
         match given {
             None => Some(None),
             given => self.take(given, place, "memory", "a device, such as \"gpu0\"").map(Some),
@@ -111,10 +113,25 @@ impl Context<'_> {
         let at = place.field("device");
         if let Some(device) = self.one_device(&access.device, &at, machine) {
             self.linked(device, &at, machine);
-            self.reachable(device, &at, machine, "choose a device with memory");
-            self.bar_holds(device, &access.sizes, place, machine);
+            match access.region {
+                DeviceRegion::Bar => {
+                    self.reachable(device, &at, machine, "choose a device with memory");
+                    self.bar_holds(device, &access.sizes, place, machine);
+                }
+                DeviceRegion::HostManaged => self.host_managed(device, &at, machine),
+            }
         }
         self.fit_cpu(access.cpu, place, machine);
+    }
+
+    /// Reports a device whose memory no CPU uses by CXL.
+    pub fn host_managed(&mut self, device: usize, place: &Place, machine: &Machine) {
+        if machine.cxl_ranges().iter().any(|(owner, _)| *owner == device) {
+            return;
+        }
+        let message = format!("no CPU uses the memory of `{}` by CXL", machine.devices[device].name);
+        let help = "choose a device whose part has `cxl`, below a CPU that has it too";
+        self.error(codes::NO_CXL_MEMORY, place, message, help);
     }
 
     /// Reports copies that are larger than every BAR of a device.

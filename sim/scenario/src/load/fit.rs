@@ -92,6 +92,14 @@ impl Context<'_> {
         }
         self.fit_cpu(dma.cpu, place, machine);
         self.fit_through(dma.through.as_ref(), WhenRefused::Fail, place, machine);
+        let Some(memory) = &dma.memory else { return };
+        let at = place.field("memory");
+        let Some(owner) = self.one_device(memory, &at, machine) else { return };
+        if *memory == dma.device {
+            let message = format!("`{memory}` reaches its own memory without the CPU");
+            self.error(codes::SAME_DEVICE, &at, message, "name two different devices");
+        }
+        self.host_managed(owner, &at, machine);
     }
 
     /// Reports a CPU that the machine does not have.

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use peerbus_machine::file::Leaf;
-use peerbus_system::workload::{AllToAll, Copy, HostDma, Packets, PairMatrix, Workload};
+use peerbus_system::workload::{AbsentPages, AllToAll, Copy, HostDma, Packets, PairMatrix, Workload};
 use peerbus_units::{Bytes, Picos};
 
 use super::context::{Context, Place};
@@ -183,6 +183,7 @@ impl Context<'_> {
             None => Some(None),
             given => self.take(given, place, "cpu", "the index of a CPU, from 0").map(Some),
         };
+        let memory = self.other_memory(&given.memory, place);
         let window = match &given.window {
             None => Some(None),
             given => self.size(given, place, "window", 1..=LARGEST_WINDOW).map(Some),
@@ -190,6 +191,7 @@ impl Context<'_> {
         let cache = self.choice(&given.cache, place, "cache");
         let packets = self.packets(&given.packets, place);
         let by = self.choice(&given.by, place, "by");
+        let absent = self.absent(&given.absent, place);
         let through = self.through(&given.through, place);
         let (sizes, transfers, window) = (sizes?, transfers?, window?);
         let larger = |size: &&Bytes| window.is_some_and(|window| size.0.next_power_of_two() > window.0);
@@ -210,11 +212,32 @@ impl Context<'_> {
             transfers,
             outstanding: outstanding?,
             cpu: cpu?,
+            memory: memory?,
             window,
             cache: cache?,
             by: by?,
+            absent: absent?,
             through: through?,
         })
+    }
+
+    /// Pages that are absent at the start.
+    fn absent(&mut self, given: &Option<Leaf<AbsentPages>>, place: &Place) -> Option<Option<AbsentPages>> {
+        if given.is_none() {
+            return Some(None);
+        }
+        let absent = self.take(given, place, "absent", "a share of pages, such as (hundredths: 25)")?;
+        if !(1..=100).contains(&absent.hundredths) {
+            let message = format!("`hundredths` of {} is out of range", absent.hundredths);
+            self.error(codes::WRONG_COUNT, &place.field("absent"), message, "write 1 to 100");
+            return None;
+        }
+        if absent.software > LATEST_START {
+            let message = format!("{} are far beyond what software takes", absent.software);
+            self.error(codes::WRONG_TIME, &place.field("absent"), message, "write a time such as \"20us\"");
+            return None;
+        }
+        Some(Some(absent))
     }
 
     /// The side of a bridge at `through` of `place`, if one is given.

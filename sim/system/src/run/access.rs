@@ -9,7 +9,7 @@ use peerbus_units::{Address, Bytes, CpuAddr, Picos, Range};
 
 use super::flow::{FlowPlan, Leg, Peer, Program};
 use super::schedule::{Planner, check_size, stride};
-use crate::workload::{AccessKind, CpuAccess, CpuMemory, DeviceAccess, Packets};
+use crate::workload::{AccessKind, CpuAccess, CpuMemory, DeviceAccess, DeviceRegion, Packets};
 use peerbus_os::MapType;
 
 /// Line of a cache, and of a write-combining buffer.
@@ -38,11 +38,17 @@ impl Planner<'_> {
         if access.copies == 0 || access.cores == 0 || access.sizes.is_empty() {
             return Err("sizes, copies and cores must be more than 0".to_owned());
         }
-        let bar = self.largest_bar(device)?;
+        let bar = match access.region {
+            DeviceRegion::Bar => self.largest_bar(device)?,
+            DeviceRegion::HostManaged => self.host_managed(device)?,
+        };
         let mut engines = Vec::new();
         for core in 0..access.cores {
             let name = format!("cpu{cpu}/{}.core{core}", access.name);
-            engines.push(self.core(cpu, device, name, access.kind, access.memory)?);
+            engines.push(match access.region {
+                DeviceRegion::Bar => self.core(cpu, device, name, access.kind, access.memory)?,
+                DeviceRegion::HostManaged => self.core_at_memory(cpu, device, name, access)?,
+            });
         }
         let mut phases = Vec::new();
         for size in &access.sizes {
@@ -75,7 +81,7 @@ impl Planner<'_> {
         let room = bar.size().0 / stride;
         let target = &self.machine.devices[device].name;
         if room == 0 {
-            return Err(format!("the BAR of {target} has {}, and a copy {size}", bar.size()));
+            return Err(format!("the memory of {target} has {}, and a copy {size}", bar.size()));
         }
         // A core waits for what it loads, and not for what it stores.
         let outstanding = if access.kind == AccessKind::Load { 1 } else { STORES_AHEAD.min(room) };
@@ -137,6 +143,14 @@ impl Planner<'_> {
         bars.into_iter().max_by_key(|bar| bar.size()).ok_or_else(|| self.no_bar(device))
     }
 
+    /// CPU addresses of the memory of a device that its CPU uses by CXL.
+    fn host_managed(&self, device: usize) -> Result<Range<CpuAddr>, String> {
+        let ranges = self.machine.cxl_ranges();
+        let own = ranges.into_iter().filter(|(owner, _)| *owner == device).map(|(_, range)| range);
+        own.max_by_key(|range| range.size())
+            .ok_or_else(|| format!("no CPU uses the memory of {} by CXL", self.machine.devices[device].name))
+    }
+
     /// CPU addresses of a device's first memory BAR, where its registers are.
     pub(super) fn first_bar(&self, device: usize) -> Result<Range<CpuAddr>, String> {
         self.memory_bars(device).into_iter().next().ok_or_else(|| self.no_bar(device))
@@ -171,6 +185,23 @@ impl Planner<'_> {
         let link = link.ok_or_else(|| format!("no link leads from cpu{cpu} to cpu{home}"))?;
         let part = self.machine.cpus[cpu].part.core.unwrap_or_default();
         let engine = core_engine(&part, (name, self.spec.cpu(cpu), link), kind, memory);
+        self.add_engine(engine)
+    }
+
+    /// An engine that stands for one core of `cpu` on its way to memory of `device` that a CPU uses by CXL.
+    fn core_at_memory(
+        &mut self,
+        cpu: usize,
+        device: usize,
+        name: String,
+        access: &CpuAccess,
+    ) -> Result<usize, String> {
+        let home = self.memory.cpu_of(self.machine, device);
+        let part = self.machine.cpus.get(cpu).map(|cpu| cpu.part.core.unwrap_or_default());
+        let part = part.ok_or_else(|| format!("there is no cpu {cpu}"))?;
+        let link = self.spec.link_to_memory(cpu, device);
+        let link = link.ok_or_else(|| format!("no link leads from cpu{cpu} to cpu{home}"))?;
+        let engine = core_engine(&part, (name, self.spec.cpu(cpu), link), access.kind, access.memory);
         self.add_engine(engine)
     }
 

@@ -14,7 +14,7 @@ pub fn counters(machine: &Machine, fabric: &Fabric) -> Vec<CounterOutcome> {
     let mut counters = errors(machine, fabric);
     for (node, iommu) in fabric.spec.nodes.iter().zip(&fabric.ledger.iommus) {
         if *iommu != IommuLedger::default() {
-            let IommuLedger { hits, misses, accesses, invalidations, .. } = *iommu;
+            let IommuLedger { hits, misses, accesses, invalidations, page_requests, .. } = *iommu;
             let counts = [
                 ("iommu.hits", hits),
                 ("iommu.misses", misses),
@@ -22,11 +22,12 @@ pub fn counters(machine: &Machine, fabric: &Fabric) -> Vec<CounterOutcome> {
                 ("iommu.invalidations", invalidations),
             ];
             counters.extend(counts.into_iter().map(|(counter, count)| of(&node.name, counter, count)));
+            counters.extend(pages(&node.name, "iommu.page_requests", page_requests));
         }
     }
     for (node, atc) in fabric.spec.nodes.iter().zip(&fabric.ledger.atcs) {
         if *atc != AtcLedger::default() {
-            let AtcLedger { hits, requests, denied, invalidations } = *atc;
+            let AtcLedger { hits, requests, denied, page_requests, invalidations } = *atc;
             let counts = [
                 ("atc.hits", hits),
                 ("atc.requests", requests),
@@ -34,6 +35,7 @@ pub fn counters(machine: &Machine, fabric: &Fabric) -> Vec<CounterOutcome> {
                 ("atc.invalidations", invalidations),
             ];
             counters.extend(counts.into_iter().map(|(counter, count)| of(&node.name, counter, count)));
+            counters.extend(pages(&node.name, "atc.page_requests", page_requests));
         }
     }
     for (node, cache) in fabric.spec.nodes.iter().zip(&fabric.ledger.caches) {
@@ -49,6 +51,11 @@ pub fn counters(machine: &Machine, fabric: &Fabric) -> Vec<CounterOutcome> {
         }
     }
     counters
+}
+
+/// Page requests, where there were any.
+fn pages(place: &str, counter: &'static str, count: u64) -> Option<CounterOutcome> {
+    (count > 0).then(|| of(place, counter, count))
 }
 
 fn of(place: &str, counter: &'static str, count: u64) -> CounterOutcome {

@@ -16,6 +16,14 @@ fn warmth(cache: CacheState) -> Warmth {
     }
 }
 
+/// Whose memory holds a buffer, by index.
+#[derive(Clone, Copy)]
+enum Owner {
+    Cpu(usize),
+    /// A device whose memory its CPU uses by CXL.
+    Device(usize),
+}
+
 /// Where the transfers of one size begin: `stride` bytes apart in a buffer, at random ones of `places` or each in its own.
 struct Layout {
     stride: u64,
@@ -46,23 +54,57 @@ impl Planner<'_> {
             Some(through) => sides(self.machine, through)?.there,
             None => device,
         };
-        let cpu = dma.cpu.unwrap_or_else(|| self.memory.cpu_of(self.machine, near));
-        if cpu >= self.machine.cpus.len() {
-            return Err(format!("there is no cpu {cpu}"));
-        }
+        let owner = self.owner(dma, device, near)?;
         if dma.transfers == 0 || dma.outstanding == 0 || dma.sizes.is_empty() {
             return Err("sizes, transfers and outstanding must be more than 0".to_owned());
         }
         let mut phases = Vec::new();
         for size in &dma.sizes {
             check_size(*size)?;
-            phases.push(vec![self.transfers(dma, device, cpu, *size)?]);
+            phases.push(vec![self.transfers(dma, device, owner, *size)?]);
         }
         self.schedule.phases.push(phases);
         Ok(())
     }
 
-    fn transfers(&mut self, dma: &HostDma, device: usize, cpu: usize, size: Bytes) -> Result<usize, String> {
+    /// Whose memory holds the buffers of `device`: that of the CPU of `near`, unless something else is asked for.
+    fn owner(&self, dma: &HostDma, device: usize, near: usize) -> Result<Owner, String> {
+        if let Some(name) = &dma.memory {
+            let owner = self.one_device(name)?;
+            return match owner == device {
+                true => Err(format!("{name} reaches its own memory without the CPU")),
+                false => Ok(Owner::Device(owner)),
+            };
+        }
+        let cpu = dma.cpu.unwrap_or_else(|| self.memory.cpu_of(self.machine, near));
+        if cpu >= self.machine.cpus.len() {
+            return Err(format!("there is no cpu {cpu}"));
+        }
+        Ok(Owner::Cpu(cpu))
+    }
+
+    /// CPU address of a buffer.
+    fn buffer(&mut self, owner: Owner, bytes: u64) -> Result<u64, String> {
+        match owner {
+            Owner::Cpu(cpu) => {
+                let at = self.memory.allocate(cpu, bytes);
+                at.ok_or_else(|| format!("cpu{cpu} has not enough memory for the buffers"))
+            }
+            Owner::Device(device) => {
+                let at = self.memory.allocate_at_device(device, bytes);
+                let name = &self.machine.devices[device].name;
+                at.ok_or_else(|| format!("no CPU has enough memory of {name} by CXL for the buffers"))
+            }
+        }
+    }
+
+    fn transfers(
+        &mut self,
+        dma: &HostDma,
+        device: usize,
+        owner: Owner,
+        size: Bytes,
+    ) -> Result<usize, String> {
         let layout = layout(dma, size)?;
         let (mut legs, mut buffers) = (Vec::new(), Vec::new());
         let directions = match dma.direction {
@@ -73,14 +115,19 @@ impl Planner<'_> {
             HostDirection::WriteThenRead => vec![Direction::Write],
         };
         for direction in directions {
-            let at = self.memory.allocate(cpu, layout.extent);
-            let at = at.ok_or_else(|| format!("cpu{cpu} has not enough memory for the buffers"))?;
-            let buffer = Range::sized(CpuAddr(at), Bytes(layout.extent));
-            buffers.extend(buffer.map(|buffer| (cpu, buffer)));
+            let at = self.buffer(owner, layout.extent)?;
+            // The cache of a CPU is in front of its own memory only.
+            if let (Owner::Cpu(cpu), Some(buffer)) = (owner, Range::sized(CpuAddr(at), Bytes(layout.extent)))
+            {
+                buffers.push((cpu, buffer));
+            }
             let leg = match &dma.through {
                 Some(through) => self.leg_through(through, device, direction, (at, layout.extent))?,
                 None => self.host_leg(device, direction, at, layout.extent),
             };
+            if let (Some(absent), Ok(leg)) = (dma.absent, &leg) {
+                self.schedule.absent.push((device, leg.base, leg.extent, absent));
+            }
             legs.push(match leg {
                 Ok(leg) => {
                     let leg = self.in_class(leg, dma.packets)?;
@@ -94,7 +141,11 @@ impl Planner<'_> {
             Ok(legs) => (self.transfer_program(dma, legs, buffers, size, &layout)?, None),
             Err(why) => (Program::Refused, Some(why)),
         };
-        let (name, host) = (self.machine.devices[device].name.clone(), format!("cpu{cpu} memory"));
+        let name = self.machine.devices[device].name.clone();
+        let host = match owner {
+            Owner::Cpu(cpu) => format!("cpu{cpu} memory"),
+            Owner::Device(device) => self.machine.devices[device].name.clone(),
+        };
         let (from, to) = match dma.direction {
             HostDirection::Read | HostDirection::WriteThenRead => (host, name),
             HostDirection::Write | HostDirection::ReadWrite => (name, host),

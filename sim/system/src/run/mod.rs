@@ -22,6 +22,7 @@ mod through;
 
 use peerbus_fabric::{Fabric, LinkLayer, Options, Scaling, Spec, supports};
 use peerbus_machine::Machine;
+use peerbus_units::{Bytes, Iova, Range};
 
 use crate::aperture::Aperture;
 use crate::boot::{BootOptions, Booted, boot};
@@ -101,6 +102,7 @@ pub fn run_booted(machine: &Machine, mut booted: Booted, input: &RunInput) -> Re
     let mappings = std::mem::take(&mut schedule.mappings);
     let mut fabric = Fabric::new(machine, &booted.registers, &options);
     fabric.set_error_seed(input.seed);
+    page_out(machine, &mut fabric, &schedule)?;
     set_up(machine, &mut fabric, &schedule);
     for event in &input.events {
         let faults = event.faults(machine, &fabric.spec).ok_or_else(|| RunError {
@@ -115,6 +117,21 @@ pub fn run_booted(machine: &Machine, mut booted: Booted, input: &RunInput) -> Re
         assert!(unmapped.is_ok(), "a flow's memory is not mapped any more: {unmapped:?}");
     }
     Ok(collect::collect(machine, input, &booted, driven))
+}
+
+/// Takes the pages that are absent out of the tables.
+fn page_out(machine: &Machine, fabric: &mut Fabric, schedule: &schedule::Schedule) -> Result<(), RunError> {
+    for (device, base, bytes, absent) in schedule.absent.iter().copied() {
+        let Some(range) = Range::sized(Iova(base), Bytes(bytes)) else { continue };
+        let function = machine.devices[device].functions[0];
+        if !fabric.is_translated_for(function) {
+            let name = &machine.devices[device].name;
+            let problem = format!("pages can be absent where an IOMMU translates, and none does for {name}");
+            return Err(RunError { workload: "absent".to_owned(), problem });
+        }
+        fabric.page_out(function, range, absent.hundredths, absent.software);
+    }
+    Ok(())
 }
 
 /// What drivers write into devices before the run: tables of pages, windows and requesters.

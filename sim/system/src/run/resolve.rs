@@ -98,10 +98,13 @@ fn not_supported(machine: &Machine, booted: &Booted, pair: &Pair) -> String {
     format!("peer-to-peer is not supported: {}", reasons.join("; "))
 }
 
-/// Host memory for buffers: taken from the top of each CPU's highest range downwards, where 64-bit addresses are.
+/// Memory for buffers: taken from the top of each CPU's highest range downwards, where 64-bit addresses are, and in the same
+/// way from memory of devices that CPUs use as their own.
 pub struct HostMemory {
     /// Per CPU, what is left of its highest range.
     left: Vec<Option<Range<CpuAddr>>>,
+    /// Per device, what is left of its highest range that a CPU uses by CXL.
+    devices: Vec<Option<Range<CpuAddr>>>,
 }
 
 /// Buffers start at multiples of this: a large page, so that no buffer shares one.
@@ -114,7 +117,11 @@ impl HostMemory {
         for (cpu, range) in machine.memory_ranges() {
             left[cpu] = Some(range);
         }
-        HostMemory { left }
+        let mut devices = vec![None; machine.devices.len()];
+        for (device, range) in machine.cxl_ranges() {
+            devices[device] = Some(range);
+        }
+        HostMemory { left, devices }
     }
 
     /// The CPU a device hangs below.
@@ -126,11 +133,20 @@ impl HostMemory {
 
     /// A buffer of `bytes` in the memory of `cpu`; `None` when it has no room for it.
     pub fn allocate(&mut self, cpu: usize, bytes: u64) -> Option<u64> {
-        let range = self.left.get(cpu).copied().flatten()?;
-        let end = range.last().raw().checked_add(1)?;
-        let start = end.checked_sub(bytes)? / BUFFER_ALIGNMENT * BUFFER_ALIGNMENT;
-        let buffer = (start >= range.first().raw()).then_some(start)?;
-        self.left[cpu] = start.checked_sub(1).and_then(|last| Range::new(range.first(), CpuAddr(last)));
-        Some(buffer)
+        take_from(self.left.get_mut(cpu)?, bytes)
     }
+
+    /// A buffer of `bytes` in the memory of a device that its CPU uses by CXL; `None` when it has none, or no room for it.
+    pub fn allocate_at_device(&mut self, device: usize, bytes: u64) -> Option<u64> {
+        take_from(self.devices.get_mut(device)?, bytes)
+    }
+}
+
+fn take_from(left: &mut Option<Range<CpuAddr>>, bytes: u64) -> Option<u64> {
+    let range = (*left)?;
+    let end = range.last().raw().checked_add(1)?;
+    let start = end.checked_sub(bytes)? / BUFFER_ALIGNMENT * BUFFER_ALIGNMENT;
+    let buffer = (start >= range.first().raw()).then_some(start)?;
+    *left = start.checked_sub(1).and_then(|last| Range::new(range.first(), CpuAddr(last)));
+    Some(buffer)
 }

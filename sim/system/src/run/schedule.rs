@@ -19,7 +19,8 @@ use crate::expand::{self, PeerMemoryRole};
 use crate::iommu::Mapping;
 use crate::peer_memory::{PeerMemory, Transfer};
 use crate::workload::{
-    Addresses, AllToAll, Concurrency, Copy, Engine, Packets, PairMatrix, Way, WhenRefused, Workload,
+    AbsentPages, Addresses, AllToAll, Concurrency, Copy, Engine, Packets, PairMatrix, Way, WhenRefused,
+    Workload,
 };
 
 /// Why a workload cannot be set up.
@@ -65,6 +66,8 @@ pub struct Schedule {
     pub mappings: Vec<Mapping>,
     /// Workloads on peer memory.
     pub peer_memories: Vec<PeerMemoryPlan>,
+    /// Pages that are absent at the start: the device, its first address, the bytes, and what is absent.
+    pub absent: Vec<(usize, u64, u64, AbsentPages)>,
     /// Engines that the run adds to those of the machine's devices.
     pub engines: Vec<EngineSpec>,
     /// By device with a table for that, what its BAR shows of its memory.

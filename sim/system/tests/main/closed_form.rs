@@ -79,9 +79,11 @@ fn host_dma_meets_the_closed_form_within_half_a_percent() {
             transfers: 40_000,
             outstanding: 512,
             cpu: None,
+            memory: None,
             window: None,
             cache: CacheState::default(),
             by: Initiator::default(),
+            absent: None,
             through: None,
         };
         let input = RunInput {

@@ -218,9 +218,11 @@ fn host_dma() -> Workload {
         transfers: 50,
         outstanding: 4,
         cpu: None,
+        memory: None,
         window: None,
         cache: CacheState::default(),
         by: Initiator::default(),
+        absent: None,
         through: None,
     })
 }

@@ -10,6 +10,7 @@ mod captures;
 mod closed_form;
 mod iommu;
 mod p2p;
+mod page_structs;
 mod payload;
 mod peer_memory;
 mod plan;

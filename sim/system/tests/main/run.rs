@@ -162,9 +162,11 @@ fn what_cannot_be_simulated_is_an_error_not_a_panic() {
             transfers: 10,
             outstanding,
             cpu: None,
+            memory: None,
             window: None,
             cache: CacheState::default(),
             by: Initiator::default(),
+            absent: None,
             through: None,
         })
     };
@@ -206,10 +208,12 @@ fn read_latency(cpu: usize, window: Option<Bytes>, cache: CacheState) -> Picos {
         transfers: 200,
         outstanding: 1,
         cpu: Some(cpu),
+        memory: None,
         window,
         cache,
         packets: Packets::default(),
         by: Initiator::default(),
+        absent: None,
         through: None,
     };
     run(machine, &input(vec![Workload::HostDma(dma)])).unwrap().flows[0].latency_p50
@@ -232,10 +236,12 @@ fn latency_by(direction: HostDirection, by: Initiator) -> u64 {
         transfers: 20,
         outstanding: 1,
         cpu: None,
+        memory: None,
         window: None,
         cache: CacheState::HostWarm,
         packets: Packets::default(),
         by,
+        absent: None,
         through: None,
     };
     let outcome = run(&topologies()["broadwell-nfp6000.ron"], &input(vec![Workload::HostDma(dma)])).unwrap();

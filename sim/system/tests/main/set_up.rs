@@ -163,6 +163,8 @@ fn to_memory() -> HostDma {
         window: None,
         cache: CacheState::default(),
         by: Initiator::default(),
+        memory: None,
+        absent: None,
         through: Some("ntb0".into()),
     }
 }
