@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use peerbus_os::device_private::{
-    DevicePrivate, Frame, Platform, PrivateDesign, PrivateRequest, Reserved, design_of,
+    AnyDesign, DevicePrivate, Frame, Platform, PrivateDesign, PrivateRequest, Reserved, design_of,
 };
 use peerbus_os::iomem::{DirectMap, IoMem, IoResource, Paging, PhysicalSpace};
 use peerbus_os::pagemap::{MapPage, Owner};
@@ -40,14 +40,14 @@ fn reserve(design: &mut dyn DevicePrivate, platform: &mut Platform, size: Bytes)
 
 struct Machine {
     platform: Platform,
-    design: Box<dyn DevicePrivate>,
+    design: AnyDesign,
     chunks: Vec<Reserved>,
 }
 
 fn machine(design: PrivateDesign, count: u64, size: Bytes) -> Machine {
     let mut platform = platform(design);
     let mut design = design_of(&platform);
-    let chunks = (0..count).map(|_| reserve(&mut *design, &mut platform, size)).collect();
+    let chunks = (0..count).map(|_| reserve(&mut design, &mut platform, size)).collect();
     Machine { platform, design, chunks }
 }
 
@@ -117,7 +117,7 @@ fn reserve_and_release(c: &mut Criterion) {
                     |machine| {
                         let Machine { platform, design, .. } = machine;
                         for _ in 0..16 {
-                            let reserved = reserve(&mut **design, platform, size);
+                            let reserved = reserve(design, platform, size);
                             assert!(
                                 design.release(platform, black_box(reserved.map)).is_ok(),
                                 "nobody uses it"

@@ -206,6 +206,8 @@ fn devices_that_cannot_use_any_memory_get_no_map() {
     let mut bench = Bench::new(false);
     let old = MapSettings { words: HmmLayout::LINUX_6_1, ..SETTINGS };
     assert_eq!(bench.alloc(old).map(|map| map.has_area()), Err(HmmDmaError::NoInterface));
+    let huge = bench.alloc(MapSettings { pages: usize::MAX, ..SETTINGS });
+    assert_eq!(huge.map(|map| map.has_area()), Err(HmmDmaError::Dma(DmaError::NoMemory)));
 }
 
 #[test]

@@ -16,14 +16,16 @@
 //! reservation took is given back, except page structs of sections that were populated before memory ran out.
 //!
 //! Modules in reading order: `design` (which), `frame` (numbers, and what the CPU finds there), `platform` (the machine
-//! around it), `reservation` (requests and refusals), `physical`, `own` (the designs), `words` (flags),
+//! around it), `reservation` (requests and refusals), `physical`, `own`, `any` (the designs), `memory` (pages by one kind of number), `words` (flags),
 //! `limits` (bits of entries), `chunk` (what drivers ask for at once), `free_lists` (what they hand out), `owners` (devices that share).
 
+mod any;
 mod chunk;
 mod design;
 mod frame;
 mod free_lists;
 mod limits;
+mod memory;
 mod own;
 mod owners;
 mod physical;
@@ -31,13 +33,13 @@ mod platform;
 mod reservation;
 mod words;
 
-use alloc::boxed::Box;
-
+pub use any::{AnyDesign, design_of};
 pub use chunk::{ChunkPolicy, Handout};
 pub use design::PrivateDesign;
 pub use frame::{CpuAccess, Frame, Looked};
 pub use free_lists::FreeLists;
 pub use limits::EntryBits;
+pub use memory::PrivateMemory;
 pub use own::OwnFrames;
 pub use owners::OwnerGroups;
 pub use physical::PhysicalFrames;
@@ -64,12 +66,4 @@ pub trait DevicePrivate {
 
     /// The page of a frame, and the steps to it; `None` for frames that belong to nobody, or are of the other kind.
     fn page(&self, platform: &Platform, frame: Frame) -> Option<Looked<MapPage>>;
-}
-
-/// The design that `platform`'s kernel has.
-pub fn design_of(platform: &Platform) -> Box<dyn DevicePrivate> {
-    match platform.rules.pagemap.private_design {
-        PrivateDesign::PhysicalSpace => Box::new(PhysicalFrames::default()),
-        PrivateDesign::OwnSpace => Box::new(OwnFrames::new(platform.entry_bits)),
-    }
 }

@@ -7,7 +7,7 @@ use peerbus_units::{Bytes, CpuAddr};
 
 use super::HmmDmaError;
 use crate::device_private::HmmLayout;
-use crate::dma::{Context, Device, Dma, Mapped, Reservation};
+use crate::dma::{Context, Device, Dma, DmaError, Mapped, Reservation};
 use crate::pci::FunctionIndex;
 
 /// What a map is made for.
@@ -45,6 +45,9 @@ pub(super) enum Way {
     Stateless,
 }
 
+/// Pages of one map: the words of more do not fit into the largest array that the kernel allocates, 2 GiB.
+const MOST_PAGES: usize = (1 << 31) / 8 - 1;
+
 impl HmmDmaMap {
     /// A map for `device`, with no page in it yet.
     pub fn alloc(
@@ -60,6 +63,9 @@ impl HmmDmaMap {
         let able = dma.device(device).is_some_and(|it| able(it, translated, settings.highest_ram));
         if !able {
             return Err(HmmDmaError::NotSupported);
+        }
+        if settings.pages > MOST_PAGES {
+            return Err(HmmDmaError::Dma(DmaError::NoMemory));
         }
         let pages = u64::try_from(settings.pages).unwrap_or(u64::MAX);
         let size = Bytes(pages.saturating_mul(settings.page.0));

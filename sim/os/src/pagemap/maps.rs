@@ -119,8 +119,11 @@ impl PageMaps {
         let pages = layout.shape.pages(size);
         let place = Place::Physical(request.ranges.clone());
         let cost = done.iter().fold(PageStructs::default(), |sum, part| sum.plus(part.cost()));
-        let resting =
-            if request.kind.referenced_when_handed_out() { 0 } else { pages >> request.compound_order };
+        // Kernels that do not check the order shift by any: beyond 64 bits nothing is left.
+        let resting = match request.kind.referenced_when_handed_out() {
+            true => 0,
+            false => pages.checked_shr(request.compound_order).unwrap_or(0),
+        };
         Ok(self.enter(PageMap {
             id,
             kind: request.kind,

@@ -128,11 +128,11 @@ fn reservations_agree_with_a_plain_list() {
             let (mut random, mut taken) = (Random(seed), Vec::new());
             for _ in 0..150 {
                 if taken.is_empty() || random.below(3) == 0 {
-                    reserve(&mut *design, &mut platform, &mut taken, &mut random);
+                    reserve(&mut design, &mut platform, &mut taken, &mut random);
                 } else {
-                    use_or_release(&mut *design, &mut platform, &mut taken, &mut random);
+                    use_or_release(&mut design, &mut platform, &mut taken, &mut random);
                 }
-                check(&*design, &platform, &taken, &mut random);
+                check(&design, &platform, &taken, &mut random);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use peerbus_os::device_private::{
     ChunkPolicy, CpuAccess, DevicePrivate, EntryBits, Frame, FreeLists, Handout, NotReserved, OwnFrames,
-    Platform, PrivateDesign, PrivateRequest, Reserved, design_of,
+    Platform, PrivateDesign, PrivateMemory, PrivateRequest, Reserved, design_of,
 };
 use peerbus_os::iomem::{IoResource, RegionError};
 use peerbus_os::pagemap::{
@@ -32,7 +32,7 @@ fn frames_come_from_opposite_ends() {
         let mut platform = platform(profile, kind);
         let mut design = design_of(&platform);
         for (size, (first, pages, structs)) in sizes.into_iter().zip(expect) {
-            let reserved = reserve(&mut *design, &mut platform, size).unwrap();
+            let reserved = reserve(&mut design, &mut platform, size).unwrap();
             let bytes = platform.layout.shape.bytes(reserved.cost).0;
             let found = (reserved.first.number(), reserved.pages, bytes);
             assert_eq!(found, (first, pages, structs), "{profile} {kind} {size}");
@@ -85,7 +85,7 @@ fn pages_and_frames_lead_to_each_other() {
         let mut design = design_of(&platform);
         assert_eq!(design.design(), kind);
         let chunks: Vec<Reserved> =
-            (0..30).map(|_| reserve(&mut *design, &mut platform, 256 * MIB).unwrap()).collect();
+            (0..30).map(|_| reserve(&mut design, &mut platform, 256 * MIB).unwrap()).collect();
         for chunk in &chunks {
             for index in [0, 1, 511, 65535] {
                 let page = MapPage { map: chunk.map, index };
@@ -120,7 +120,7 @@ fn a_private_frame_is_no_address() {
         let window = IoResource::memory(range(1 << 40, GIB), "PCI Bus 0000:00");
         platform.iomem.request(platform.iomem.root(), window).unwrap();
         let mut design = design_of(&platform);
-        let chunk = reserve(&mut *design, &mut platform, 2 * MIB).unwrap();
+        let chunk = reserve(&mut design, &mut platform, 2 * MIB).unwrap();
         let frame = chunk.first.checked_add(3).unwrap();
         let address = CpuAddr(frame.number() << 12);
         let expect = match kind {
@@ -209,7 +209,7 @@ fn a_reservation_stays_until_its_last_page_is_back() {
         platform.memory = KernelMemory { free: Bytes::gib(1), reserve: Bytes(0) };
         let mut design = design_of(&platform);
         let shown = platform.iomem.render(&platform.rules);
-        let chunk = reserve(&mut *design, &mut platform, 256 * MIB).unwrap();
+        let chunk = reserve(&mut design, &mut platform, 256 * MIB).unwrap();
         let page = MapPage { map: chunk.map, index: 5 };
         let rules = platform.rules.pagemap;
         assert_eq!(platform.page_maps.hand_out(&rules, page, 0), Ok(()));
@@ -220,7 +220,7 @@ fn a_reservation_stays_until_its_last_page_is_back() {
         assert_eq!(design.page(&platform, chunk.first), None);
         assert_eq!(platform.memory.free, Bytes::gib(1));
         assert_eq!(platform.iomem.render(&platform.rules), shown);
-        assert_eq!(reserve(&mut *design, &mut platform, 256 * MIB).unwrap().first, chunk.first);
+        assert_eq!(reserve(&mut design, &mut platform, 256 * MIB).unwrap().first, chunk.first);
     }
 }
 
@@ -233,7 +233,7 @@ fn coherent_memory_stands_beside_private() {
         let request = PageMapRequest::device(MemoryType::Coherent, range(1 << 40, 256 * MIB), OWNER);
         let Platform { rules, layout, page_maps, memory, .. } = &mut platform;
         let coherent = page_maps.memremap(&rules.pagemap, layout, memory, &request).unwrap();
-        reserve(&mut *design, &mut platform, 256 * MIB).unwrap();
+        reserve(&mut design, &mut platform, 256 * MIB).unwrap();
         assert_eq!(
             platform.page_maps.find(CpuAddr((1 << 40) + 4096)),
             Some(MapPage { map: coherent, index: 1 })
@@ -249,7 +249,7 @@ fn eight_gpus_in_a_virtual_machine() {
     let fit = |kind| {
         let mut platform = platform_of_bits(Profile::Linux_7_3, kind, 40);
         let mut design = design_of(&platform);
-        (0..8).filter(|_| reserve(&mut *design, &mut platform, 141 * GIB).is_ok()).count()
+        (0..8).filter(|_| reserve(&mut design, &mut platform, 141 * GIB).is_ok()).count()
     };
     assert_eq!(PrivateDesign::ALL.map(fit), [7, 8]);
 }
@@ -282,13 +282,34 @@ fn drivers_hand_out_their_chunks_differently() {
     check(whole, Handout::Pages, 20_971_520, [0; 3], 0, Bytes(80 * GIB + 2 * MIB));
 }
 
+/// Pages by number: the spaces do not meet, and handing out counts in the map.
+#[test]
+fn pages_of_both_spaces_have_different_numbers() {
+    for kind in PrivateDesign::ALL {
+        let mut memory = PrivateMemory::new(platform(Profile::Linux_7_3, kind));
+        let chunk = memory.reserve(&PrivateRequest::new(Bytes::mib(256), OWNER, "vram")).unwrap();
+        let first = PrivateMemory::number(chunk.first);
+        assert_eq!(PrivateMemory::frame(first), chunk.first);
+        assert_eq!(first >= Pfn(1 << 52), kind == PrivateDesign::OwnSpace);
+        let number = Pfn(first.0 + 512);
+        assert_eq!(memory.page(number), Some(MapPage { map: chunk.map, index: 512 }));
+        assert_eq!(memory.page(Pfn(first.0 + 65536)), None);
+        assert_eq!(memory.hand_out(number, 9), Ok(()));
+        assert_eq!(memory.hand_out(Pfn(5), 0), Err(ReferenceBug::NoPage));
+        assert_eq!(memory.release(chunk.map), Ok(Unmap::Wait { references: 512 }));
+        assert_eq!(memory.free(number, 9), Ok(()));
+        assert_eq!(memory.release(chunk.map), Ok(Unmap::Done));
+        assert_eq!(memory.free(number, 9), Err(ReferenceBug::NoPage));
+    }
+}
+
 /// The middle case of range faults, a private page that peers reach through a BAR, has a page struct for each of the two.
 #[test]
 fn a_page_that_peers_reach_has_two_structs() {
     for kind in PrivateDesign::ALL {
         let mut platform = platform(Profile::Linux_7_3, kind);
         let mut design = design_of(&platform);
-        let private = reserve(&mut *design, &mut platform, 16 * GIB).unwrap();
+        let private = reserve(&mut design, &mut platform, 16 * GIB).unwrap();
         let request = PageMapRequest::device(MemoryType::PciP2pdma, range(1 << 40, 16 * GIB), OWNER);
         let Platform { rules, layout, page_maps, memory, .. } = &mut platform;
         let peer = page_maps.memremap(&rules.pagemap, layout, memory, &request).unwrap();
@@ -308,7 +329,7 @@ fn two_mebibytes_cost_two_mebibytes() {
     let mut platform = platform(Profile::Linux_6_12, PrivateDesign::PhysicalSpace);
     let mut design = design_of(&platform);
     let policy = ChunkPolicy::nouveau(&platform.rules);
-    let chunk = reserve(&mut *design, &mut platform, policy.size.0).unwrap();
+    let chunk = reserve(&mut design, &mut platform, policy.size.0).unwrap();
     assert_eq!(platform.layout.shape.bytes(chunk.cost), policy.size);
     assert_eq!(chunk.pages, 64 * 512);
     let mut lists = FreeLists::default();

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use peerbus_os::device_private::{
-    ChunkPolicy, Frame, FreeLists, Handout, Platform, PrivateDesign, PrivateRequest, design_of,
+    ChunkPolicy, DevicePrivate, Frame, FreeLists, Handout, Platform, PrivateDesign, PrivateRequest, design_of,
 };
 use peerbus_os::iomem::{DirectMap, IoMem, Paging, PhysicalSpace};
 use peerbus_os::pagemap::{Owner, Unmap};

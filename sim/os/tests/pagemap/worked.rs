@@ -214,6 +214,25 @@ fn references_follow_type_and_order() {
     check(MemoryType::PciP2pdma, 0, 65536);
 }
 
+/// Kernels that do not check the order of compound pages survive any.
+#[test]
+fn orders_of_compound_pages_may_be_absurd() {
+    for (profile, largest) in
+        [(Profile::Linux_6_1, u32::MAX), (Profile::Linux_6_12, u32::MAX), (Profile::Linux_7_3, 18)]
+    {
+        for compound_order in [18, 19, 57, 58, 63, 64, 70, u32::MAX] {
+            let mut platform = platform(profile, PrivateDesign::PhysicalSpace);
+            let request = PageMapRequest { compound_order, ..plain(MemoryType::Generic) };
+            let made = make(&mut platform, &request);
+            assert_eq!(made.is_ok(), compound_order <= largest, "{profile} {compound_order}");
+            if let Ok(map) = made {
+                assert_eq!(unmap(&mut platform, map), Ok(Unmap::Done));
+                assert_eq!(platform.page_maps.vmemmap().covered(), Bytes(0));
+            }
+        }
+    }
+}
+
 #[test]
 fn pages_handed_out_hold_their_map() {
     for profile in Profile::ALL {
