@@ -19,6 +19,9 @@ impl Mm {
         mut apply: impl FnMut(&mut Mm, Vpn, Vpn) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
         let found = self.spaces.get(&space).ok_or(Errno::NoEntry)?;
+        if found.lock.writer {
+            return Err(Errno::Again);
+        }
         let mut next = from;
         let mut hole = false;
         for vma in found.vmas.overlapping(from, to) {

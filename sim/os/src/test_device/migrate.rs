@@ -71,6 +71,7 @@ impl RangeMove {
             }
             Phase::Pages => {
                 migrate::pages(mm, &mut migration);
+                forget_zeros(mm, &migration);
                 self.moved += migration.moved();
                 Phase::Finalize
             }
@@ -189,8 +190,8 @@ pub(crate) fn copy_to_device(mm: &mut Mm, device: DeviceId, migration: &mut Migr
             index += 1;
             continue;
         }
-        let untouched = src.pfn().is_none() && writable && mm.rules.untouched_is_device_writable;
-        let write = src.is_writable() || untouched;
+        let untouched = src.pfn().is_none();
+        let write = src.is_writable() || (untouched && writable && mm.rules.untouched_is_device_writable);
         if !src.is_compound() {
             migration.dst[index] = device_copy(mm, device, src.pfn(), 1).writable(write);
             index += 1;
@@ -215,6 +216,18 @@ fn device_copy(mm: &mut Mm, device: DeviceId, source: Option<Pfn>, pages: u64) -
         mm.frames.copy(source, new, pages);
     }
     Word::destination(new)
+}
+
+/// Forgets the page of zeros where a page was put in its place. No migration entry stood for it, and the device ignores
+/// what is announced for its own migrations.
+fn forget_zeros(mm: &mut Mm, migration: &Migration) {
+    let Some(space) = migration.space else { return };
+    for (index, src) in migration.src.iter().enumerate().filter(|(_, src)| src.moves() && src.pfn().is_none())
+    {
+        let from = migration.from + index as u64;
+        let pages = if src.is_compound() { HUGE } else { 1 };
+        mm.mirrors.forget(space, migration.by, from, from + pages);
+    }
 }
 
 /// Enters pages that moved into the device's table, if they are still there: others may have dropped them while they
