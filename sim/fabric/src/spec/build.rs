@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use peerbus_machine::model::{Arbitration, FunctionIndex, Machine, Role};
 use peerbus_machine::part::{Buffers, Credits};
-use peerbus_units::{BitErrorRate, Bytes, Picos, Rate};
+use peerbus_units::{Picos, Rate};
 
 use super::{
     AtcSpec, EngineId, EngineSpec, FIRST_SOURCE, HandlingSpec, LinkId, LinkSpec, MAX_INPUTS, MAX_SOURCES,
@@ -282,36 +282,9 @@ impl Spec {
             let (root, cpu) = (self.root(index), self.cpu(bridge.cpu));
             let part = &machine.cpus[bridge.cpu].part;
             let up = LinkSpec {
-                name: format!("{}:up", bridge.name),
-                from: root,
-                to: cpu,
-                input: 0,
-                output: 0,
-                reverse: LinkId(0),
-                dllps_to: LinkId(0),
-                sharing: None,
-                pcie: None,
-                private: false,
-                memory: false,
-                bridge: false,
-                rate: part.host_bridge_rate,
-                port_rate: None,
-                peer_rate: None,
-                framing: Framing::none(),
-                flits: false,
-                flit: 0,
-                propagation: Picos::ZERO,
-                bit_errors: BitErrorRate::ZERO,
                 latency: part.network_latency,
-                pipeline: Cause::Device,
-                receiver: None,
-                receiver_limit: u64::MAX,
-                sender_limit: u64::MAX,
                 credits: [INTERNAL; 3],
-                credit_latency: Picos::ZERO,
-                dllp_interval: 0,
-                dllp_payload: Bytes::ZERO,
-                sources: Vec::new(),
+                ..LinkSpec::plain(format!("{}:up", bridge.name), root, cpu, part.host_bridge_rate)
             };
             let down = LinkSpec {
                 name: format!("{}:down", bridge.name),
@@ -328,37 +301,14 @@ impl Spec {
             self.nodes[root.at()].upstream = Some(up);
         }
         for link in &machine.cpu_links {
+            let [from, to] = [link.from, link.to].map(|cpu| &machine.cpus[cpu].name);
+            let (name, from, to) = (format!("{from}-{to}"), self.cpu(link.from), self.cpu(link.to));
             let there = LinkSpec {
-                name: format!("{}-{}", machine.cpus[link.from].name, machine.cpus[link.to].name),
-                from: self.cpu(link.from),
-                to: self.cpu(link.to),
-                input: 0,
-                output: 0,
-                reverse: LinkId(0),
-                dllps_to: LinkId(0),
-                sharing: None,
-                pcie: None,
-                private: false,
-                memory: false,
-                bridge: false,
-                rate: link.part.rate,
-                port_rate: None,
                 peer_rate: link.part.peer_rate,
-                framing: Framing::none(),
-                flits: false,
-                flit: 0,
-                propagation: Picos::ZERO,
-                bit_errors: BitErrorRate::ZERO,
                 latency: link.part.latency,
-                pipeline: Cause::Device,
-                receiver: None,
-                receiver_limit: u64::MAX,
-                sender_limit: u64::MAX,
                 credits: [INTERNAL; 3],
                 credit_latency: link.part.latency,
-                dllp_interval: 0,
-                dllp_payload: Bytes::ZERO,
-                sources: Vec::new(),
+                ..LinkSpec::plain(name, from, to, link.part.rate)
             };
             let back = LinkSpec {
                 name: format!("{}-{}", machine.cpus[link.to].name, machine.cpus[link.from].name),

@@ -252,6 +252,45 @@ pub struct LinkSpec {
     pub sources: Vec<EngineId>,
 }
 
+impl LinkSpec {
+    /// A link without PCIe's link layer: packets without headers or framing, endless buffers, no limits, no latency.
+    fn plain(name: String, from: NodeId, to: NodeId, rate: Rate) -> LinkSpec {
+        let endless = Credits { header: 0, data: 0 };
+        LinkSpec {
+            name,
+            from,
+            to,
+            input: 0,
+            output: 0,
+            reverse: LinkId(0),
+            dllps_to: LinkId(0),
+            sharing: None,
+            pcie: None,
+            private: false,
+            memory: false,
+            bridge: false,
+            rate,
+            port_rate: None,
+            peer_rate: None,
+            framing: Framing::none(),
+            flits: false,
+            flit: 0,
+            propagation: Picos::ZERO,
+            bit_errors: BitErrorRate::ZERO,
+            latency: Picos::ZERO,
+            pipeline: Cause::Device,
+            receiver: None,
+            receiver_limit: u64::MAX,
+            sender_limit: u64::MAX,
+            credits: [endless; 3],
+            credit_latency: Picos::ZERO,
+            dllp_interval: 0,
+            dllp_payload: Bytes::ZERO,
+            sources: Vec::new(),
+        }
+    }
+}
+
 /// Something that issues requests: a DMA engine of a device, its processors, or the cores of a CPU.
 #[derive(Clone, Debug)]
 pub struct EngineSpec {

@@ -5,7 +5,7 @@
 
 use peerbus_machine::model::{Interconnect, Machine};
 use peerbus_machine::part::Credits;
-use peerbus_units::{BitErrorRate, Bytes, DmaAddr, Picos};
+use peerbus_units::{DmaAddr, Picos};
 
 use super::{EngineId, EngineSpec, LinkId, LinkSpec, NodeId, NodeKind, NodeSpec, PAGE, Spec};
 use crate::cause::Cause;
@@ -121,42 +121,18 @@ impl Spec {
         latency: Picos,
     ) {
         let part = &interconnect.part;
-        let link = |from: NodeId, to: NodeId| LinkSpec {
-            name: format!(
-                "{}/{}-{}",
-                interconnect.name,
-                self.nodes[from.at()].name,
-                self.nodes[to.at()].name
-            ),
-            from,
-            to,
-            input: 0,
-            output: 0,
-            reverse: LinkId(0),
-            dllps_to: LinkId(0),
-            sharing: None,
-            pcie: None,
-            private: true,
-            memory: false,
-            bridge: false,
-            rate: part.rate.scaled(u64::from(count), 1).unwrap_or(part.rate),
-            port_rate: None,
-            peer_rate: None,
-            framing: Framing::private(part.packet_header.0, part.packet_unit.0),
-            flits: false,
-            flit: 0,
-            propagation: Picos::ZERO,
-            bit_errors: BitErrorRate::ZERO,
-            latency,
-            pipeline: Cause::Interconnect,
-            receiver: None,
-            receiver_limit: u64::MAX,
-            sender_limit: u64::MAX,
-            credits: [BUFFERS; 3],
-            credit_latency: latency,
-            dllp_interval: 0,
-            dllp_payload: Bytes::ZERO,
-            sources: Vec::new(),
+        let rate = part.rate.scaled(u64::from(count), 1).unwrap_or(part.rate);
+        let link = |from: NodeId, to: NodeId| {
+            let [one, other] = [from, to].map(|node| &self.nodes[node.at()].name);
+            LinkSpec {
+                private: true,
+                framing: Framing::private(part.packet_header.0, part.packet_unit.0),
+                latency,
+                pipeline: Cause::Interconnect,
+                credits: [BUFFERS; 3],
+                credit_latency: latency,
+                ..LinkSpec::plain(format!("{}/{one}-{other}", interconnect.name), from, to, rate)
+            }
         };
         let (there, back) = self.add_pair(link(one, other), link(other, one));
         for link in [there, back] {
