@@ -1,6 +1,8 @@
 //! One kernel's answer in one design: every driver asks, in order; what is refused leaves the others what there is.
 
-use peerbus_os::device_private::{DevicePrivate, Platform, PrivateDesign, PrivateRequest, design_of};
+use peerbus_os::device_private::{
+    AnyDesign, DevicePrivate, Platform, PrivateDesign, PrivateRequest, design_of,
+};
 use peerbus_os::pagemap::Owner;
 use peerbus_units::{Bytes, CpuAddr, Range};
 
@@ -12,7 +14,7 @@ use crate::kernel::ProfileName;
 /// What drivers take from: one machine, kernel and design.
 pub(super) struct Ground {
     pub platform: Platform,
-    pub design: Box<dyn DevicePrivate>,
+    pub design: AnyDesign,
     pub reach: Reach,
     /// Requests are rounded up to this.
     pub granule: Bytes,
