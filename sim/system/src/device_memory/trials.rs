@@ -100,10 +100,9 @@ impl<'a> Trials<'a> {
 
     fn verdict(&self, ground: &mut Ground, draw: &Draw) -> Verdict {
         let mut verdict = Verdict { granted: 0, first: None };
-        for (asker, memory) in (0..).zip(&draw.sizes).map(|(number, memory)| (number, *memory)) {
-            let Some(function) = self.question.askers.first().map(|asker| asker.function) else { break };
-            let asker_of_size = Asker { device: String::new(), function, memory };
-            match ground.ask(&asker_of_size, asker) {
+        // Who asks matters to nobody but for the size: the askers' names stand in any order.
+        for ((number, memory), asker) in (0..).zip(&draw.sizes).zip(&self.question.askers) {
+            match ground.ask(&Asker { memory: *memory, ..asker.clone() }, number) {
                 Ok(_) => verdict.granted += 1,
                 Err(refused) => verdict.first = verdict.first.or(Some(refused.obstacle)),
             }
