@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use peerbus_system::device_memory::{Conditions, Levels, TrialOptions};
 use peerbus_system::kernel::{AcsPolicy, IommuMode, KernelSettings, MpsPolicy, ProfileName};
+use peerbus_units::Bytes;
 
 pub use imports::{Import, Live, Lspci, Nccl, Told};
 
@@ -30,7 +32,16 @@ const MACHINE_HELP: &str = "Machine file (RON or JSON), `-` for standard input, 
 
 const PLAN_HELP: &str = "\
 The exit code is 1 when a function is not reached, or a BAR or window in memory space has no address. I/O ports
-that do not fit are listed, and are no failure: drivers go on without them.";
+that do not fit are listed, and are no failure: drivers go on without them.
+
+With --device-memory, the answer is whether all memory of GPUs gets its page structs, in every kernel and in both designs;
+the exit code is 1 when it does not with the kernel of --profile, as released (in physical space).
+
+Examples:
+  peerbus plan machine.ron
+  peerbus plan machine.ron --device-memory --physical-bits 40
+  peerbus plan machine.ron --device-memory --guest-window 8 --ram 256GiB --ram 1TiB --trials 10000 --seed 1
+      how often everything fits, whatever the order in which drivers bind";
 
 const P2P_HELP: &str = "\
 With --why, the exit code is 0 when the pair can talk, direct or through the host bridge, and 1 when the kernel refuses
@@ -170,12 +181,66 @@ pub struct Plan {
     /// Ignore addresses that the machine file fixes: the operating system places everything
     #[arg(long)]
     pub reassign: bool,
+    #[command(flatten)]
+    pub device_memory: DeviceMemory,
     /// Form of the answer; without it, the extension of FILE decides (.json), else text
     #[arg(long, value_enum)]
     pub format: Option<PlanFormat>,
     /// Write the answer to FILE instead of standard output
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// What to ask about page structs of device memory.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Device memory")]
+pub struct DeviceMemory {
+    /// Show instead whether all device memory gets its page structs, where they land, and what fails first
+    #[arg(long)]
+    pub device_memory: bool,
+    /// Physical address bits of the CPU, instead of its part's
+    #[arg(long, requires = "device_memory", value_name = "N", value_parser = clap::value_parser!(u8).range(32..=57))]
+    pub physical_bits: Option<u8>,
+    /// Levels of page tables of an x86 kernel; default 5 if the CPU has more than 46 bits
+    #[arg(long, requires = "device_memory", value_name = "N", value_parser = clap::value_parser!(u8).range(4..=5))]
+    pub paging: Option<u8>,
+    /// The machine is a guest whose windows above 4 GiB are the uppermost 1/N of physical addresses
+    #[arg(long, requires = "device_memory", value_name = "N", value_parser = clap::value_parser!(u8).range(2..=128))]
+    pub guest_window: Option<u8>,
+    /// Kernels shorten the direct map, as they did until 6.15
+    #[arg(long, requires = "device_memory")]
+    pub trimmed: bool,
+    /// Draw the order in which drivers ask this many times, and count how often everything fits
+    #[arg(long, requires = "device_memory", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    pub trials: Option<u32>,
+    /// Seed of the trials
+    #[arg(long, requires = "trials", value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// A size of RAM that trials draw, each as likely; may be repeated
+    #[arg(long, requires = "trials", value_name = "SIZE")]
+    pub ram: Vec<Bytes>,
+    /// Threads for trials; default one per CPU. The answer does not depend on it
+    #[arg(long, requires = "trials", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+impl DeviceMemory {
+    /// What is chosen beside the machine and the command line.
+    pub fn conditions(&self) -> Conditions {
+        let levels = |levels| if levels == 4 { Levels::Four } else { Levels::Five };
+        Conditions {
+            physical_bits: self.physical_bits,
+            paging: self.paging.map(levels),
+            guest_window: self.guest_window,
+            trimmed: self.trimmed,
+        }
+    }
+
+    /// What is to be drawn.
+    pub fn trial_options(&self) -> Option<TrialOptions> {
+        let trials = u64::from(self.trials?);
+        Some(TrialOptions { trials, seed: self.seed, ram: self.ram.iter().map(|size| size.0).collect() })
+    }
 }
 
 /// Forms of a plan.

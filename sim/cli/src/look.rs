@@ -13,7 +13,7 @@ use crate::args::{self, Format, PlanFormat};
 use crate::files::{self, Destination};
 use crate::machines::machine;
 use crate::terminal::{Sources, Terminal};
-use crate::{Answer, codes};
+use crate::{Answer, codes, device_memory};
 
 /// Shows the address plan; the answer is no when something has no place in it.
 pub fn plan(args: &args::Plan, terminal: &Terminal) -> anyhow::Result<Answer> {
@@ -21,6 +21,9 @@ pub fn plan(args: &args::Plan, terminal: &Terminal) -> anyhow::Result<Answer> {
     let machine = machine(&args.machine, terminal)?;
     let settings = settings(&args.kernel, terminal)?;
     let booted = boot(&machine, &settings, &BootOptions { reassign: args.reassign });
+    if args.device_memory.device_memory {
+        return device_memory::plan(args, &machine, &booted, destination);
+    }
     let plan = plan::plan(&machine, &booted);
     let text = match args.format() {
         PlanFormat::Text => render_plan(&plan),
@@ -91,7 +94,8 @@ fn unknown(label: &str, ends: [Result<FunctionIndex, FindError>; 2]) -> Vec<Diag
     ends.into_iter().filter_map(Result::err).map(problem).collect()
 }
 
-fn json(value: &impl Serialize) -> anyhow::Result<String> {
+/// A document as JSON, ending with a newline.
+pub fn json(value: &impl Serialize) -> anyhow::Result<String> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     Ok(text)

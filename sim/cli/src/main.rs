@@ -12,6 +12,7 @@ mod args;
 mod check;
 mod codes;
 mod compare;
+mod device_memory;
 mod files;
 mod help;
 mod import;

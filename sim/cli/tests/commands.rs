@@ -168,6 +168,40 @@ fn a_plan_that_does_not_fit_is_the_answer_no() {
     assert!(homeless.iter().all(|resource| resource["cpu_addr"].is_null()));
 }
 
+/// Eight GPUs of 80 GiB and 64 GiB of RAM: all fit with 46 bits; with 39, the 446 GiB above RAM are five ranges.
+#[test]
+fn device_memory_is_planned() {
+    let here = Workspace::new();
+    let machine = "1rc:8gpu@gen5x16/gpu=a100-sxm4-80g";
+    let ask = |code, more: &[&str]| {
+        let args: Vec<&str> =
+            ["plan", machine, "--device-memory"].into_iter().chain(more.iter().copied()).collect();
+        here.expect(code, &args)
+    };
+    let text = ask(0, &[]).text();
+    assert_eq!(text.matches("everything fits").count(), 6, "{text}");
+    let document = ask(1, &["--physical-bits", "39", "--format", "json"]).json();
+    assert_eq!(document["schema"], "peerbus.device-memory/1");
+    let keys = ["machine", "conditions", "ram", "devices", "answers", "trials"];
+    assert_keys(&document, &keys);
+    let answers = document["answers"].as_array().unwrap();
+    for answer in answers {
+        let refused = answer["refused"].as_array().unwrap();
+        match answer["design"].as_str().unwrap() {
+            "own_space" => assert!(refused.is_empty(), "{answer}"),
+            _ => assert_eq!(refused[0]["obstacle"], "limit", "{answer}"),
+        }
+    }
+    let trials =
+        ["--physical-bits", "39", "--trials", "1000", "--seed", "7", "--ram", "16GiB", "--ram", "400GiB"];
+    let of = |threads: &str| ask(1, &[&trials[..], &["--threads", threads]].concat()).text();
+    assert_eq!(of("1"), of("3"));
+    assert!(of("1").contains("1000 trials with seed 7, 2 different"), "{}", of("1"));
+    ask(2, &["--physical-bits", "70"]);
+    ask(2, &["--format", "lspci"]);
+    here.expect(2, &["plan", machine, "--trials", "10"]);
+}
+
 #[test]
 fn check_lists_what_is_wrong() {
     let here = Workspace::new();

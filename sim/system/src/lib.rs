@@ -5,10 +5,11 @@
 //! DMA layer), [`plan`] (who got which addresses), [`p2p`] (who may send to whom), [`mod@why`] (why, and what would change
 //! it), [`replay`] (recorded calls), [`workload`] and [`peer_memory`] (what a run does), [`aperture`] and
 //! [`ntb`] (how devices are set up for it), `expand` (the flows it makes), [`page_structs`] (what the page structs of device
-//! memory take), [`run`] (it runs), [`outcome`] (what it found out).
+//! memory take), [`device_memory`] (whether there is room for them), [`run`] (it runs), [`outcome`] (what it found out).
 
 pub mod aperture;
 pub mod boot;
+pub mod device_memory;
 pub mod event;
 pub mod expand;
 pub mod iommu;

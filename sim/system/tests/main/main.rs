@@ -8,6 +8,7 @@ mod build;
 mod captured;
 mod captures;
 mod closed_form;
+mod device_memory;
 mod iommu;
 mod p2p;
 mod page_structs;
