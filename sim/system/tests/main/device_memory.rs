@@ -48,7 +48,7 @@ fn asked<T>(machine: &Machine, cmdline: &str, conditions: Conditions, ask: impl 
 }
 
 fn answers(machine: &Machine, cmdline: &str, conditions: Conditions) -> Vec<Answer> {
-    let found = asked(machine, cmdline, conditions, Question::answers);
+    let found = asked(machine, cmdline, conditions, |question| question.answers());
     let own = found.iter().filter(|answer| answer.design == Design::OwnSpace);
     assert_eq!((found.len(), own.count()), (6, 3));
     found
