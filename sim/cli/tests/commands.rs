@@ -172,7 +172,7 @@ fn a_plan_that_does_not_fit_is_the_answer_no() {
 #[test]
 fn device_memory_is_planned() {
     let here = Workspace::new();
-    let machine = "1rc:8gpu@gen5x16/gpu=a100-sxm4-80g";
+    let machine = "1rc:8gpu@gen4x16/gpu=a100-sxm4-80g";
     let ask = |code, more: &[&str]| {
         let args: Vec<&str> =
             ["plan", machine, "--device-memory"].into_iter().chain(more.iter().copied()).collect();
