@@ -7,7 +7,7 @@
 use crate::run::Fabric;
 use crate::spec::LinkId;
 use crate::store::{List, Queued};
-use crate::tlp::{Attributes, Class, Status, Tlp};
+use crate::tlp::{Attributes, Class, Status};
 use crate::transmit::Look;
 
 /// Packets of a queue that are looked at behind the oldest. Assumed.
@@ -28,13 +28,8 @@ impl Fabric {
             };
         };
         let list = &mut self.state.queues[queue][Class::Posted.at()];
-        let Queued { tlp, ready, starved, .. } = self.state.arena.remove(list, place);
-        let node = self.spec.links[link.at()].from;
-        let from = self.spec.nodes[node.at()].inputs[input as usize];
-        self.charge_wait(link, &tlp, ready, starved);
-        self.send(link, Tlp { status: tlp.status.on_the_wire(), ..tlp });
-        let left_at = self.state.links[link.at()].free_at;
-        self.return_credits(from, &tlp, left_at);
+        let queued = self.state.arena.remove(list, place);
+        self.send_queued(link, input, &queued);
         self.ledger.links[link.at()].overtakes += 1;
         Look::Sent
     }

@@ -261,10 +261,18 @@ impl Fabric {
             return if self.reorders { self.overtake(link, input, queue, look) } else { look };
         };
         let list = &mut self.state.queues[queue][class.at()];
-        let Queued { tlp, ready, starved, .. } = self.state.arena.pop(list);
+        let queued = self.state.arena.pop(list);
         if list.is_empty() {
             self.state.links[link.at()].waiting[class.at()] &= !(1 << input);
         }
+        self.send_queued(link, input, &queued);
+        Look::Sent
+    }
+
+    /// Sends what has been taken out of the queue of `input` in front of `link`, and gives its buffer back.
+    #[inline]
+    pub(crate) fn send_queued(&mut self, link: LinkId, input: u32, queued: &Queued) {
+        let Queued { tlp, ready, starved, .. } = *queued;
         let node = self.spec.links[link.at()].from;
         let from = self.spec.nodes[node.at()].inputs[input as usize];
         self.charge_wait(link, &tlp, ready, starved);
@@ -275,7 +283,6 @@ impl Fabric {
         if self.state.links[link.at()].in_order {
             self.read_out(link, from, left_at);
         }
-        Look::Sent
     }
 
     /// True when an older posted request must go before `queued`, which is none.
