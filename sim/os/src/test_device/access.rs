@@ -199,13 +199,20 @@ impl Transfer {
                 Step::Wait(wait) => Step::Wait(wait),
             };
         }
-        self.next = match self.values {
-            Some(value) => write_table(mm, self.mirror, self.next, self.to, value.wrapping_sub(self.from)),
+        match self.values {
+            Some(value) => {
+                let (next, wait) =
+                    write_table(mm, self.mirror, self.next, self.to, value.wrapping_sub(self.from));
+                self.next = next;
+                if let Some(wait) = wait {
+                    return Step::Wait(wait);
+                }
+            }
             None => {
                 read_table(mm, self.mirror, self.from, self.to, &mut self.answer.data);
-                self.from + self.answer.data.len() as u64
+                self.next = self.from + self.answer.data.len() as u64;
             }
-        };
+        }
         if self.next == self.to {
             self.answer.pages = self.to - self.from;
             return Step::Done(Ok(core::mem::take(&mut self.answer)));
@@ -256,16 +263,23 @@ pub fn write(mm: &mut Mm, mirror: MirrorId, from: Vpn, to: Vpn, value: u64) -> R
     Transfer::write(mirror, from, to, value).run(mm)
 }
 
-/// Writes what the device's table allows, each page its number plus `base`; returns the first page it does not.
-fn write_table(mm: &mut Mm, mirror: MirrorId, from: Vpn, to: Vpn, base: u64) -> Vpn {
+/// Writes what the device's table allows, each page its number plus `base`; returns the first page it does not, and
+/// what has to be waited for there.
+///
+/// A device skips what is announced for its own migrations, so its entries still lead to the page that is being copied.
+/// What it wrote there after the copy would be lost: it writes when the migration is over.
+fn write_table(mm: &mut Mm, mirror: MirrorId, from: Vpn, to: Vpn, base: u64) -> (Vpn, Option<Wait>) {
     for page in from..to {
-        let entry = mm.mirrors.get(mirror).and_then(|found| found.table.get(&page).copied());
-        match entry {
-            Some(DeviceEntry { pfn, tag: Tag::Write }) => mm.frames.set_data(pfn, page.wrapping_add(base)),
-            _ => return page,
+        let Some(found) = mm.mirrors.get(mirror) else { return (page, None) };
+        let Some(DeviceEntry { pfn, tag: Tag::Write }) = found.table.get(&page).copied() else {
+            return (page, None);
+        };
+        if mm.is_migrating(found.space, page) {
+            return (page, Some(Wait::Migration(pfn)));
         }
+        mm.frames.set_data(pfn, page.wrapping_add(base));
     }
-    to
+    (to, None)
 }
 
 pub(super) fn check_range(from: Vpn, to: Vpn) -> Result<(), Errno> {

@@ -6,6 +6,7 @@ mod invariants;
 mod line;
 mod machine;
 mod model;
+mod races;
 mod random;
 mod replay;
 mod scale;
