@@ -4,8 +4,6 @@
 //! are pushed from the lowest to the highest, and the highest is handed out first. Some of a chunk may never be
 //! pushed.
 
-use alloc::vec::Vec;
-
 use peerbus_units::Bytes;
 
 use super::{FreeLists, Reserved};
@@ -32,6 +30,11 @@ impl Handout {
             Handout::Pages => 0,
             Handout::Folios => PIECE_ORDER,
         }
+    }
+
+    /// Pages in one piece.
+    pub const fn pages(self) -> u64 {
+        1 << self.order()
     }
 }
 
@@ -83,8 +86,6 @@ impl ChunkPolicy {
     /// Pushes the free pages of a new chunk.
     pub fn fill(&self, lists: &mut FreeLists, chunk: &Reserved, handout: Handout) {
         let map = chunk.map;
-        let free: Vec<MapPage> =
-            self.pushed(handout, chunk.pages).map(|index| MapPage { map, index }).collect();
-        lists.push_all(free, handout);
+        lists.push_all(self.pushed(handout, chunk.pages).map(|index| MapPage { map, index }), handout);
     }
 }

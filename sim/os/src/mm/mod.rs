@@ -47,6 +47,7 @@ pub use query::PageState;
 pub use remap::Move;
 pub use rules::{HugePolicy, MmRules};
 
+use crate::device_private::{HmmLayout, MigrateLayout, PrivateMemory};
 use crate::notifier::{Event, Mirrors};
 use file::Files;
 use frame::{At, Content, Frames, Freed, Place};
@@ -150,17 +151,6 @@ pub struct Space {
     pub lock: MapLock,
 }
 
-/// Pages of device memory that nobody refers to any more, for the drivers to take back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DeviceFreed {
-    /// Whose memory.
-    pub device: DeviceId,
-    /// First page.
-    pub head: Pfn,
-    /// 1 or 512.
-    pub pages: u64,
-}
-
 /// The memory management of one machine.
 #[derive(Clone, Debug)]
 pub struct Mm {
@@ -172,6 +162,8 @@ pub struct Mm {
     pub files: Files,
     /// What devices know of address spaces.
     pub mirrors: Mirrors,
+    /// Page frames of device memory, and the machine around them.
+    pub(crate) private: PrivateMemory,
     /// Drivers with device memory.
     pub devices: BTreeMap<DeviceId, crate::test_device::DeviceMemory>,
     /// What the kernel does.
@@ -191,10 +183,12 @@ pub struct Mm {
 }
 
 impl Mm {
-    /// A machine without processes and `limit` pages of memory.
-    pub fn new(rules: MmRules, limit: u64) -> Mm {
+    /// A machine without processes. RAM, the kernel's rules and the design of private memory are those of `private`.
+    pub fn new(private: PrivateMemory) -> Mm {
+        let rules = private.platform.rules.mm;
         Mm {
-            frames: Frames::new(limit),
+            frames: Frames::new(&private.platform.layout.system_ram),
+            private,
             spaces: BTreeMap::new(),
             files: Files::default(),
             mirrors: Mirrors::default(),
@@ -209,6 +203,21 @@ impl Mm {
             fresh_group: 0,
             fresh_space: 0,
         }
+    }
+
+    /// Page frames of device memory, and the machine around them.
+    pub fn private_memory(&self) -> &PrivateMemory {
+        &self.private
+    }
+
+    /// How words of range faults are made up.
+    pub fn hmm_words(&self) -> HmmLayout {
+        self.private.platform.rules.pagemap.hmm_words
+    }
+
+    /// How words of migration are made up.
+    pub fn migrate_words(&self) -> MigrateLayout {
+        self.private.platform.rules.pagemap.migrate_words
     }
 
     /// A process with an empty address space.
@@ -253,9 +262,8 @@ impl Mm {
     }
 
     pub(crate) fn freed(&mut self, freed: Freed) {
-        let (Place::Private(device) | Place::Coherent(device)) = freed.place else { return };
-        if let Some(memory) = self.devices.get_mut(&device) {
-            memory.give_back(DeviceFreed { device, head: freed.head, pages: freed.pages });
+        if let Place::Private(device) | Place::Coherent(device) = freed.place {
+            self.give_back(device, freed.head, freed.pages);
         }
     }
 

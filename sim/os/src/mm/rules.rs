@@ -88,8 +88,6 @@ pub struct MmRules {
     pub huge_private_words_ignore_offset: bool,
     /// Pages the test device asks HMM for at once.
     pub test_device_window: u64,
-    /// Where the order of a page is in the words of a range fault.
-    pub order_shift: u32,
 }
 
 impl MmRules {
@@ -116,7 +114,6 @@ impl MmRules {
         unlocked_range_fault: false,
         huge_private_words_ignore_offset: false,
         test_device_window: 64,
-        order_shift: 56,
     };
 
     /// Linux 6.12.117.
@@ -147,7 +144,6 @@ impl MmRules {
         untouched_is_device_writable: false,
         unlocked_range_fault: true,
         test_device_window: 32,
-        order_shift: 53,
         ..MmRules::LINUX_6_12
     };
 }

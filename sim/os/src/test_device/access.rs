@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use peerbus_units::Pfn;
 
-use crate::hmm::{Flags, Layout, Range, RangeFault, Step, Word};
+use crate::hmm::{Flags, Range, RangeFault, Step, Word};
 use crate::mm::{Errno, Mm, Vpn, Wait};
 use crate::notifier::{DeviceEntry, MirrorId, Tag, WatchId};
 
@@ -36,7 +36,7 @@ pub(super) fn read_table(mm: &Mm, mirror: MirrorId, from: Vpn, to: Vpn, data: &m
 /// `Fault`: writing was asked for and a page came back read-only, as private pages of the device do. Pages before
 /// it are stored.
 fn store(mm: &mut Mm, mirror: MirrorId, from: Vpn, words: &[Word], write: bool) -> Result<(), Errno> {
-    let layout = Layout { order_shift: mm.rules.order_shift };
+    let layout = mm.hmm_words();
     let Some(found) = mm.mirrors.get_mut(mirror) else { return Err(Errno::BadFile) };
     for (page, word) in (from..).zip(words) {
         if !word.is_valid() || (write && !word.is_writable()) {
@@ -128,7 +128,7 @@ impl RangeRead {
             return Step::Wait(Wait::MapLock);
         };
         let flags = if self.write { Flags::WRITE_FAULT } else { Flags::FAULT };
-        let owner = mm.devices.get(&device).map(|memory| memory.owner);
+        let owner = mm.devices.get(&device).map(|memory| memory.owner());
         let mut range = Range::new(space, self.next, to - self.next, flags, owner);
         range.watch = Some((watch, sequence));
         let mut fault = RangeFault::new(range);

@@ -2,41 +2,20 @@
 
 use alloc::vec::Vec;
 
-use peerbus_units::Pfn;
+use peerbus_units::{CpuAddr, Pfn, Range};
 
+use crate::device_private::{ChunkPolicy, FreeLists, Handout, PrivateMemory, PrivateRequest, Reserved};
 use crate::mm::frame::{HUGE, Place};
-use crate::mm::{DeviceFreed, DeviceId, Mm};
+use crate::mm::{DeviceId, Mm};
+use crate::pagemap::{Owner, Unmap};
 
-/// Who may use a device's private pages as they are: the device alone, or an interconnect domain.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct OwnerId(pub u32);
-
-/// Pages of one chunk: 256 MiB.
-const CHUNK: u64 = 256 << 8;
-
-/// Free pages, last one given back first; kept as runs.
-#[derive(Clone, Default, Debug)]
-struct FreeList {
-    runs: Vec<(u64, u64)>,
-}
-
-impl FreeList {
-    fn push(&mut self, pfn: u64, step: u64) {
-        match self.runs.last_mut() {
-            Some((first, count)) if *first + *count * step == pfn => *count += 1,
-            _ => self.runs.push((pfn, 1)),
-        }
-    }
-
-    fn pop(&mut self, step: u64) -> Option<u64> {
-        let (first, count) = self.runs.last_mut()?;
-        *count -= 1;
-        let pfn = *first + *count * step;
-        if *count == 0 {
-            self.runs.pop();
-        }
-        Some(pfn)
-    }
+/// What a CPU can do with a device's memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Nothing.
+    Private,
+    /// Reach it like its own, at this address.
+    Coherent(CpuAddr),
 }
 
 /// The memory of one device.
@@ -44,118 +23,89 @@ impl FreeList {
 pub struct DeviceMemory {
     /// The device.
     pub device: DeviceId,
-    /// Whose private pages these are to HMM.
-    pub owner: OwnerId,
-    /// A CPU reaches it.
-    pub coherent: bool,
+    /// What a CPU can do with it.
+    pub kind: Kind,
     /// The next allocation fails.
     pub fail_next: bool,
     /// Chunks it may have.
-    pub chunks_max: u64,
-    /// Where peers reach private pages, if the device lets them: page of its window for its first page.
+    pub chunks_max: usize,
+    /// Where peers reach private pages, if the device lets them: page of its window for its first page, and how many.
     pub peer_window: Option<(Pfn, u64)>,
-    chunks: u64,
-    first: Option<Pfn>,
-    pages: FreeList,
-    folios: FreeList,
+    owner: Owner,
+    chunks: Vec<Reserved>,
+    free: FreeLists,
 }
 
 impl DeviceMemory {
     /// A device without chunks.
-    pub fn new(device: DeviceId, coherent: bool) -> DeviceMemory {
+    pub fn new(device: DeviceId, kind: Kind) -> DeviceMemory {
         DeviceMemory {
             device,
-            owner: OwnerId(device.0),
-            coherent,
+            kind,
             fail_next: false,
-            chunks_max: if coherent { 1 } else { u64::MAX },
+            chunks_max: if kind == Kind::Private { usize::MAX } else { 1 },
             peer_window: None,
-            chunks: 0,
-            first: None,
-            pages: FreeList::default(),
-            folios: FreeList::default(),
+            owner: Owner(u64::from(device.0)),
+            chunks: Vec::new(),
+            free: FreeLists::default(),
         }
     }
 
-    /// Chunks in use.
-    pub fn chunks(&self) -> u64 {
-        self.chunks
+    /// Whose private pages are this device's own to it: the device alone, or an interconnect domain.
+    pub fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// A CPU reaches it.
+    pub fn is_coherent(&self) -> bool {
+        self.kind != Kind::Private
+    }
+
+    /// Its chunks, oldest first.
+    pub fn chunks(&self) -> &[Reserved] {
+        &self.chunks
     }
 
     /// Pages of all chunks.
     pub fn pages(&self) -> u64 {
-        self.chunks * CHUNK
+        self.chunks.iter().map(|chunk| chunk.pages).sum()
     }
 
     /// Pages nobody uses.
     pub fn free_pages(&self) -> u64 {
-        let sum = |list: &FreeList| list.runs.iter().map(|(_, count)| count).sum::<u64>();
-        sum(&self.pages) + sum(&self.folios) * HUGE
+        let all = [Handout::Pages, Handout::Folios];
+        all.iter().map(|handout| self.free.len(*handout) as u64 * handout.pages()).sum()
     }
+}
 
-    /// Takes back what nobody refers to any more.
-    pub fn give_back(&mut self, freed: DeviceFreed) {
-        if self.chunks == 0 {
-            // The chunk went while a page was out.
-            return;
-        }
-        if freed.pages == HUGE {
-            self.folios.push(freed.head.0, HUGE);
-        } else {
-            self.pages.push(freed.head.0, 1);
-        }
-    }
-
-    /// Forgets all chunks: the device lets go of its memory.
-    pub fn drop_chunks(&mut self) {
-        self.chunks = 0;
-        self.first = None;
-        self.pages = FreeList::default();
-        self.folios = FreeList::default();
-    }
-
-    fn add_chunk(&mut self, first: Pfn, huge: bool) {
-        self.chunks += 1;
-        self.first.get_or_insert(first);
-        if huge {
-            for index in 0..CHUNK / HUGE {
-                self.folios.push(first.0 + index * HUGE, HUGE);
-            }
-        } else {
-            self.pages.runs.push((first.0, CHUNK));
-        }
-    }
+fn handout(pages: u64) -> Handout {
+    if pages == HUGE { Handout::Folios } else { Handout::Pages }
 }
 
 impl Mm {
     /// A locked page, or a locked huge folio, of a device's memory.
     pub(crate) fn allocate_device(&mut self, device: DeviceId, huge: bool) -> Option<Pfn> {
         let memory = self.devices.get_mut(&device)?;
-        if memory.coherent && huge {
+        if memory.is_coherent() && huge {
             return None;
         }
         if core::mem::take(&mut memory.fail_next) {
             return None;
         }
-        let pop = |memory: &mut DeviceMemory| match huge {
-            true => memory.folios.pop(HUGE),
-            false => memory.pages.pop(1),
-        };
-        let pfn = match pop(memory) {
-            Some(pfn) => pfn,
+        let handout = if huge { Handout::Folios } else { Handout::Pages };
+        let page = match memory.free.pop(handout) {
+            Some(page) => page,
             None => {
-                if memory.chunks >= memory.chunks_max {
-                    return None;
-                }
-                memory.add_chunk(self.frames.reserve_device(CHUNK / HUGE), huge);
-                pop(memory)?
+                memory.add_chunk(&mut self.private, handout)?;
+                memory.free.pop(handout)?
             }
         };
-        let place = match memory.coherent {
-            true => Place::Coherent(device),
-            false => Place::Private(device),
+        let place = match memory.kind {
+            Kind::Coherent(_) => Place::Coherent(device),
+            Kind::Private => Place::Private(device),
         };
-        let pfn = Pfn(pfn);
+        let pfn = self.private.number_of(page)?;
+        self.private.hand_out(pfn, handout.order()).ok()?;
         if huge {
             self.frames.enter_huge(pfn, place);
         } else {
@@ -165,12 +115,71 @@ impl Mm {
         Some(pfn)
     }
 
+    /// A driver takes back pages that nobody refers to any more.
+    pub(crate) fn give_back(&mut self, device: DeviceId, head: Pfn, pages: u64) {
+        let handout = handout(pages);
+        let page = self.private.device_page(head);
+        let freed = self.private.free(head, handout.order());
+        assert!(freed.is_ok(), "a page that is given back was handed out: {freed:?}");
+        if let (Some(memory), Some(page)) = (self.devices.get_mut(&device), page) {
+            memory.free.push(page, handout);
+        }
+    }
+
+    /// The device lets go of all its chunks, of which no page is in use.
+    pub(crate) fn drop_chunks(&mut self, device: DeviceId) {
+        let Some(memory) = self.devices.get_mut(&device) else { return };
+        for chunk in core::mem::take(&mut memory.chunks) {
+            memory.free.remove(chunk.map);
+            let released = self.private.release(chunk.map);
+            assert_eq!(released, Ok(Unmap::Done), "no page of the chunk is in use");
+        }
+    }
+
+    /// First pages of the folios in use of one device's memory, chunk by chunk.
+    pub(crate) fn device_folios(&self, device: DeviceId) -> Vec<Pfn> {
+        let chunks = self.devices.get(&device).map_or(&[][..], |memory| memory.chunks());
+        let folios =
+            |chunk: &Reserved| self.frames.folios_in(PrivateMemory::number(chunk.first), chunk.pages);
+        chunks.iter().flat_map(folios).collect()
+    }
+
+    /// Changes whose memory a device's is, as when it joins or leaves an interconnect: of pages in use too.
+    pub fn set_owner(&mut self, device: DeviceId, owner: Owner) {
+        let Some(memory) = self.devices.get_mut(&device) else { return };
+        memory.owner = owner;
+        for chunk in &memory.chunks {
+            self.private.platform.page_maps.set_owner(chunk.map, owner);
+        }
+    }
+
     /// The page of a device's window through which peers reach one of its private pages.
     pub(crate) fn peer_page(&self, pfn: Pfn) -> Option<Pfn> {
         let Place::Private(device) = self.frames.place(pfn) else { return None };
         let memory = self.devices.get(&device)?;
         let (window, pages) = memory.peer_window?;
-        let offset = pfn.0.checked_sub(memory.first?.0).filter(|offset| *offset < pages)?;
+        let page = self.private.device_page(pfn)?;
+        let position = memory.chunks.iter().position(|chunk| chunk.map == page.map)?;
+        let before: u64 = memory.chunks[..position].iter().map(|chunk| chunk.pages).sum();
+        let offset = (before + page.index < pages).then_some(before + page.index)?;
         Some(Pfn(window.0 + offset))
+    }
+}
+
+impl DeviceMemory {
+    /// Reserves another chunk; `None` if there may be none or there is no room.
+    fn add_chunk(&mut self, private: &mut PrivateMemory, handout: Handout) -> Option<()> {
+        if self.chunks.len() >= self.chunks_max {
+            return None;
+        }
+        let policy = ChunkPolicy::TEST_DEVICE;
+        let chunk = match self.kind {
+            Kind::Private => private.reserve(&PrivateRequest::new(policy.size, self.owner, "test device")),
+            Kind::Coherent(at) => private.reserve_coherent(Range::sized(at, policy.size)?, self.owner),
+        };
+        let chunk = chunk.ok()?;
+        policy.fill(&mut self.free, &chunk, handout);
+        self.chunks.push(chunk);
+        Some(())
     }
 }

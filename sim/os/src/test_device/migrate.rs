@@ -161,7 +161,7 @@ fn select_system() -> Selectors {
 }
 
 fn select_device(mm: &Mm, device: DeviceId) -> Selectors {
-    let coherent = mm.devices.get(&device).is_some_and(|memory| memory.coherent);
+    let coherent = mm.devices.get(&device).is_some_and(|memory| memory.is_coherent());
     Selectors { system: false, private: !coherent, coherent, compound: true }
 }
 
@@ -181,6 +181,7 @@ fn window(
 
 /// Gives every page that may move a page of the device, with its contents.
 pub(crate) fn copy_to_device(mm: &mut Mm, device: DeviceId, migration: &mut Migration) {
+    let words = mm.migrate_words();
     let writable =
         migration.space.and_then(|space| mm.vma(space, migration.from)).is_some_and(|vma| vma.write);
     let mut index = 0;
@@ -190,17 +191,17 @@ pub(crate) fn copy_to_device(mm: &mut Mm, device: DeviceId, migration: &mut Migr
             index += 1;
             continue;
         }
-        let untouched = src.pfn().is_none();
+        let untouched = src.pfn(words).is_none();
         let write = src.is_writable() || (untouched && writable && mm.rules.untouched_is_device_writable);
         if !src.is_compound() {
-            migration.dst[index] = device_copy(mm, device, src.pfn(), 1).writable(write);
+            migration.dst[index] = device_copy(mm, device, src.pfn(words), 1).writable(write);
             index += 1;
             continue;
         }
-        let whole = device_copy(mm, device, src.pfn(), HUGE);
+        let whole = device_copy(mm, device, src.pfn(words), HUGE);
         if whole == Word::NONE {
             for offset in 0..512 {
-                let source = src.pfn().map(|pfn| Pfn(pfn.0 + offset as u64));
+                let source = src.pfn(words).map(|pfn| Pfn(pfn.0 + offset as u64));
                 migration.dst[index + offset] = device_copy(mm, device, source, 1).writable(write);
             }
         } else {
@@ -211,18 +212,21 @@ pub(crate) fn copy_to_device(mm: &mut Mm, device: DeviceId, migration: &mut Migr
 }
 
 fn device_copy(mm: &mut Mm, device: DeviceId, source: Option<Pfn>, pages: u64) -> Word {
+    let words = mm.migrate_words();
     let Some(new) = mm.allocate_device(device, pages == HUGE) else { return Word::NONE };
     if let Some(source) = source {
         mm.frames.copy(source, new, pages);
     }
-    Word::destination(new)
+    Word::destination(words, new)
 }
 
 /// Forgets the page of zeros where a page was put in its place. No migration entry stood for it, and the device ignores
 /// what is announced for its own migrations.
 fn forget_zeros(mm: &mut Mm, migration: &Migration) {
+    let words = mm.migrate_words();
     let Some(space) = migration.space else { return };
-    for (index, src) in migration.src.iter().enumerate().filter(|(_, src)| src.moves() && src.pfn().is_none())
+    for (index, src) in
+        migration.src.iter().enumerate().filter(|(_, src)| src.moves() && src.pfn(words).is_none())
     {
         let from = migration.from + index as u64;
         let pages = if src.is_compound() { HUGE } else { 1 };
@@ -233,9 +237,10 @@ fn forget_zeros(mm: &mut Mm, migration: &Migration) {
 /// Enters pages that moved into the device's table, if they are still there: others may have dropped them while they
 /// were on their way.
 pub(crate) fn enter_moved(mm: &mut Mm, mirror: MirrorId, migration: &Migration) {
+    let words = mm.migrate_words();
     let Some(space) = migration.space else { return };
     for (index, (src, dst)) in migration.src.iter().zip(&migration.dst).enumerate() {
-        let Some(pfn) = dst.pfn().filter(|_| src.moves()) else { continue };
+        let Some(pfn) = dst.pfn(words).filter(|_| src.moves()) else { continue };
         let tag = if dst.is_writable() { Tag::Write } else { Tag::Read };
         let pages = if dst.is_compound() { HUGE } else { 1 };
         for offset in 0..pages {
@@ -252,10 +257,11 @@ pub(crate) fn enter_moved(mm: &mut Mm, mirror: MirrorId, migration: &Migration) 
 /// Gives every device page that may move a page of system memory, with its contents, and forgets the device's
 /// entries for it.
 pub(crate) fn copy_to_system(mm: &mut Mm, migration: &mut Migration) {
+    let words = mm.migrate_words();
     let mut index = 0;
     while index < migration.src.len() {
         let src = migration.src[index];
-        let Some(old) = src.pfn().filter(|_| src.moves()) else {
+        let Some(old) = src.pfn(words).filter(|_| src.moves()) else {
             index += 1;
             continue;
         };
@@ -268,13 +274,14 @@ pub(crate) fn copy_to_system(mm: &mut Mm, migration: &mut Migration) {
         let whole = if failed { None } else { system_copy(mm, old, pages) };
         match whole {
             Some(new) => {
-                let word = Word::destination(new).writable(src.is_writable());
+                let word = Word::destination(words, new).writable(src.is_writable());
                 migration.dst[index] = if pages == HUGE { word.compound() } else { word };
             }
             None if pages == HUGE => {
                 for offset in 0..512 {
                     let new = system_copy(mm, Pfn(old.0 + offset as u64), 1);
-                    migration.dst[index + offset] = new.map_or(Word::NONE, Word::destination);
+                    migration.dst[index + offset] =
+                        new.map_or(Word::NONE, |new| Word::destination(words, new));
                 }
             }
             None => {}
@@ -325,10 +332,8 @@ impl Eviction {
             }
             Phase::Finalize => {
                 migrate::finalize(mm, &mut self.migration);
-                if migrate::device_pages(mm, self.device).is_empty()
-                    && let Some(memory) = mm.devices.get_mut(&self.device)
-                {
-                    memory.drop_chunks();
+                if migrate::device_pages(mm, self.device).is_empty() {
+                    mm.drop_chunks(self.device);
                 }
                 return true;
             }

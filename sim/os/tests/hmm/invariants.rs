@@ -78,6 +78,12 @@ fn devices(mm: &Mm) -> Result<(), String> {
             let (all, free) = (memory.pages(), memory.free_pages());
             return Err(format!("{device:?}: {all} pages, {free} free, {used} used"));
         }
+        let maps =
+            memory.chunks().iter().filter_map(|chunk| mm.private_memory().platform.page_maps.get(chunk.map));
+        let references: u64 = maps.map(|map| map.references - map.resting).sum();
+        if references != used {
+            return Err(format!("{device:?}: its page maps count {references} pages, {used} are used"));
+        }
     }
     Ok(())
 }

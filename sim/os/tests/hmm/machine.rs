@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use peerbus_os::mm::rules::{HugePolicy, MmRules};
+use peerbus_os::Rules;
+use peerbus_os::mm::rules::HugePolicy;
 use peerbus_os::mm::vma::Advice;
 use peerbus_os::mm::{CpuError, DeviceId, Errno, FileId, Mapping, Mm, Move, PageState, SpaceId, Vpn};
 use peerbus_os::notifier::MirrorId;
-use peerbus_os::test_device;
+use peerbus_os::test_device::{self, Kind};
 
 use super::line::{Operation, Recording, runs};
+use super::platform::{self, with_huge};
 
 /// Where the range starts: 2 MiB aligned.
 pub const BASE: Vpn = 512 * 1000;
@@ -30,9 +32,9 @@ pub struct Machine {
 pub type Results = BTreeMap<String, Vec<String>>;
 
 impl Machine {
-    pub fn new(recording: &Recording, rules: MmRules) -> Machine {
+    pub fn new(recording: &Recording, rules: Rules) -> Machine {
         let huge_policy = if recording.huge == "always" { HugePolicy::Always } else { HugePolicy::Never };
-        let mut mm = Mm::new(MmRules { huge_policy, ..rules }, MEMORY);
+        let mut mm = platform::machine(with_huge(rules, huge_policy), MEMORY);
         let file = mm.files.create(recording.file_pages);
         for index in 0..recording.written {
             mm.files.write(&mut mm.frames, file, index, recording.first + index).expect("memory");
@@ -47,7 +49,7 @@ impl Machine {
             mirrors: BTreeMap::new(),
         };
         for device in 0..2 {
-            test_device::add(&mut machine.mm, DeviceId(device), false);
+            test_device::add(&mut machine.mm, DeviceId(device), Kind::Private);
             machine.open(0, device);
         }
         machine

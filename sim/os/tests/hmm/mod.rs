@@ -2,10 +2,12 @@
 //! operations against a plain model.
 
 mod bench;
+mod frames;
 mod invariants;
 mod line;
 mod machine;
 mod model;
+mod platform;
 mod races;
 mod random;
 mod replay;

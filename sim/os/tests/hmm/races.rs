@@ -1,17 +1,18 @@
 //! Races between a device and what happens to its pages, one at a time.
 
+use peerbus_os::Rules;
 use peerbus_os::hmm::Step;
 use peerbus_os::mm::Wait;
-use peerbus_os::mm::rules::MmRules;
 use peerbus_os::test_device::{RangeMove, Transfer};
 
 use super::bench::{BASE, Bench};
+use super::platform::kernels;
 
 /// A device that moves pages to its own memory is not told of it. Whatever it writes while they are on their way has to
 /// be there afterwards, whether the pages were copied before or not.
 #[test]
 fn a_device_that_writes_pages_it_is_moving_loses_nothing() {
-    for rules in [MmRules::LINUX_6_1, MmRules::LINUX_6_12, MmRules::LINUX_7_3] {
+    for rules in kernels() {
         for (huge, pages) in [(false, 8), (true, 512)] {
             for coherent in [false, true] {
                 for steps in 0..8 {
@@ -22,7 +23,7 @@ fn a_device_that_writes_pages_it_is_moving_loses_nothing() {
     }
 }
 
-fn write_during_move(rules: MmRules, coherent: bool, huge: bool, pages: u64, steps: u32) {
+fn write_during_move(rules: Rules, coherent: bool, huge: bool, pages: u64, steps: u32) {
     let mut bench = Bench::new(rules, coherent);
     if huge {
         bench.huge(pages)

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use peerbus_os::Rules;
 use peerbus_os::hmm::Step;
-use peerbus_os::mm::rules::{HugePolicy, MmRules};
+use peerbus_os::mm::rules::HugePolicy;
 use peerbus_os::mm::vma::Backing;
 use peerbus_os::mm::{CpuError, DeviceId, Errno, FileId, Mapping, Mm, Move, Pin, SpaceId, Unmapping, Vpn};
 use peerbus_os::notifier::MirrorId;
@@ -13,6 +14,7 @@ use peerbus_units::Pfn;
 
 use super::invariants::check;
 use super::model::Model;
+use super::platform::{kernels, kind, machine, name, with_huge};
 
 const BASE: Vpn = 512 * 7000;
 const PAGES: u64 = 1024 + 256;
@@ -65,12 +67,12 @@ struct World {
 }
 
 impl World {
-    fn new(rules: MmRules, seed: u64) -> World {
+    fn new(rules: Rules, seed: u64) -> World {
         let mut random = Random(seed);
         let huge_policy = if random.one_in(3) { HugePolicy::Never } else { HugePolicy::Always };
-        let mut mm = Mm::new(MmRules { huge_policy, ..rules }, 1 << 16);
+        let mut mm = machine(with_huge(rules, huge_policy), 1 << 16);
         for device in 0..DEVICES {
-            test_device::add(&mut mm, DeviceId(device), device == 2);
+            test_device::add(&mut mm, DeviceId(device), kind(DeviceId(device), device == 2));
         }
         mm.defer_driver_work(true);
         let file = mm.files.create(PAGES);
@@ -509,15 +511,19 @@ impl World {
     }
 }
 
-fn run(rules: MmRules, seed: u64, steps: u64, seen: &mut BTreeMap<&'static str, u64>) {
+/// The seed chooses the kernel and the design too, so that it says everything about a failure.
+fn run(seed: u64, steps: u64, seen: &mut BTreeMap<&'static str, u64>) {
+    let kernels = kernels();
+    let rules = kernels[usize::try_from(seed % kernels.len() as u64).expect("small")];
+    let name = name(&rules);
     let mut world = World::new(rules, seed);
     for step in 0..steps {
         if let Err(why) = world.step() {
-            panic!("seed {seed}, step {step}: {why}");
+            panic!("seed {seed}, {name}, step {step}: {why}");
         }
     }
     if let Err(why) = world.finish() {
-        panic!("seed {seed}, at the end: {why}");
+        panic!("seed {seed}, {name}, at the end: {why}");
     }
     for (what, count) in world.seen {
         *seen.entry(what).or_insert(0) += count;
@@ -533,8 +539,7 @@ fn random_operations_keep_every_page() {
     let steps = 400;
     let mut seen = BTreeMap::new();
     for case in 0..cases {
-        let rules = [MmRules::LINUX_6_1, MmRules::LINUX_6_12, MmRules::LINUX_7_3];
-        run(rules[usize::try_from(case % 3).expect("small")], first + case, steps, &mut seen);
+        run(first + case, steps, &mut seen);
     }
     println!("random memory operations: {cases} cases of {steps} steps from seed {first}: {seen:?}");
 }

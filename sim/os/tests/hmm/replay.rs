@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use peerbus_os::mm::rules::MmRules;
+use peerbus_os::device_private::PrivateDesign;
+use peerbus_os::{Profile, Rules, RulesOptions};
 
 use super::line::{Operation, Recording, expand, parse};
 use super::machine::{Machine, Results};
@@ -41,7 +42,7 @@ struct Tally {
     first: Option<String>,
 }
 
-fn replay(recording: &Recording, rules: MmRules) -> Tally {
+fn replay(recording: &Recording, rules: Rules) -> Tally {
     let mut machine = Machine::new(recording, rules);
     let mut expected: BTreeMap<String, String> = BTreeMap::new();
     let mut tally = Tally::default();
@@ -75,7 +76,16 @@ fn replay(recording: &Recording, rules: MmRules) -> Tally {
     tally
 }
 
-fn replay_all(folder: &str, rules: MmRules) {
+/// Replays a folder under both designs: nothing that a process or the device's user sees depends on them.
+fn replay_all(folder: &str, profile: Profile, options: RulesOptions) {
+    for design in PrivateDesign::ALL {
+        let options = RulesOptions { private_design: Some(design), ..options };
+        replay_design(folder, profile.rules(options));
+    }
+}
+
+fn replay_design(folder: &str, rules: Rules) {
+    let design = rules.pagemap.private_design;
     let files = recordings(folder);
     if files.is_empty() {
         println!("skipped: no recordings in shared/conformance/hmm/{folder}");
@@ -100,18 +110,19 @@ fn replay_all(folder: &str, rules: MmRules) {
             println!("{folder}/{name}: {first}");
         }
     }
-    println!("{folder}: {} of {} operations agree", sum.operations_agreeing, sum.operations);
-    println!("{folder}: {} of {} state lines agree", sum.lines_agreeing, sum.lines);
+    println!("{folder}, {design}: {} of {} operations agree", sum.operations_agreeing, sum.operations);
+    println!("{folder}, {design}: {} of {} state lines agree", sum.lines_agreeing, sum.lines);
     assert_eq!(differing, 0, "{differing} recordings of {} differ", files.len());
 }
 
 #[test]
 fn recordings_of_6_12_agree() {
-    replay_all("p2p", MmRules::LINUX_6_12);
+    replay_all("p2p", Profile::Linux_6_12, RulesOptions::default());
 }
 
 #[test]
 fn recordings_of_7_3_agree() {
     // The recorded kernel has the defect; this is the one place where it is wanted.
-    replay_all("p2p73", MmRules { huge_private_words_ignore_offset: true, ..MmRules::LINUX_7_3 });
+    let options = RulesOptions { huge_private_words_ignore_offset: true, ..RulesOptions::default() };
+    replay_all("p2p73", Profile::Linux_7_3, options);
 }
