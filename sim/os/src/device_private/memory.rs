@@ -37,9 +37,14 @@ impl PrivateMemory {
         self.design.reserve(&mut self.platform, request)
     }
 
-    /// Gives coherent memory at `range` page structs.
-    pub fn reserve_coherent(&mut self, range: Range<CpuAddr>, owner: Owner) -> Result<Reserved, NotReserved> {
-        let request = PageMapRequest::device(MemoryType::Coherent, range, owner);
+    /// Gives device memory at `range` page structs: coherent memory, or a BAR that peers reach.
+    pub fn reserve_at(
+        &mut self,
+        kind: MemoryType,
+        range: Range<CpuAddr>,
+        owner: Owner,
+    ) -> Result<Reserved, NotReserved> {
+        let request = PageMapRequest::device(kind, range, owner);
         let Platform { rules, layout, page_maps, memory, .. } = &mut self.platform;
         let map =
             page_maps.memremap(&rules.pagemap, layout, memory, &request).map_err(NotReserved::PageMap)?;
@@ -52,8 +57,8 @@ impl PrivateMemory {
     pub fn release(&mut self, map: PageMapId) -> Result<Unmap, ReferenceBug> {
         let Platform { layout, page_maps, memory, .. } = &mut self.platform;
         match page_maps.get(map).map(|map| map.kind) {
-            Some(MemoryType::Coherent) => page_maps.memunmap(&layout.shape, memory, map),
-            _ => self.design.release(&mut self.platform, map),
+            Some(MemoryType::Private) | None => self.design.release(&mut self.platform, map),
+            Some(_) => page_maps.memunmap(&layout.shape, memory, map),
         }
     }
 

@@ -156,15 +156,16 @@ impl RangeFault {
         }
     }
 
-    /// Faults pages until one has to wait.
+    /// Faults one page. Every fault may sleep.
     fn fault(&mut self, mm: &mut Mm, mut faulting: Faulting) -> Step<Result<(), Errno>> {
-        while faulting.next < faulting.to {
+        if faulting.next < faulting.to {
             let result = mm.fault(self.range.space, faulting.next, faulting.write);
             self.counts.faults += 1;
             let error = match result {
                 Ok(Fault::Done) => {
                     faulting.next += 1;
-                    continue;
+                    self.faulting = Some(faulting);
+                    return Step::Go;
                 }
                 Ok(Fault::Wait(Wait::Handler(_))) if !self.lets_go => Errno::Fault,
                 Ok(Fault::Wait(wait)) => {

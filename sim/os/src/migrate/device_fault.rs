@@ -1,27 +1,14 @@
 //! A CPU touches a private page: its driver brings it back.
 //!
 //! The work is done at once, or left to the caller as a [`BringBack`] when [`Mm::defer_driver_work`] was asked for:
-//! others then run between its phases, as they do in a kernel while a driver copies.
+//! others then run wherever a driver could sleep, as they do in a kernel while it copies.
 
 use peerbus_units::Pfn;
 
 use super::{Migration, Request, Selectors};
 use crate::mm::frame::{At, HUGE, Place};
 use crate::mm::{Fault, FaultError, Mm, SpaceId, Wait};
-use crate::test_device;
-
-/// The phases of moving pages, in order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Phase {
-    /// To be taken out of other page tables.
-    Unmap,
-    /// To be copied by the driver.
-    Copy,
-    /// To be handed over.
-    Pages,
-    /// To be put back into page tables.
-    Finalize,
-}
+use crate::test_device::{Phase, Way};
 
 /// A private page on its way back to system memory.
 #[derive(Clone, Debug)]
@@ -35,33 +22,22 @@ pub struct BringBack {
 }
 
 impl BringBack {
-    /// Goes on to the next phase; true when it is over.
+    /// Goes on to the next point where the driver could sleep; true when it is over.
     pub fn step(&mut self, mm: &mut Mm) -> bool {
-        let migration = &mut self.migration;
-        self.phase = match self.phase {
-            Phase::Unmap => {
-                super::unmap(mm, migration);
-                Phase::Copy
+        let handed_over = self.phase == Phase::Pages;
+        let next = self.phase.step(mm, &mut self.migration, Way::ToSystem);
+        if handed_over {
+            self.moved = self.migration.moved() > 0;
+        }
+        let Some(next) = next else {
+            if self.locks {
+                mm.frames.unlock(self.pfn);
             }
-            Phase::Copy => {
-                test_device::copy_to_system(mm, migration);
-                Phase::Pages
-            }
-            Phase::Pages => {
-                super::pages(mm, migration);
-                self.moved = migration.moved() > 0;
-                Phase::Finalize
-            }
-            Phase::Finalize => {
-                super::finalize(mm, migration);
-                if self.locks {
-                    mm.frames.unlock(self.pfn);
-                }
-                mm.put(self.pfn);
-                mm.unlock_mappings(self.space);
-                return true;
-            }
+            mm.put(self.pfn);
+            mm.unlock_mappings(self.space);
+            return true;
         };
+        self.phase = next;
         false
     }
 }
@@ -99,7 +75,7 @@ pub fn to_ram(mm: &mut Mm, at: At, pfn: Pfn) -> Result<Fault, FaultError> {
         return Err(FaultError::Bus);
     };
     assert!(mm.lock_mappings(at.space), "no mapping changes while a fault is handled");
-    let mut job = BringBack { space: at.space, pfn, locks, migration, phase: Phase::Unmap, moved: false };
+    let mut job = BringBack { space: at.space, pfn, locks, migration, phase: Phase::START, moved: false };
     if mm.driver_work_deferred() {
         mm.jobs.push(job);
         return Ok(Fault::Wait(Wait::Driver));

@@ -8,19 +8,30 @@ use crate::mm::table::{Entry, Huge, SlotKind};
 use crate::mm::{Mm, Vpn};
 use crate::notifier::Event;
 
+/// Takes the first collected folio from word `from` on out of all other page tables, or rejects it because somebody else
+/// holds it. Returns the word to go on with; none at the end. Whoever is told to forget the page may sleep.
+pub fn unmap_next(mm: &mut Mm, migration: &mut Migration, from: usize) -> Option<usize> {
+    let words = mm.migrate_words();
+    let named = |index: usize| migration.src[index].pfn(words).map(|pfn| (index, pfn));
+    let Some((index, pfn)) = (from..migration.src.len()).find_map(named) else {
+        migration.collected = migration.src.iter().filter(|word| word.moves()).count() as u64;
+        return None;
+    };
+    mm.unmap_to_migration(pfn);
+    if let Err(why) = check(mm, migration, pfn) {
+        restore(mm, migration, pfn);
+        migration.src[index] = Word::NONE;
+        migration.refuse(index, why);
+    }
+    Some(index + 1)
+}
+
 /// Takes collected pages out of all other page tables and rejects those somebody else holds.
 pub fn unmap(mm: &mut Mm, migration: &mut Migration) {
-    let words = mm.migrate_words();
-    for index in 0..migration.src.len() {
-        let Some(pfn) = migration.src[index].pfn(words) else { continue };
-        mm.unmap_to_migration(pfn);
-        if let Err(why) = check(mm, migration, pfn) {
-            restore(mm, migration, pfn);
-            migration.src[index] = Word::NONE;
-            migration.refuse(index, why);
-        }
+    let mut next = Some(0);
+    while let Some(from) = next {
+        next = unmap_next(mm, migration, from);
     }
-    migration.collected = migration.src.iter().filter(|word| word.moves()).count() as u64;
 }
 
 fn is_fault_folio(mm: &Mm, migration: &Migration, pfn: Pfn) -> bool {

@@ -16,7 +16,7 @@ pub fn device_pages(mm: &Mm, device: DeviceId) -> Vec<Pfn> {
 }
 
 /// Collects folios by their first pages: those that are in use and not locked. Huge folios take one word and 511
-/// empty ones; unmapping follows at once.
+/// empty ones. [`super::unmap`] is next.
 pub fn setup_pages(mm: &mut Mm, by: DeviceId, list: &[Pfn]) -> Migration {
     let words = mm.migrate_words();
     let mut src = Vec::new();
@@ -35,7 +35,7 @@ pub fn setup_pages(mm: &mut Mm, by: DeviceId, list: &[Pfn]) -> Migration {
     }
     let count = src.len();
     let collected = src.iter().filter(|word| word.moves()).count() as u64;
-    let mut migration = Migration {
+    Migration {
         space: None,
         from: 0,
         by,
@@ -45,9 +45,7 @@ pub fn setup_pages(mm: &mut Mm, by: DeviceId, list: &[Pfn]) -> Migration {
         collected,
         refusals,
         announced: false,
-    };
-    super::unmap(mm, &mut migration);
-    migration
+    }
 }
 
 /// Moves one coherent page to system memory, as a long-term pin wants.
@@ -59,6 +57,7 @@ pub fn coherent_page_to_ram(mm: &mut Mm, pfn: Pfn) -> Result<(), Errno> {
     let words = mm.migrate_words();
     let Place::Coherent(device) = mm.frames.place(pfn) else { return Err(Errno::Busy) };
     let mut migration = setup_pages(mm, device, &[pfn]);
+    super::unmap(mm, &mut migration);
     if let Some(new) = migration.src[0].moves().then(|| mm.frames.allocate(Content::Anonymous)).flatten() {
         mm.frames.try_lock(new);
         mm.frames.copy(pfn, new, 1);

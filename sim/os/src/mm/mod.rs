@@ -26,10 +26,11 @@ mod pin;
 mod protect;
 mod query;
 mod remap;
-
 mod reverse;
 pub mod rules;
 pub mod table;
+mod touch;
+mod unmap;
 pub mod vma;
 
 use alloc::collections::BTreeMap;
@@ -40,12 +41,14 @@ use peerbus_units::Pfn;
 
 pub use access::CpuError;
 pub use fault::{Fault, FaultError};
-pub use lock::{MapLock, Unmapping};
+pub use lock::MapLock;
 pub use map::Mapping;
 pub use pin::Pin;
 pub use query::PageState;
 pub use remap::Move;
 pub use rules::{HugePolicy, MmRules};
+pub use touch::Touch;
+pub use unmap::Unmapping;
 
 use crate::device_private::{HmmLayout, MigrateLayout, PrivateMemory};
 use crate::notifier::{Event, Mirrors};
@@ -84,6 +87,8 @@ pub enum Wait {
     MapLock,
     /// A driver brings a page back.
     Driver,
+    /// Somebody holds pages of a device that goes.
+    PagesOut(DeviceId),
 }
 
 /// Why a call failed, with the number Linux returns.

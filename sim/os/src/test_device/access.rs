@@ -24,7 +24,7 @@ pub(super) fn read_table(mm: &Mm, mirror: MirrorId, from: Vpn, to: Vpn, data: &m
     let Some(found) = mm.mirrors.get(mirror) else { return false };
     for page in from + data.len() as u64..to {
         let Some(entry) = found.table.get(&page) else { return false };
-        data.push(mm.frames.data(entry.pfn));
+        data.push(mm.frames.data(mm.reached(entry.pfn)));
     }
     true
 }
@@ -122,15 +122,19 @@ impl RangeRead {
         }
         let to = (self.next + mm.rules.test_device_window).min(self.to);
         let watch = mm.mirrors.watch(space, self.next, to);
-        let sequence = mm.mirrors.read_begin(watch);
-        let (Some(sequence), true) = (sequence, mm.lock_mappings(space)) else {
+        let Some(sequence) = mm.mirrors.read_begin(watch) else {
+            mm.mirrors.unwatch(watch);
+            return Step::Wait(Wait::Invalidation);
+        };
+        if !mm.lock_mappings(space) {
             mm.mirrors.unwatch(watch);
             return Step::Wait(Wait::MapLock);
-        };
+        }
         let flags = if self.write { Flags::WRITE_FAULT } else { Flags::FAULT };
         let owner = mm.devices.get(&device).map(|memory| memory.owner());
         let mut range = Range::new(space, self.next, to - self.next, flags, owner);
         range.watch = Some((watch, sequence));
+        range.takes_peer_pages = mm.devices.get(&device).is_some_and(|memory| memory.takes_peer_pages);
         let mut fault = RangeFault::new(range);
         fault.lets_go = self.lets_go;
         self.running = Some(Window { fault, watch, sequence });
@@ -277,7 +281,7 @@ fn write_table(mm: &mut Mm, mirror: MirrorId, from: Vpn, to: Vpn, base: u64) -> 
         if mm.is_migrating(found.space, page) {
             return (page, Some(Wait::Migration(pfn)));
         }
-        mm.frames.set_data(pfn, page.wrapping_add(base));
+        mm.frames.set_data(mm.reached(pfn), page.wrapping_add(base));
     }
     (to, None)
 }

@@ -1,13 +1,14 @@
 //! A device's memory: chunks, and what is free in them.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use peerbus_units::{CpuAddr, Pfn, Range};
+use peerbus_units::{Bytes, CpuAddr, Pfn, Range};
 
 use crate::device_private::{ChunkPolicy, FreeLists, Handout, PrivateMemory, PrivateRequest, Reserved};
 use crate::mm::frame::{HUGE, Place};
-use crate::mm::{DeviceId, Mm};
-use crate::pagemap::{Owner, Unmap};
+use crate::mm::{DeviceId, Errno, Mm};
+use crate::pagemap::{MapPage, MemoryType, Owner, Unmap};
 
 /// What a CPU can do with a device's memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,11 +30,16 @@ pub struct DeviceMemory {
     pub fail_next: bool,
     /// Chunks it may have.
     pub chunks_max: usize,
-    /// Where peers reach private pages, if the device lets them: page of its window for its first page, and how many.
-    pub peer_window: Option<(Pfn, u64)>,
+    /// The driver takes pages of peers' windows instead of having the pages moved to system memory.
+    pub takes_peer_pages: bool,
     owner: Owner,
-    chunks: Vec<Reserved>,
+    /// By the page of the device's memory at which they begin.
+    chunks: BTreeMap<u64, Reserved>,
     free: FreeLists,
+    /// Where peers reach private pages, if the device lets them.
+    window: Option<Reserved>,
+    /// The device goes: nothing is handed out any more.
+    ending: bool,
 }
 
 impl DeviceMemory {
@@ -44,10 +50,12 @@ impl DeviceMemory {
             kind,
             fail_next: false,
             chunks_max: if kind == Kind::Private { usize::MAX } else { 1 },
-            peer_window: None,
+            takes_peer_pages: false,
             owner: Owner(u64::from(device.0)),
-            chunks: Vec::new(),
+            chunks: BTreeMap::new(),
             free: FreeLists::default(),
+            window: None,
+            ending: false,
         }
     }
 
@@ -61,14 +69,14 @@ impl DeviceMemory {
         self.kind != Kind::Private
     }
 
-    /// Its chunks, oldest first.
-    pub fn chunks(&self) -> &[Reserved] {
-        &self.chunks
+    /// Its chunks, by their place in its memory.
+    pub fn chunks(&self) -> impl ExactSizeIterator<Item = &Reserved> {
+        self.chunks.values()
     }
 
     /// Pages of all chunks.
     pub fn pages(&self) -> u64 {
-        self.chunks.iter().map(|chunk| chunk.pages).sum()
+        self.chunks.values().map(|chunk| chunk.pages).sum()
     }
 
     /// Pages nobody uses.
@@ -85,7 +93,7 @@ fn handout(pages: u64) -> Handout {
 impl Mm {
     /// A locked page, or a locked huge folio, of a device's memory.
     pub(crate) fn allocate_device(&mut self, device: DeviceId, huge: bool) -> Option<Pfn> {
-        let memory = self.devices.get_mut(&device)?;
+        let memory = self.devices.get_mut(&device).filter(|memory| !memory.ending)?;
         if memory.is_coherent() && huge {
             return None;
         }
@@ -126,10 +134,44 @@ impl Mm {
         }
     }
 
+    /// A device's page maps are to end: those of which pages are in use when they are back.
+    ///
+    /// # Errors
+    ///
+    /// `NoEntry` for an unknown device, `Busy` if they are to end already.
+    pub(crate) fn end_page_maps(&mut self, device: DeviceId) -> Result<(), Errno> {
+        let memory = self.devices.get_mut(&device).ok_or(Errno::NoEntry)?;
+        if core::mem::replace(&mut memory.ending, true) {
+            return Err(Errno::Busy);
+        }
+        for (at, chunk) in core::mem::take(&mut memory.chunks) {
+            match self.private.release(chunk.map) {
+                Ok(Unmap::Wait { .. }) => {
+                    memory.chunks.insert(at, chunk);
+                }
+                ended => {
+                    assert_eq!(ended, Ok(Unmap::Done), "the device has the chunk");
+                    memory.free.remove(chunk.map);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The device is gone, with its mirrors and its window. No page of it is in use.
+    pub(crate) fn forget_device(&mut self, device: DeviceId) {
+        self.drop_chunks(device);
+        if let Some(window) = self.devices.remove(&device).and_then(|memory| memory.window) {
+            let closed = self.private.release(window.map);
+            assert_eq!(closed, Ok(Unmap::Done), "nobody holds pages of a window");
+        }
+        self.mirrors.close_all(device);
+    }
+
     /// The device lets go of all its chunks, of which no page is in use.
     pub(crate) fn drop_chunks(&mut self, device: DeviceId) {
         let Some(memory) = self.devices.get_mut(&device) else { return };
-        for chunk in core::mem::take(&mut memory.chunks) {
+        for chunk in core::mem::take(&mut memory.chunks).into_values() {
             memory.free.remove(chunk.map);
             let released = self.private.release(chunk.map);
             assert_eq!(released, Ok(Unmap::Done), "no page of the chunk is in use");
@@ -138,31 +180,68 @@ impl Mm {
 
     /// First pages of the folios in use of one device's memory, chunk by chunk.
     pub(crate) fn device_folios(&self, device: DeviceId) -> Vec<Pfn> {
-        let chunks = self.devices.get(&device).map_or(&[][..], |memory| memory.chunks());
+        let chunks = self.devices.get(&device).into_iter().flat_map(DeviceMemory::chunks);
         let folios =
             |chunk: &Reserved| self.frames.folios_in(PrivateMemory::number(chunk.first), chunk.pages);
-        chunks.iter().flat_map(folios).collect()
+        chunks.flat_map(folios).collect()
     }
 
     /// Changes whose memory a device's is, as when it joins or leaves an interconnect: of pages in use too.
     pub fn set_owner(&mut self, device: DeviceId, owner: Owner) {
         let Some(memory) = self.devices.get_mut(&device) else { return };
         memory.owner = owner;
-        for chunk in &memory.chunks {
+        for chunk in memory.chunks.values() {
             self.private.platform.page_maps.set_owner(chunk.map, owner);
         }
+    }
+
+    /// Lets peers reach a device's private pages through `window`, a part of its BAR that leads to the beginning of its
+    /// memory. The window's pages are peer memory with page structs of their own.
+    ///
+    /// # Errors
+    ///
+    /// `NoEntry` for an unknown device, `Exists` if it has a window, `Invalid` if the window cannot have page structs.
+    pub fn open_peer_window(&mut self, device: DeviceId, window: Range<CpuAddr>) -> Result<(), Errno> {
+        let memory = self.devices.get_mut(&device).ok_or(Errno::NoEntry)?;
+        if memory.window.is_some() {
+            return Err(Errno::Exists);
+        }
+        let reserved = self.private.reserve_at(MemoryType::PciP2pdma, window, memory.owner);
+        memory.window = Some(reserved.map_err(|_| Errno::Invalid)?);
+        Ok(())
+    }
+
+    /// Kernel memory of the page structs of a device's memory: one for each page of its chunks, and another for each page
+    /// of its window.
+    pub fn page_structs(&self, device: DeviceId) -> Bytes {
+        let Some(memory) = self.devices.get(&device) else { return Bytes(0) };
+        let shape = &self.private.platform.layout.shape;
+        let all = memory.chunks().chain(&memory.window);
+        Bytes(all.map(|reserved| shape.bytes(reserved.cost).0).sum())
     }
 
     /// The page of a device's window through which peers reach one of its private pages.
     pub(crate) fn peer_page(&self, pfn: Pfn) -> Option<Pfn> {
         let Place::Private(device) = self.frames.place(pfn) else { return None };
         let memory = self.devices.get(&device)?;
-        let (window, pages) = memory.peer_window?;
+        let window = memory.window.as_ref()?;
         let page = self.private.device_page(pfn)?;
-        let position = memory.chunks.iter().position(|chunk| chunk.map == page.map)?;
-        let before: u64 = memory.chunks[..position].iter().map(|chunk| chunk.pages).sum();
-        let offset = (before + page.index < pages).then_some(before + page.index)?;
-        Some(Pfn(window.0 + offset))
+        let (at, _) = memory.chunks.iter().find(|(_, chunk)| chunk.map == page.map)?;
+        let index = at + page.index;
+        (index < window.pages).then(|| self.private.number_of(MapPage { map: window.map, index })).flatten()
+    }
+
+    /// The page that a device's access to `pfn` ends at: behind the window for a page of one.
+    pub fn reached(&self, pfn: Pfn) -> Pfn {
+        self.behind_window(pfn).unwrap_or(pfn)
+    }
+
+    fn behind_window(&self, pfn: Pfn) -> Option<Pfn> {
+        let page = self.private.device_page(pfn)?;
+        let shown = |memory: &&DeviceMemory| memory.window.is_some_and(|window| window.map == page.map);
+        let memory = self.devices.values().find(shown)?;
+        let (at, chunk) = memory.chunks.range(..=page.index).next_back()?;
+        self.private.number_of(MapPage { map: chunk.map, index: page.index - at })
     }
 }
 
@@ -175,11 +254,17 @@ impl DeviceMemory {
         let policy = ChunkPolicy::TEST_DEVICE;
         let chunk = match self.kind {
             Kind::Private => private.reserve(&PrivateRequest::new(policy.size, self.owner, "test device")),
-            Kind::Coherent(at) => private.reserve_coherent(Range::sized(at, policy.size)?, self.owner),
+            Kind::Coherent(at) => {
+                private.reserve_at(MemoryType::Coherent, Range::sized(at, policy.size)?, self.owner)
+            }
         };
         let chunk = chunk.ok()?;
         policy.fill(&mut self.free, &chunk, handout);
-        self.chunks.push(chunk);
+        let mut at = 0;
+        while let Some(there) = self.chunks.get(&at) {
+            at += there.pages;
+        }
+        self.chunks.insert(at, chunk);
         Some(())
     }
 }

@@ -12,13 +12,15 @@ mod access;
 mod exclusive;
 mod memory;
 mod migrate;
+mod remove;
 mod snapshot;
 
 pub use access::{Answer, RangeRead, Transfer, read, table_page, write};
 pub use exclusive::{check_exclusive, make_exclusive};
 pub use memory::{DeviceMemory, Kind};
-pub(crate) use migrate::copy_to_system;
 pub use migrate::{Eviction, RangeMove, evict, to_device, to_system};
+pub(crate) use migrate::{Phase, Way};
+pub use remove::Removal;
 pub use snapshot::{codes, snapshot};
 
 use crate::mm::{DeviceId, Errno, Mm, SpaceId};

@@ -7,6 +7,7 @@ mod invariants;
 mod line;
 mod machine;
 mod model;
+mod owners;
 mod platform;
 mod races;
 mod random;

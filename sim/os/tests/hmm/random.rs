@@ -7,10 +7,12 @@ use peerbus_os::Rules;
 use peerbus_os::hmm::Step;
 use peerbus_os::mm::rules::HugePolicy;
 use peerbus_os::mm::vma::Backing;
-use peerbus_os::mm::{CpuError, DeviceId, Errno, FileId, Mapping, Mm, Move, Pin, SpaceId, Unmapping, Vpn};
+use peerbus_os::mm::{
+    CpuError, DeviceId, Errno, FileId, Mapping, Mm, Move, Pin, SpaceId, Touch, Unmapping, Vpn, Wait,
+};
 use peerbus_os::notifier::MirrorId;
-use peerbus_os::test_device::{self, Answer, Eviction, RangeMove, Transfer};
-use peerbus_units::Pfn;
+use peerbus_os::test_device::{self, Answer, Eviction, RangeMove, Removal, Transfer};
+use peerbus_units::{Bytes, CpuAddr, Pfn, Range};
 
 use super::invariants::check;
 use super::model::Model;
@@ -51,6 +53,23 @@ enum Task {
     Move(RangeMove, Expectation),
     Evict(Eviction),
     Unmap(Unmapping, SpaceId, Vpn, Vpn),
+    /// A CPU's access, and what it writes.
+    Touch(Touch, SpaceId, Vpn, Option<u64>),
+    Remove(Removal, u32),
+}
+
+/// The first two have private memory. Part of the second's can be reached through its BAR, and the first makes use of it.
+fn add(mm: &mut Mm, device: u32) {
+    let device = DeviceId(device);
+    test_device::add(mm, device, kind(device, device.0 == 2));
+    match device.0 {
+        0 => mm.devices.get_mut(&device).expect("added").takes_peer_pages = true,
+        1 => {
+            let window = Range::sized(CpuAddr(3 << 40), Bytes::mib(254)).expect("a window");
+            mm.open_peer_window(device, window).expect("nobody has the addresses");
+        }
+        _ => {}
+    }
 }
 
 struct World {
@@ -72,7 +91,7 @@ impl World {
         let huge_policy = if random.one_in(3) { HugePolicy::Never } else { HugePolicy::Always };
         let mut mm = machine(with_huge(rules, huge_policy), 1 << 16);
         for device in 0..DEVICES {
-            test_device::add(&mut mm, DeviceId(device), kind(DeviceId(device), device == 2));
+            add(&mut mm, device);
         }
         mm.defer_driver_work(true);
         let file = mm.files.create(PAGES);
@@ -134,7 +153,9 @@ impl World {
             0..4 => self.start()?,
             _ if self.mm.driver_work() > 0 && self.random.one_in(2) => {
                 let index = self.random.below(self.mm.driver_work() as u64);
-                self.mm.step_driver_work(usize::try_from(index).expect("small"));
+                for _ in 0..self.steps_at_once() {
+                    self.mm.step_driver_work(usize::try_from(index).expect("small"));
+                }
             }
             _ if busy > 0 => {
                 let index = usize::try_from(self.random.below(busy)).expect("small");
@@ -154,12 +175,39 @@ impl World {
         check(&self.mm, &holds, quiet)
     }
 
+    /// Others run after every step, or after many: long calls have a step per page.
+    fn steps_at_once(&mut self) -> u64 {
+        match self.random.below(3) {
+            0 => 1,
+            1 => 1 + self.random.below(16),
+            _ => 1 + self.random.below(600),
+        }
+    }
+
+    /// Goes on with a call, for a while or until it waits or is over.
     fn advance(&mut self, index: usize) -> Result<(), String> {
+        for _ in 0..self.steps_at_once() {
+            let before = self.tasks.len();
+            if !self.advance_once(index)? || self.tasks.len() < before {
+                break;
+            }
+            // It went to the end of the list.
+            self.tasks.swap(index, before - 1);
+        }
+        Ok(())
+    }
+
+    /// One step; false where it waits.
+    fn advance_once(&mut self, index: usize) -> Result<bool, String> {
         let task = self.tasks.swap_remove(index);
+        let mut waits = false;
         match task {
             Task::Transfer(mut transfer, expectation) => match transfer.step(&mut self.mm) {
                 Step::Done(result) => self.transferred(result, &expectation)?,
-                Step::Go | Step::Wait(_) => self.tasks.push(Task::Transfer(transfer, expectation)),
+                step => {
+                    waits = matches!(step, Step::Wait(_));
+                    self.tasks.push(Task::Transfer(transfer, expectation));
+                }
             },
             Task::Move(mut range, expectation) => match range.step(&mut self.mm) {
                 Step::Done(result) => {
@@ -168,18 +216,74 @@ impl World {
                         self.compare(&answer.data, &expectation)?;
                     }
                 }
-                Step::Go | Step::Wait(_) => self.tasks.push(Task::Move(range, expectation)),
+                step => {
+                    waits = matches!(step, Step::Wait(_));
+                    self.tasks.push(Task::Move(range, expectation));
+                }
             },
             Task::Evict(mut eviction) => {
                 if !eviction.step(&mut self.mm) {
                     self.tasks.push(Task::Evict(eviction));
                 }
             }
-            Task::Unmap(unmapping, space, from, to) => {
-                unmapping.finish(&mut self.mm).map_err(|error| format!("unmap: {error}"))?;
-                self.model.unmap(space, from, to);
-            }
+            Task::Unmap(mut unmapping, space, from, to) => match unmapping.step(&mut self.mm) {
+                true => self.note("unmapped"),
+                false => self.tasks.push(Task::Unmap(unmapping, space, from, to)),
+            },
+            Task::Touch(mut touch, space, page, value) => match touch.step(&mut self.mm) {
+                Step::Done(result) => self.touched(space, page, value, result)?,
+                step => {
+                    waits = matches!(step, Step::Wait(_));
+                    self.tasks.push(Task::Touch(touch, space, page, value));
+                }
+            },
+            Task::Remove(mut removal, device) => match removal.step(&mut self.mm) {
+                Step::Done(()) => {
+                    self.note("removed");
+                    self.mirrors.retain(|key, _| key.1 != device);
+                    add(&mut self.mm, device);
+                }
+                step => {
+                    if matches!(step, Step::Wait(Wait::PagesOut(_))) {
+                        self.note("removal waited");
+                        waits = true;
+                    }
+                    self.tasks.push(Task::Remove(removal, device));
+                }
+            },
         }
+        Ok(!waits)
+    }
+
+    fn touched(
+        &mut self,
+        space: SpaceId,
+        page: Vpn,
+        value: Option<u64>,
+        result: Result<u64, CpuError>,
+    ) -> Result<(), String> {
+        self.note(if result.is_ok() { "touched" } else { "not touched" });
+        match (result, value) {
+            (Ok(_), Some(value)) => self.written(space, page, value),
+            (Ok(got), None) => self.saw(space, page, got)?,
+            (Err(_), _) => {}
+        }
+        Ok(())
+    }
+
+    fn written(&mut self, space: SpaceId, page: Vpn, value: u64) {
+        let devices_write = self.devices_write();
+        self.model.write(space, page, value, devices_write);
+        self.overlay(space, page, page + 1);
+    }
+
+    fn saw(&mut self, space: SpaceId, page: Vpn, got: u64) -> Result<(), String> {
+        let values = self.model.values(space, page);
+        if !values.contains(&got) {
+            return Err(format!("{space:?} read {got} from page {}, not {values:?}", page - BASE));
+        }
+        let settled = self.tasks.is_empty();
+        self.model.saw(space, page, got, settled);
         Ok(())
     }
 
@@ -264,7 +368,7 @@ impl World {
         let count = self.spaces.len() as u64;
         let space = self.spaces[usize::try_from(self.random.below(count)).expect("small")];
         let (from, to) = self.range();
-        match self.random.below(28) {
+        match self.random.below(33) {
             0..5 => self.cpu_write(space, from, to),
             5..9 => self.cpu_read(space, from, to)?,
             9..12 if self.tasks.len() < 4 => self.device_access(space, from, to),
@@ -289,6 +393,20 @@ impl World {
                 self.tasks.push(Task::Evict(Eviction::start(&mut self.mm, device)));
             }
             27 if self.random.one_in(3) => self.fail_allocation(),
+            28..32 if self.tasks.len() < 4 => {
+                let value = self.random.one_in(2).then(|| self.next_value(1));
+                let touch = match value {
+                    Some(value) => Touch::write(space, from, value),
+                    None => Touch::read(space, from),
+                };
+                self.tasks.push(Task::Touch(touch, space, from, value));
+            }
+            32 if self.tasks.len() < 4 => {
+                let device = u32::try_from(self.random.below(3)).expect("small");
+                if let Ok(removal) = Removal::start(&mut self.mm, DeviceId(device)) {
+                    self.tasks.push(Task::Remove(removal, device));
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -309,11 +427,7 @@ impl World {
         let value = self.next_value(to - from);
         for page in from..to {
             match self.mm.write(space, page, value + page - from) {
-                Ok(()) => {
-                    let devices_write = self.devices_write();
-                    self.model.write(space, page, value + page - from, devices_write);
-                    self.overlay(space, page, page + 1);
-                }
+                Ok(()) => self.written(space, page, value + page - from),
                 Err(CpuError::Wait(_)) => {
                     self.note("CPU waited");
                     return;
@@ -326,17 +440,7 @@ impl World {
     fn cpu_read(&mut self, space: SpaceId, from: Vpn, to: Vpn) -> Result<(), String> {
         for page in from..to {
             match self.mm.read(space, page) {
-                Ok(got) => {
-                    let values = self.model.values(space, page);
-                    if !values.contains(&got) {
-                        return Err(format!(
-                            "{space:?} read {got} from page {}, not {values:?}",
-                            page - BASE
-                        ));
-                    }
-                    let settled = self.tasks.is_empty();
-                    self.model.saw(space, page, got, settled);
-                }
+                Ok(got) => self.saw(space, page, got)?,
                 Err(CpuError::Wait(_)) => {
                     self.note("CPU waited");
                     return Ok(());
@@ -398,7 +502,12 @@ impl World {
 
     fn unmap(&mut self, space: SpaceId, from: Vpn, to: Vpn) {
         match Unmapping::start(&mut self.mm, space, from, to) {
-            Ok(unmapping) => self.tasks.push(Task::Unmap(unmapping, space, from, to)),
+            Ok(Some(unmapping)) => {
+                // Nobody reaches the pages from here on.
+                self.model.unmap(space, from, to);
+                self.tasks.push(Task::Unmap(unmapping, space, from, to));
+            }
+            Ok(None) => {}
             Err(_) => self.note("lock held"),
         }
     }
@@ -482,6 +591,10 @@ impl World {
 
     /// Lets everything under way end, lets go of every page, and reads all memory.
     fn finish(&mut self) -> Result<(), String> {
+        // A device that goes waits for them.
+        for (pfn, pinned) in core::mem::take(&mut self.holds) {
+            self.mm.release_hold(pfn, pinned).expect("it was held");
+        }
         for _ in 0..100_000 {
             while self.mm.driver_work() > 0 {
                 self.mm.step_driver_work(0);
@@ -494,9 +607,6 @@ impl World {
         }
         if !self.tasks.is_empty() {
             return Err(format!("{} calls hang", self.tasks.len()));
-        }
-        for (pfn, pinned) in core::mem::take(&mut self.holds) {
-            self.mm.release_hold(pfn, pinned).expect("it was held");
         }
         self.check()?;
         self.mm.defer_driver_work(false);

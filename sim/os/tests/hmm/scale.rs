@@ -4,7 +4,7 @@
 use peerbus_os::Profile;
 use peerbus_os::device_private::PrivateDesign;
 use peerbus_os::mm::rules::HugePolicy;
-use peerbus_os::mm::{DeviceId, Mapping};
+use peerbus_os::mm::{DeviceId, Mapping, Mm};
 use peerbus_os::test_device::{self, Kind};
 
 use super::platform::{kernel, machine, with_huge};
@@ -26,12 +26,12 @@ fn resident() -> Option<u64> {
 fn terabytes_cost_what_is_touched() {
     let text = std::env::var("PEERBUS_CASES").ok();
     let slots: u64 = text.and_then(|text| text.parse().ok()).unwrap_or(0).clamp(1 << 15, ALL);
-    for design in PrivateDesign::ALL {
-        touch(design, slots);
-    }
+    // All are kept: memory that the first gave back would be the next one's for nothing.
+    let machines: Vec<Mm> = PrivateDesign::ALL.into_iter().map(|design| touch(design, slots)).collect();
+    drop(machines);
 }
 
-fn touch(design: PrivateDesign, slots: u64) {
+fn touch(design: PrivateDesign, slots: u64) -> Mm {
     let before = resident();
     let mut mm = machine(with_huge(kernel(Profile::Linux_7_3, design), HugePolicy::Never), 1 << 28);
     let space = mm.create_space();
@@ -65,4 +65,5 @@ fn touch(design: PrivateDesign, slots: u64) {
         }
         None => println!("skipped: this system does not say how much memory is in use"),
     }
+    mm
 }
