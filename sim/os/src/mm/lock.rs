@@ -30,6 +30,11 @@ impl Mm {
         lock.readers = lock.readers.checked_sub(1).expect("a lock given back was taken");
     }
 
+    /// Whether mappings are being changed: who needs the lock shared has to wait.
+    pub(crate) fn mappings_change(&self, space: SpaceId) -> bool {
+        self.spaces.get(&space).is_some_and(|found| found.lock.writer)
+    }
+
     /// Whether mappings can be changed now.
     ///
     /// # Errors

@@ -44,6 +44,9 @@ pub fn snapshot(mm: &mut Mm, mirror: MirrorId, from: Vpn, to: Vpn) -> Result<Vec
     check_range(from, to)?;
     let found = mm.mirrors.get(mirror).ok_or(Errno::BadFile)?;
     let (space, device) = (found.space, found.device);
+    if mm.mappings_change(space) {
+        return Err(Errno::Again);
+    }
     let owner = mm.devices.get(&device).map(|memory| memory.owner());
     let layout = mm.hmm_words();
     let mut list = Vec::new();

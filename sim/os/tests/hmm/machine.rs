@@ -9,6 +9,7 @@ use peerbus_os::mm::{CpuError, DeviceId, Errno, FileId, Mapping, Mm, Move, PageS
 use peerbus_os::notifier::MirrorId;
 use peerbus_os::test_device::{self, Kind};
 
+use super::checker::Checker;
 use super::line::{Operation, Recording, runs};
 use super::platform::{self, with_huge};
 
@@ -26,6 +27,7 @@ pub struct Machine {
     one_exclusive_type: bool,
     spaces: [Option<SpaceId>; 2],
     mirrors: BTreeMap<(usize, u32), MirrorId>,
+    checker: Checker,
 }
 
 /// What an operation answered, in the form of the recordings.
@@ -47,6 +49,7 @@ impl Machine {
             one_exclusive_type: recording.kernel.starts_with('7'),
             spaces: [Some(first), None],
             mirrors: BTreeMap::new(),
+            checker: Checker::new(recording),
         };
         for device in 0..2 {
             test_device::add(&mut machine.mm, DeviceId(device), Kind::Private);
@@ -76,6 +79,9 @@ impl Machine {
             }
         };
         results.insert("ret".to_owned(), vec![ret.to_string()]);
+        if let Some(check) = self.checker.follow(&self.mm, &self.spaces, operation, &results) {
+            results.insert("check".to_owned(), vec![check]);
+        }
         results
     }
 

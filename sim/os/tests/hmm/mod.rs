@@ -2,6 +2,7 @@
 //! operations against a plain model.
 
 mod bench;
+mod checker;
 mod frames;
 mod invariants;
 mod line;

@@ -163,6 +163,10 @@ fn pages_move_while_they_are_unmapped() {
         assert!(!unmapping.step(&mut bench.mm));
         let mut touch = Touch::read(bench.space, BASE + 3);
         assert_eq!(touch.step(&mut bench.mm), Step::Wait(Wait::MapLock));
+        // Nobody gets a page for himself whose mapping goes.
+        assert_eq!(bench.exclusive(1100, 1101), Err(Errno::Again));
+        let hold = Pin { write: true, pinned: false, long_term: false, split: false };
+        assert_eq!(bench.mm.hold(bench.space, BASE + 1100, hold), Err(Errno::Again));
         // The whole slot in which the cut is was announced: the device has to ask again, and waits.
         assert_eq!(bench.read(bench.first, 0, 1), Err(Errno::Again));
         let mut eviction = Eviction::start(&mut bench.mm, DeviceId(0));

@@ -607,9 +607,11 @@ impl World {
             if round % 1000 == 0 {
                 // A device that goes may wait for pages that a device has for itself; in 6.x nobody finds their entries
                 // before a CPU touches them.
+                self.mm.defer_driver_work(false);
                 for space in self.spaces.clone() {
                     self.cpu_read(space, BASE, BASE + PAGES)?;
                 }
+                self.mm.defer_driver_work(true);
             }
             let index = usize::try_from(self.random.below(self.tasks.len() as u64)).expect("small");
             self.advance(index)?;

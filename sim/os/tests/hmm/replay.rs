@@ -39,6 +39,8 @@ struct Tally {
     operations_agreeing: u32,
     lines: u32,
     lines_agreeing: u32,
+    checks: u32,
+    checks_agreeing: u32,
     first: Option<String>,
 }
 
@@ -51,6 +53,16 @@ fn replay(recording: &Recording, rules: Rules) -> Tally {
         let mut difference = result_difference(operation, &got);
         tally.operations += 1;
         tally.operations_agreeing += u32::from(difference.is_none());
+        if let Some(recorded) = operation.results.get("check") {
+            let judged = got.get("check").map_or("", |check| check[0].as_str());
+            // Which page was bad, and what it held, is in the data.
+            let agrees = judged == recorded.split(':').next().unwrap_or_default();
+            tally.checks += 1;
+            tally.checks_agreeing += u32::from(agrees);
+            if !agrees && difference.is_none() {
+                difference = Some(format!("check: recorded {recorded}, got {judged}"));
+            }
+        }
         expected.extend(operation.state.iter().cloned());
         if operation.name == "EXIT" {
             let process = operation.process.to_string();
@@ -105,6 +117,8 @@ fn replay_design(folder: &str, rules: Rules) {
         sum.operations_agreeing += tally.operations_agreeing;
         sum.lines += tally.lines;
         sum.lines_agreeing += tally.lines_agreeing;
+        sum.checks += tally.checks;
+        sum.checks_agreeing += tally.checks_agreeing;
         if let Some(first) = tally.first {
             differing += 1;
             println!("{folder}/{name}: {first}");
@@ -112,6 +126,10 @@ fn replay_design(folder: &str, rules: Rules) {
     }
     println!("{folder}, {design}: {} of {} operations agree", sum.operations_agreeing, sum.operations);
     println!("{folder}, {design}: {} of {} state lines agree", sum.lines_agreeing, sum.lines);
+    println!(
+        "{folder}, {design}: {} of {} judgements of data (check=) agree",
+        sum.checks_agreeing, sum.checks
+    );
     assert_eq!(differing, 0, "{differing} recordings of {} differ", files.len());
 }
 
