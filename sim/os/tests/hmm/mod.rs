@@ -1,7 +1,7 @@
 //! The memory management for device memory: recordings of the kernel's test device, the kernel's own tests, and random
 //! operations against a plain model.
 
-mod bench;
+pub mod bench;
 mod checker;
 mod frames;
 mod invariants;
@@ -9,7 +9,7 @@ mod line;
 mod machine;
 mod model;
 mod owners;
-mod platform;
+pub mod platform;
 mod races;
 mod random;
 mod replay;
