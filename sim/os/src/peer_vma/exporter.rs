@@ -128,7 +128,7 @@ impl Exporter {
             self.room(request.object, Some(request.process), request.first, request.pages)?;
         }
         let id = VmaId(self.number());
-        let parts = [0..request.pages].into();
+        let parts = core::iter::once(0..request.pages).collect();
         self.vmas.insert(id, Vma { at: request, parts });
         if request.filling == Filling::Eager {
             for page in request.first..request.first + request.pages {
