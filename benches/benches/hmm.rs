@@ -9,7 +9,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::measurement::WallTime;
-use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{
+    BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+};
 use peerbus_os::device_private::{Platform, PrivateDesign, PrivateMemory};
 use peerbus_os::hmm::{Flags, Range as HmmRange, RangeFault};
 use peerbus_os::iomem::{DirectMap, IoMem, IoResource, Paging, PhysicalSpace};
@@ -120,7 +122,10 @@ fn measure(
 
 fn group<'a>(c: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
     let mut group = c.benchmark_group(name);
-    group.sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(600));
+    group
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(600));
     group.throughput(Throughput::Elements(PAGES));
     group
 }

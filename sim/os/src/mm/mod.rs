@@ -8,8 +8,8 @@
 //! * [`frame`]: page frames, their references, mappings and contents;
 //! * [`table`]: page tables as runs;
 //! * [`mod@vma`] has the mappings;
-//! * `map`, `remap`, `protect`, `advise`: what system calls do to them;
-//! * `fault`, `copy`, `huge`: what faults do; `fork`: a second process;
+//! * `map`, `unmap`, `remap`, `protect`, `advise`: what system calls do to them;
+//! * `fault`, `copy`, `huge`: what faults do, `touch`: what a CPU does; `fork`: a second process;
 //! * `reverse`: taking a page out of every page table and putting one back.
 
 mod access;
