@@ -19,7 +19,7 @@
 use crate::requester::Active;
 use crate::run::Fabric;
 use crate::spec::{EngineId, LinkId, NodeKind};
-use crate::tlp::{Class, Tlp};
+use crate::tlp::Class;
 use crate::wire::OUTAGES;
 
 /// What a packet waits for or is subjected to.
@@ -134,48 +134,69 @@ impl Fabric {
     /// How long `class` has been starved of credits on `link`, all times until now together.
     #[inline]
     pub(crate) fn starved(&self, link: LinkId, class: Class) -> u64 {
-        let running = self.state.links[link.at()].starved_since[class.at()];
-        self.ledger.links[link.at()].starved[class.at()] + running.map_or(0, |since| self.state.now - since)
+        self.state.links[link.at()].starvation.until(class, self.state.now)
+    }
+
+    /// Nothing of `class` wants for credits on `link` any more.
+    #[inline]
+    pub(crate) fn end_starvation(&mut self, link: LinkId, class: Class) {
+        let starvation = &mut self.state.links[link.at()].starvation;
+        if starvation.lasts(class) {
+            starvation.end(class.at(), self.state.now);
+            self.ledger.links[link.at()].starved[class.at()] = starvation.until(class, self.state.now);
+        }
     }
 
     /// Charges a wait in front of `link` from `since` until now: to credits as long as there were none since
     /// `starved` was noted, to link errors as long as the link was held up, to arbitration otherwise.
     #[inline]
-    pub(crate) fn charge_wait(&mut self, link: LinkId, tlp: &Tlp, since: u64, starved: u64) {
+    pub(crate) fn charge_wait(
+        &mut self,
+        link: LinkId,
+        (flow, class): (u16, Class),
+        since: u64,
+        starved: u64,
+    ) {
         let wait = self.state.now.saturating_sub(since);
         if wait > 0 {
-            let credits = (self.starved(link, tlp.class) - starved).min(wait);
+            let state = &self.state.links[link.at()];
+            let credits = (state.starvation.until(class, self.state.now) - starved).min(wait);
             let mut rest = wait - credits;
-            self.charge(tlp.flow, Cause::Credits, credits);
-            if self.state.links[link.at()].wire.trouble & OUTAGES != 0 {
+            if state.wire.trouble & OUTAGES != 0 {
                 let errors = self.held_up(link, since).min(rest);
-                self.charge(tlp.flow, Cause::LinkErrors, errors);
+                self.charge(flow, Cause::LinkErrors, errors);
                 rest -= errors;
             }
-            self.charge(tlp.flow, Cause::Arbitration, rest);
+            let causes = &mut self.ledger.flows[usize::from(flow)].time;
+            causes[Cause::Credits as usize] += credits;
+            causes[Cause::Arbitration as usize] += rest;
         }
     }
 
-    /// Charges the time before a request of `active` was issued by `engine` now. In this order: software, start-up, the
-    /// engine's own pace, tags, the device's question about its page, and in front of the link as in a queue.
-    pub(crate) fn charge_issue(&mut self, engine: EngineId, active: &Active, pace: u64, tlp: &Tlp) {
+    /// Charges the time before the request that `engine` issues now by `link`, before anything is changed by it. In this
+    /// order: software, start-up, the engine's own pace, tags, the device's question about its page, and in front of the link
+    /// as in a queue.
+    #[inline]
+    pub(crate) fn charge_issue(&mut self, engine: EngineId, link: LinkId, class: Class) {
         let now = self.state.now;
-        let tags = self.state.engines[engine.at()].tags_back;
-        let mut since = active.since;
-        self.born(tlp.flow, since);
-        for (until, cause) in [
-            (active.known, Cause::Software),
-            (active.ready, Cause::Engine),
-            (pace, Cause::Engine),
-            (tags, Cause::Tags),
-            (active.translated, Cause::Translation),
-        ] {
-            let until = until.clamp(since, now);
-            self.charge(tlp.flow, cause, until - since);
-            since = until;
+        let state = &self.state.engines[engine.at()];
+        let (pace, tags, active) = (state.next_issue, state.tags_back, &state.active[state.turn]);
+        let Active { flow, since, starved, known, ready, translated, .. } = *active;
+        self.born(flow, since);
+        let mut since = since;
+        if known.max(ready).max(pace).max(tags).max(translated) > since {
+            for (until, cause) in [
+                (known, Cause::Software),
+                (ready, Cause::Engine),
+                (pace, Cause::Engine),
+                (tags, Cause::Tags),
+                (translated, Cause::Translation),
+            ] {
+                let until = until.clamp(since, now);
+                self.charge(flow, cause, until - since);
+                since = until;
+            }
         }
-        if let Some(link) = self.spec.engines[engine.at()].link {
-            self.charge_wait(link, tlp, since, active.starved);
-        }
+        self.charge_wait(link, (flow, class), since, starved);
     }
 }

@@ -23,21 +23,21 @@ pub(crate) struct Service {
 
 impl Fabric {
     /// A TLP has reached the end of its route by link `link`.
-    pub(crate) fn terminate(&mut self, link: LinkId, tlp: Tlp, route: u32) {
+    pub(crate) fn terminate(&mut self, link: LinkId, tlp: &Tlp, route: u32) {
         let now = self.state.now;
         #[cfg(debug_assertions)]
-        self.check_order(link, &tlp);
+        self.check_order(link, tlp);
         match self.routes.routes[route as usize].terminal {
             Terminal::Requester(engine) => {
-                self.return_credits(link, &tlp, now);
+                self.return_credits(link, tlp, now);
                 self.died(tlp.flow, now);
-                self.complete(engine, &tlp);
+                self.complete(engine, tlp);
             }
-            Terminal::Translator(node) => self.look_up_for_device(link, &tlp, route, node),
+            Terminal::Translator(node) => self.look_up_for_device(link, tlp, route, node),
             Terminal::Memory(_) | Terminal::HostManaged(_) | Terminal::Aperture(_)
                 if tlp.class == Class::Posted && tlp.attributes.has(Attributes::POISONED) =>
             {
-                self.refuse_poisoned_write(link, &tlp);
+                self.refuse_poisoned_write(link, tlp);
             }
             terminal @ (Terminal::Memory(node)
             | Terminal::HostManaged(node)
@@ -46,30 +46,30 @@ impl Fabric {
                 // The memory behind a private link is faster than any of them; what is behind a BAR need not be.
                 let (Service { start, done, latency }, found) = match terminal {
                     Terminal::Private(_) => (self.serve_privately(node), now),
-                    Terminal::HostManaged(_) => (self.serve_lines(node, &tlp), now),
-                    Terminal::Aperture(_) => self.look_up_page(node, &tlp),
-                    _ => (self.occupy_memory(node, &tlp), now),
+                    Terminal::HostManaged(_) => (self.serve_lines(node, tlp), now),
+                    Terminal::Aperture(_) => self.look_up_page(node, tlp),
+                    _ => (self.occupy_memory(node, tlp), now),
                 };
                 if tlp.class == Class::Posted {
-                    self.return_credits(link, &tlp, done);
+                    self.return_credits(link, tlp, done);
                     self.charge(tlp.flow, Cause::Memory, done - found);
                     self.died(tlp.flow, done);
                     self.record_request(tlp.flow, now - tlp.issued);
                     self.account(tlp.tag, tlp.flow, u64::from(tlp.length), true, done);
                 } else if self.faults.is_silent(node) {
-                    self.return_credits(link, &tlp, now);
+                    self.return_credits(link, tlp, now);
                     self.died(tlp.flow, now);
                     self.await_timeout(tlp.engine, tlp.tag, tlp.issued);
                 } else {
-                    self.return_credits(link, &tlp, now);
+                    self.return_credits(link, tlp, now);
                     self.charge(tlp.flow, Cause::Memory, start + latency - found);
                     self.died(tlp.flow, start + latency);
                     let attributes = tlp.attributes.with(self.poison(node));
-                    self.answer(route, &Tlp { attributes, ..tlp }, start + latency, false);
+                    self.answer(route, &Tlp { attributes, ..*tlp }, start + latency, false);
                 }
             }
             Terminal::Refused(_, miss) => {
-                self.return_credits(link, &tlp, now);
+                self.return_credits(link, tlp, now);
                 self.died(tlp.flow, now);
                 let error = match self.routes.misses[miss as usize].kind {
                     MissKind::AcsViolation => PacketError::AcsViolation,
@@ -77,7 +77,7 @@ impl Fabric {
                         PacketError::UnsupportedRequest
                     }
                 };
-                self.count_error_at(link, error, &tlp);
+                self.count_error_at(link, error, tlp);
                 let refusal = &mut self.ledger.refusals[miss as usize];
                 refusal.requests += 1;
                 refusal.bytes += u64::from(tlp.length);
@@ -85,7 +85,7 @@ impl Fabric {
                 if tlp.class == Class::Posted {
                     self.account(tlp.tag, tlp.flow, u64::from(tlp.length), false, now);
                 } else {
-                    self.answer(route, &tlp, now, true);
+                    self.answer(route, tlp, now, true);
                 }
             }
         }

@@ -13,7 +13,7 @@ use peerbus_units::Bytes;
 
 use crate::decode::next_links;
 use crate::ledger::{EngineLedger, LatencyOf};
-use crate::requester::{Active, Descriptor, EngineState};
+use crate::requester::{Descriptor, EngineState};
 use crate::run::Fabric;
 use crate::spec::{EngineId, EngineSpec, LinkId, NodeKind, Spec, WriteBuffers};
 
@@ -66,13 +66,14 @@ impl Fabric {
         Bytes(done.min(descriptor.bytes.0))
     }
 
-    /// The write of `length` bytes that `engine` issues now, of the descriptor that was `issued`, takes a buffer.
+    /// The write that `engine` issues now takes a buffer. `last_of` is there when its descriptor has no more: the flow, and when
+    /// its first write could be issued.
+    #[cold]
     pub(crate) fn take_write_buffer(
         &mut self,
         engine: EngineId,
         buffers: WriteBuffers,
-        issued: &Active,
-        length: u64,
+        last_of: Option<(u16, u64)>,
     ) {
         let now = self.state.now;
         let free_at = now + buffers.hold.0;
@@ -84,12 +85,14 @@ impl Fabric {
             state.next_issue += busy;
             self.ledger.engines[engine.at()].busy += busy;
         }
-        if buffers.fence && issued.left == length {
+        if buffers.fence
+            && let Some((flow, ready)) = last_of
+        {
             let overhead = self.spec.engines[engine.at()].request_latency.0;
             self.state.engines[engine.at()].fence(free_at + overhead);
-            let flow = &mut self.ledger.flows[usize::from(issued.flow)];
+            let flow = &mut self.ledger.flows[usize::from(flow)];
             if flow.latency_of == LatencyOf::Fence {
-                flow.record_latency(free_at - (issued.ready - overhead));
+                flow.record_latency(free_at - (ready - overhead));
             }
         }
     }

@@ -293,8 +293,8 @@ impl Fabric {
             let state = &mut self.state.links[link.at()];
             state.wire.trouble |= DOWN;
             state.free_at = state.free_at.min(now);
-            for (class, since) in state.starved_since.iter_mut().enumerate() {
-                self.ledger.links[link.at()].starved[class] += since.take().map_or(0, |since| now - since);
+            for class in Class::ALL {
+                self.end_starvation(link, class);
             }
         }
         for engine in 0..self.spec.engines.len() {

@@ -159,11 +159,7 @@ impl Fabric {
                 .map(|link| self.ledger.links[link].port_busy - ahead(self.state.crossing_free_at[link]))
                 .collect(),
             starved: (0..self.spec.links.len())
-                .map(|link| {
-                    let since = self.state.links[link].starved_since;
-                    let past = self.ledger.links[link].starved;
-                    [0, 1, 2].map(|class: usize| past[class] + since[class].map_or(0, |since| now - since))
-                })
+                .map(|link| Class::ALL.map(|class| self.state.links[link].starvation.until(class, now)))
                 .collect(),
             engines: (0..self.spec.engines.len())
                 .map(|engine| self.ledger.engines[engine].busy - ahead(self.state.engines[engine].next_issue))

@@ -117,7 +117,7 @@ impl Fabric {
         let now = self.state.now;
         while !self.state.queues[queue][class.at()].is_empty() {
             let queued = self.state.arena.pop(&mut self.state.queues[queue][class.at()]);
-            self.charge_wait(link, &queued.tlp, queued.ready, queued.starved);
+            self.charge_wait(link, (queued.tlp.flow, class), queued.ready, queued.starved);
             self.died(queued.tlp.flow, queued.ready.max(now));
             self.return_credits(came_by, &queued.tlp, now);
             if class == Class::NonPosted && self.leads_down(link) {

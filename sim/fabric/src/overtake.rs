@@ -17,7 +17,7 @@ impl Fabric {
     /// Sends a posted request out of `queue` past older ones, none of which can go now. `otherwise` is the answer when
     /// there is no such request.
     #[cold]
-    pub(crate) fn overtake(&mut self, link: LinkId, input: u32, queue: usize, otherwise: Look) -> Look {
+    pub(crate) fn overtake(&mut self, link: LinkId, queue: usize, otherwise: Look) -> Look {
         let list = self.state.queues[queue][Class::Posted.at()];
         let (place, soonest) = self.first_to_pass(link, list);
         let Some(place) = place else {
@@ -29,7 +29,7 @@ impl Fabric {
         };
         let list = &mut self.state.queues[queue][Class::Posted.at()];
         let queued = self.state.arena.remove(list, place);
-        self.send_queued(link, input, &queued);
+        self.send_queued(link, queue, &queued, queued.tlp.data_credits());
         self.ledger.links[link.at()].overtakes += 1;
         Look::Sent
     }

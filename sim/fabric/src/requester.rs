@@ -11,7 +11,7 @@ use peerbus_units::{Bytes, DmaAddr, Picos};
 use crate::cursor::AddressKind;
 use crate::path::Decoded;
 use crate::run::Fabric;
-use crate::spec::{EngineId, EngineSpec, FlowId};
+use crate::spec::{EngineId, EngineSpec, FlowId, LinkId};
 use crate::tlp::{Attributes, Class, Status, Tlp};
 
 /// Which way a descriptor moves data.
@@ -102,6 +102,9 @@ pub(crate) struct EngineState {
     /// Earliest time of the next request, by the engine's rate.
     pub next_issue: u64,
     remainder: u64,
+    /// Length of the last request, its whole picoseconds, and what is left of them in units of 1 / bytes of the rate.
+    last_length: u64,
+    last_time: (u64, u64),
     /// At most one descriptor per flow: those of a flow are served in order.
     pub active: Vec<Active>,
     waiting: VecDeque<Active>,
@@ -122,8 +125,8 @@ pub(crate) enum Offer {
     At(u64),
     /// Nothing until a completion arrives or a descriptor is given.
     Nothing,
-    /// A request of that class with that many data credits.
-    Ready { class: Class, data: u32 },
+    /// A request of that class and length.
+    Ready { class: Class, length: u64 },
 }
 
 impl EngineState {
@@ -132,6 +135,8 @@ impl EngineState {
             translates,
             next_issue: 0,
             remainder: 0,
+            last_length: 0,
+            last_time: (0, 0),
             active: Vec::new(),
             waiting: VecDeque::new(),
             turn: 0,
@@ -325,55 +330,66 @@ impl Fabric {
         {
             return wait;
         }
-        if !writer {
-            return Offer::Ready { class: Class::NonPosted, data: 0 };
-        }
-        let length = self.request_length(engine);
-        let state = &self.state.engines[engine.at()];
-        let covered = length + (state.active[state.turn].addr & 3);
-        Offer::Ready { class: Class::Posted, data: u32::try_from(covered.div_ceil(16)).unwrap_or(u32::MAX) }
+        let class = if writer { Class::Posted } else { Class::NonPosted };
+        Offer::Ready { class, length: self.request_length(engine) }
     }
 
     /// Length of the next request of the descriptor whose turn it is; decodes its address if needed.
+    #[inline]
     fn request_length(&mut self, engine: EngineId) -> u64 {
-        let writer = self.is_writer(engine);
-        let turn = self.state.engines[engine.at()].turn;
-        let active = self.state.engines[engine.at()].active[turn];
-        let decoded = match active.decoded {
-            Some(decoded) if (decoded.first..=decoded.last).contains(&active.addr) => decoded,
-            _ => {
-                let kind = match active.attributes.has(Attributes::TRANSLATED) {
-                    true => AddressKind::Translated,
-                    false => self.spec.kind_of_addresses(engine),
-                };
-                let decoded = self.decode_as(engine, active.addr, kind);
-                self.state.engines[engine.at()].active[turn].decoded = Some(decoded);
-                self.ledger.flows[usize::from(active.flow)].route = Some(decoded.route);
-                decoded
-            }
+        let state = &self.state.engines[engine.at()];
+        let active = &state.active[state.turn];
+        let (addr, left) = (active.addr, active.left);
+        let last = match &active.decoded {
+            Some(decoded) if decoded.first <= addr && addr <= decoded.last => decoded.last,
+            _ => self.decode_next(engine),
         };
         let spec = &self.spec.engines[engine.at()];
         // Limits are in double words, of which a request from the middle of one takes one more.
-        let limit = if writer { spec.max_payload } else { spec.max_read_request } - (active.addr & 3);
-        let to_boundary = spec.boundary - (active.addr & (spec.boundary - 1));
+        let limit = match spec.direction {
+            Direction::Write => spec.max_payload,
+            Direction::Read => spec.max_read_request,
+        } - (addr & 3);
+        let to_boundary = spec.boundary - (addr & (spec.boundary - 1));
         // last - addr + 1 without overflow at the top of the space.
-        let to_edge = (decoded.last - active.addr).saturating_add(1);
-        active.left.min(limit).min(to_boundary).min(to_edge)
+        let to_edge = (last - addr).saturating_add(1);
+        left.min(limit).min(to_boundary).min(to_edge)
     }
 
-    /// Takes the request that [`Fabric::offer`] announced.
-    pub(crate) fn issue(&mut self, engine: EngineId) -> Tlp {
-        let length = self.request_length(engine);
+    /// Data credits of a write of `length` bytes by the descriptor whose turn it is.
+    #[inline]
+    pub(crate) fn data_credits_of_next(&self, engine: EngineId, length: u64) -> u32 {
+        let state = &self.state.engines[engine.at()];
+        let covered = length + (state.active[state.turn].addr & 3);
+        u32::try_from(covered.div_ceil(16)).unwrap_or(u32::MAX)
+    }
+
+    /// Decodes the next address of the descriptor whose turn it is. Returns the last one that takes the same route.
+    #[cold]
+    fn decode_next(&mut self, engine: EngineId) -> u64 {
+        let turn = self.state.engines[engine.at()].turn;
+        let active = self.state.engines[engine.at()].active[turn];
+        let kind = match active.attributes.has(Attributes::TRANSLATED) {
+            true => AddressKind::Translated,
+            false => self.spec.kind_of_addresses(engine),
+        };
+        let decoded = self.decode_as(engine, active.addr, kind);
+        self.state.engines[engine.at()].active[turn].decoded = Some(decoded);
+        self.ledger.flows[usize::from(active.flow)].route = Some(decoded.route);
+        decoded.last
+    }
+
+    /// Takes the request of `length` bytes that [`Fabric::offer`] announced, to be sent on `link`.
+    pub(crate) fn issue(&mut self, engine: EngineId, link: LinkId, length: u64) -> Tlp {
         let now = self.state.now;
-        let writer = self.is_writer(engine);
-        let EngineSpec { rate, link, direction, write_buffers, handling, node, .. } =
-            self.spec.engines[engine.at()];
-        let starved = link.map_or(0, |link| self.starved(link, direction.class()));
+        let class = self.spec.engines[engine.at()].direction.class();
+        let starved = self.starved(link, class);
+        self.charge_issue(engine, link, class);
+        self.pace(engine, length);
         let state = &mut self.state.engines[engine.at()];
-        let (turn, pace) = (state.turn, state.next_issue);
-        let issued = state.active[turn];
+        let turn = state.turn;
         let active = &mut state.active[turn];
-        let decoded = active.decoded.expect("request_length has decoded the address");
+        let decoded = active.decoded.as_ref().expect("request_length has decoded the address");
         let mut tlp = Tlp {
             addr: active.addr.wrapping_add(decoded.moved),
             issued: now,
@@ -382,7 +398,7 @@ impl Fabric {
             flow: active.flow,
             length: u16::try_from(length).expect("a request has at most 4096 bytes"),
             engine: u16::try_from(engine.0).expect("an engine with a flow is one of 65,536"),
-            class: direction.class(),
+            class,
             status: Status::Good,
             attributes: active.attributes.with(decoded.attributes),
         };
@@ -390,38 +406,57 @@ impl Fabric {
         active.starved = starved;
         active.addr = active.addr.wrapping_add(length);
         active.left -= length;
-        if !writer {
+        let (left, ready, descriptor) = (active.left, active.ready, active.descriptor);
+        if class == Class::NonPosted {
             let tag = state.free_tags.pop().expect("offer has seen a free tag");
-            let left = u32::from(tlp.length);
             state.tags[usize::from(tag)] =
-                Outstanding { descriptor: active.descriptor, flow: active.flow, left, issued: now };
+                Outstanding { descriptor, flow: tlp.flow, left: u32::from(tlp.length), issued: now };
             tlp.tag = tag;
-        }
-        if active.left == 0 {
-            state.retire(turn, now, starved);
-            self.tell_issued(issued.descriptor);
         } else {
-            state.turn = draw(engine, self.ledger.engines[engine.at()].requests, state.active.len());
-        }
-        let state = &mut self.state.engines[engine.at()];
-        let picos = length * rate.picos() + state.remainder;
-        let time = picos / rate.bytes() + handling.map_or(0, |handling| handling.gap.0);
-        state.remainder = picos % rate.bytes();
-        // An engine that was held up for less than a request's time keeps its pace: otherwise its rate would lock
-        // to that of whatever holds it up.
-        let due = state.next_issue.max(now.saturating_sub(time));
-        state.next_issue = due + time;
-        self.ledger.engines[engine.at()].busy += time;
-        self.ledger.engines[engine.at()].requests += 1;
-        if let Some(buffers) = write_buffers {
-            self.take_write_buffer(engine, buffers, &issued, length);
-        }
-        self.charge_issue(engine, &issued, pace, &tlp);
-        if writer {
             // What an engine writes comes from its own memory.
-            tlp.attributes = tlp.attributes.with(self.poison(node));
+            tlp.attributes = tlp.attributes.with(self.poison(self.spec.engines[engine.at()].node));
+        }
+        let requests = self.ledger.engines[engine.at()].requests;
+        let state = &mut self.state.engines[engine.at()];
+        if left == 0 {
+            state.retire(turn, now, starved);
+            self.tell_issued(descriptor);
+        } else {
+            state.turn = draw(engine, requests - 1, state.active.len());
+        }
+        if let Some(buffers) = self.spec.engines[engine.at()].write_buffers {
+            let done = (left == 0).then_some((tlp.flow, ready));
+            self.take_write_buffer(engine, buffers, done);
         }
         tlp
+    }
+
+    /// A request of `length` bytes takes its time by the engine's rate.
+    #[inline]
+    fn pace(&mut self, engine: EngineId, length: u64) {
+        let spec = &self.spec.engines[engine.at()];
+        let state = &mut self.state.engines[engine.at()];
+        if state.last_length != length {
+            let picos = length * spec.rate.picos();
+            state.last_length = length;
+            state.last_time = (picos / spec.rate.bytes(), picos % spec.rate.bytes());
+        }
+        let (mut time, remainder) = state.last_time;
+        state.remainder += remainder;
+        if state.remainder >= spec.rate.bytes() {
+            state.remainder -= spec.rate.bytes();
+            time += 1;
+        }
+        if let Some(handling) = &spec.handling {
+            time += handling.gap.0;
+        }
+        // An engine that was held up for less than a request's time keeps its pace: otherwise its rate would lock
+        // to that of whatever holds it up.
+        let due = state.next_issue.max(self.state.now.saturating_sub(time));
+        state.next_issue = due + time;
+        let ledger = &mut self.ledger.engines[engine.at()];
+        ledger.busy += time;
+        ledger.requests += 1;
     }
 
     /// A completion has come back to `engine`.

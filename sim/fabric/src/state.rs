@@ -4,10 +4,13 @@ use std::collections::VecDeque;
 
 use crate::atc::Atc;
 use crate::cache::Cache;
+use crate::cause::Cause;
 use crate::fault::LinkFaults;
 use crate::iotlb::Iotlb;
 use crate::requester::EngineState;
-use crate::spec::Spec;
+use crate::sending::Sending;
+use crate::spec::{LinkId, LinkSpec, Spec};
+use crate::starvation::Starvation;
 use crate::store::{Arena, List};
 use crate::tlp::{Attributes, Class, Tlp};
 use crate::wire::Wire;
@@ -61,10 +64,10 @@ pub(crate) struct LinkState {
     pub remainder: u64,
     /// What it runs at, and what is wrong with it.
     pub wire: Wire,
-    /// Bytes on the wire and payload of the last TLP, its whole picoseconds with their remainder, and the port's time.
-    pub last_size: (u64, u64),
-    pub last_time: (u64, u64),
-    pub port_time: u64,
+    /// What the last TLP of each class took.
+    pub sendings: [Sending; 3],
+    /// What of its spec every TLP meets.
+    pub terms: Terms,
     /// Credits left, per class; `INFINITE` never runs out.
     pub header: [u32; 3],
     pub data: [u32; 3],
@@ -89,16 +92,57 @@ pub(crate) struct LinkState {
     /// DLLP bytes owed on this link, and bytes received on the reverse link since the last DLLP.
     pub debt: u64,
     pub unacknowledged: u64,
-    /// A class could not be sent for want of credits since that time.
-    pub starved_since: [Option<u64>; 3],
+    /// Classes that cannot be sent for want of credits.
+    pub starvation: Starvation,
     pub flights: VecDeque<Flight>,
     pub returns: VecDeque<CreditReturn>,
+    /// When the last of them is known.
+    pub last_return: u64,
     /// Completions that start at this output.
     pub jobs: VecDeque<Job>,
 }
 
 /// A credit count that never runs out.
 pub(crate) const INFINITE: u32 = u32::MAX / 2;
+
+/// What of the spec of a directed link every TLP meets, beside the state that it meets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// Its bit among the inputs of the node behind it.
+    pub input: u128,
+    /// Largest payload that the receiver accepts, and that is sent in one piece.
+    pub receiver_limit: u64,
+    pub sender_limit: u64,
+    /// From leaving the port to the head ready to leave the node behind the link: the way, and the node's pipeline.
+    pub propagation: u64,
+    pub latency: u64,
+    pub pipeline: Cause,
+    /// From a buffer becoming free to the sender knowing it.
+    pub credit_latency: u64,
+    /// Per class, header credits of a TLP, and which bits of its data credits count: none where buffers are endless.
+    pub header: [u32; 3],
+    pub data: [u32; 3],
+    /// The link that DLLPs for what it carries travel on.
+    pub dllps_to: LinkId,
+}
+
+impl Terms {
+    fn of(link: &LinkSpec) -> Terms {
+        let finite = |credits: u16, count: u32| if credits == 0 { 0 } else { count };
+        Terms {
+            input: 1 << link.input,
+            receiver_limit: link.receiver_limit,
+            sender_limit: link.sender_limit,
+            propagation: link.propagation.0,
+            latency: link.latency.0,
+            pipeline: link.pipeline,
+            credit_latency: link.credit_latency.0,
+            header: link.credits.map(|credits| finite(credits.header, 1)),
+            data: link.credits.map(|credits| finite(credits.data, u32::MAX)),
+            dllps_to: link.dllps_to,
+        }
+    }
+}
 
 impl LinkState {
     /// True when any input has anything for this output.
@@ -108,6 +152,18 @@ impl LinkState {
     }
 }
 
+/// Per queue, the link it belongs to: a node has as many for each of its inputs as it has outputs.
+fn came_by(spec: &Spec) -> Vec<LinkId> {
+    let mut came_by = vec![LinkId(0); spec.queues as usize];
+    for node in &spec.nodes {
+        let queues = came_by[node.first_queue as usize..].chunks_mut(node.outputs.len().max(1));
+        for (input, queues) in node.inputs.iter().zip(queues) {
+            queues.fill(*input);
+        }
+    }
+    came_by
+}
+
 /// State of the fabric.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
@@ -115,6 +171,8 @@ pub(crate) struct State {
     pub links: Vec<LinkState>,
     /// Queues per (input, output) of every node, one list per class.
     pub queues: Vec<[List; 3]>,
+    /// Per queue, the link by which what waits in it has come.
+    pub came_by: Vec<LinkId>,
     pub arena: Arena,
     pub engines: Vec<EngineState>,
     /// Per node: when its memory has done what it was given.
@@ -140,9 +198,8 @@ impl State {
             free_at: 0,
             remainder: 0,
             wire: Wire::new(link),
-            last_size: (0, 0),
-            last_time: (0, 0),
-            port_time: 0,
+            sendings: [Sending::NONE; 3],
+            terms: Terms::of(link),
             header: link.credits.map(|credits| count(credits.header)),
             data: link.credits.map(|credits| count(credits.data)),
             waiting: [0; 3],
@@ -157,15 +214,17 @@ impl State {
             arrivals: 0,
             debt: 0,
             unacknowledged: 0,
-            starved_since: [None; 3],
+            starvation: Starvation::NONE,
             flights: VecDeque::with_capacity(64),
             returns: VecDeque::with_capacity(64),
+            last_return: 0,
             jobs: VecDeque::new(),
         });
         State {
             now: 0,
             links: links.collect(),
             queues: vec![[List::EMPTY; 3]; spec.queues as usize],
+            came_by: came_by(spec),
             arena: Arena::new(1024),
             engines: spec
                 .engines

@@ -7,12 +7,11 @@
 
 use crate::bit_errors::Sent;
 use crate::cause::Cause;
-use crate::lines::message_bytes;
 use crate::path::Hop;
 use crate::pause::Pause;
 use crate::requester::Offer;
 use crate::run::Fabric;
-use crate::spec::{FIRST_SOURCE, JOBS, LinkId, LinkSpec, NodeId};
+use crate::spec::{FIRST_SOURCE, JOBS, LinkId, NodeId};
 use crate::state::{CreditReturn, Flight, LinkState};
 use crate::store::{List, Queued};
 use crate::tlp::{Attributes, Class, Status, Tlp};
@@ -20,6 +19,9 @@ use crate::wire::LEAKING;
 
 /// Multiplier of the digest's fold: the 64-bit golden ratio, odd, so that no step loses information.
 const FOLD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Data credits of the largest packet: 4 KiB, of which the first 16 bytes need not be there in whole.
+const MOST_DATA_CREDITS: u32 = 257;
 
 /// Whether arrival number `a` is before `b`: they are compared as distances, since they wrap after 2^32 arrivals.
 #[inline]
@@ -38,33 +40,14 @@ pub(crate) enum Look {
 }
 
 impl LinkState {
-    /// Time for `wire` bytes; keeps the remainder, so that rates are exact in the long run. Sets `port_time` to what the
-    /// port takes for the payload. Packets of a flow tend to be of one size: the last one's time is remembered.
-    #[inline]
-    fn sending_time(&mut self, spec: &LinkSpec, wire: u64, payload: u64) -> u64 {
-        let (picos, bytes) = (self.wire.rate.picos(), self.wire.rate.bytes());
-        if self.last_size != (wire, payload) {
-            self.last_size = (wire, payload);
-            self.last_time = (wire * picos / bytes, wire * picos % bytes);
-            self.port_time = spec.port_rate.map_or(0, |port| (payload * port.picos()).div_ceil(port.bytes()));
-        }
-        let (mut time, remainder) = self.last_time;
-        self.remainder += remainder;
-        if self.remainder >= bytes {
-            self.remainder -= bytes;
-            time += 1;
-        }
-        time
-    }
-
-    /// The rate has changed: times that are remembered hold no more.
-    pub(crate) fn forget_times(&mut self) {
-        (self.last_size, self.remainder) = ((u64::MAX, u64::MAX), 0);
-    }
-
-    /// Takes back the credits whose return has become known.
+    /// Takes back the credits whose return has become known, once some class may not have enough for what comes next:
+    /// nobody asks before, and many at a time are taken back faster than one by one.
     #[inline]
     fn absorb_returns(&mut self, now: u64) {
+        let low = |class: usize| self.header[class] == 0 || self.data[class] < MOST_DATA_CREDITS;
+        if !(low(0) | low(1) | low(2)) {
+            return;
+        }
         while let Some(back) = self.returns.front() {
             if back.at > now {
                 break;
@@ -85,7 +68,7 @@ impl LinkState {
                 candidates |= self.waiting[class];
             } else if self.waiting[class] != 0 {
                 starved = true;
-                self.starved_since[class].get_or_insert(now);
+                self.starvation.begin(class, now);
             }
         }
         (candidates, starved)
@@ -107,40 +90,37 @@ impl Fabric {
 
     /// The head of the oldest TLP on `link` is ready behind it.
     pub(crate) fn arrive(&mut self, link: LinkId) {
-        let state = &mut self.state.links[link.at()];
-        let Some(flight) = state.flights.pop_front() else { return };
-        match state.flights.front() {
-            Some(next) => self.queue.set(Fabric::arrival_slot(link), next.ready),
-            None => self.queue.clear(Fabric::arrival_slot(link)),
-        }
-        let mut tlp = flight.tlp;
         let now = self.state.now;
-        if tlp.payload() > self.spec.links[link.at()].receiver_limit {
+        let state = &mut self.state.links[link.at()];
+        let Some(Flight { mut tlp, .. }) = state.flights.pop_front() else { return };
+        self.queue.replace(Fabric::arrival_slot(link), state.flights.front().map(|next| next.ready));
+        if tlp.payload() > state.terms.receiver_limit {
             self.drop_malformed(link, &tlp);
             return;
         }
         if let Some(route) = self.routes.hops[tlp.hop as usize].ends {
-            self.terminate(link, tlp, route);
+            self.terminate(link, &tlp, route);
             return;
         }
         state.arrivals = state.arrivals.wrapping_add(1);
-        let order = state.arrivals;
+        let (order, input) = (state.arrivals, state.terms.input);
         tlp.hop += 1;
         let Hop { link: next, queue, pause, .. } = self.routes.hops[tlp.hop as usize];
         self.check_route(link, next, &tlp);
         let ready = if pause == Pause::Nothing { now } else { self.pause(pause, link, &mut tlp) };
-        let packet = Queued::new(tlp, ready, self.starved(next, tlp.class), order);
-        let limit = self.spec.links[next.at()].sender_limit;
+        let output = &mut self.state.links[next.at()];
+        output.waiting[tlp.class.at()] |= input;
+        let packet = Queued::new(tlp, ready, output.starvation.until(tlp.class, now), order);
+        let (limit, free_at) = (output.terms.sender_limit, output.free_at);
         if tlp.payload() > limit {
             self.queue_pieces(queue, packet, limit);
         } else {
             self.enqueue(queue, packet);
         }
-        self.state.links[next.at()].waiting[tlp.class.at()] |= 1 << self.spec.links[link.at()].input;
-        if self.state.links[next.at()].free_at <= self.state.now {
+        if free_at <= now {
             self.start(next);
         } else {
-            self.wake(next, self.state.now);
+            self.queue.set_earlier(Fabric::start_slot(next), free_at);
         }
     }
 
@@ -172,48 +152,39 @@ impl Fabric {
             self.discard_waiting(link);
             return;
         }
-        if !state.is_waiting() {
-            self.queue.clear(slot);
-            return;
-        }
         if state.free_at > now {
-            self.queue.set(slot, state.free_at);
+            self.queue.replace(slot, state.is_waiting().then_some(state.free_at));
             return;
         }
         let (candidates, mut starved) = state.candidates(now);
         let turn = if state.weighted { self.weighted_turn(link, candidates) } else { state.turn };
         let mut wake = u64::MAX;
-        let mut left = candidates.rotate_right(turn);
-        while left != 0 {
-            let input = (left.trailing_zeros() + turn) % u128::BITS;
-            left &= left - 1;
-            match self.look_at(link, input) {
-                Look::Sent => {
-                    let state = &mut self.state.links[link.at()];
-                    state.turn = (input + 1) % u128::BITS;
-                    if state.is_waiting() {
-                        self.queue.set(slot, state.free_at);
-                    } else {
-                        self.queue.clear(slot);
+        // From the input whose turn it is to the last, then the others.
+        let ahead = candidates & (u128::MAX << turn);
+        for mut left in [ahead, candidates ^ ahead] {
+            while left != 0 {
+                let input = left.trailing_zeros();
+                left &= left - 1;
+                match self.look_at(link, input) {
+                    Look::Sent => {
+                        let state = &mut self.state.links[link.at()];
+                        state.turn = (input + 1) % u128::BITS;
+                        self.queue.replace(slot, state.is_waiting().then_some(state.free_at));
+                        return;
                     }
-                    return;
+                    Look::At(time) => wake = wake.min(time),
+                    Look::Starved(class) => {
+                        starved = true;
+                        self.state.links[link.at()].starvation.begin(class.at(), now);
+                    }
+                    Look::Nothing => {}
                 }
-                Look::At(time) => wake = wake.min(time),
-                Look::Starved(class) => {
-                    starved = true;
-                    self.state.links[link.at()].starved_since[class.at()].get_or_insert(now);
-                }
-                Look::Nothing => {}
             }
         }
         if starved && let Some(back) = self.state.links[link.at()].returns.front() {
             wake = wake.min(back.at);
         }
-        if wake == u64::MAX {
-            self.queue.clear(slot);
-        } else {
-            self.queue.set(slot, wake);
-        }
+        self.queue.replace(slot, (wake != u64::MAX).then_some(wake));
     }
 
     #[inline]
@@ -231,7 +202,7 @@ impl Fabric {
         let queue = (base + input * stride) as usize;
         let lists = &self.state.queues[queue];
         let state = &self.state.links[link.at()];
-        let mut best: Option<(Class, u32)> = None;
+        let mut best: Option<(Class, u32, u32)> = None;
         let mut starved = None;
         let mut later = u64::MAX;
         if state.in_order && self.input_is_read_until(link, input) > self.state.now {
@@ -242,46 +213,45 @@ impl Fabric {
             if class != Class::Posted && self.is_held_back(lists[Class::Posted.at()], queued) {
                 continue;
             }
+            let data = queued.tlp.data_credits();
             if queued.ready > self.state.now {
                 later = later.min(queued.ready);
-            } else if !state.has_credits(class, queued.tlp.data_credits()) {
+            } else if !state.has_credits(class, data) {
                 starved = Some(class);
             } else if state.in_order && self.is_behind_another(link, input, class, queued.order) {
                 // Whoever lets that one go wakes this output.
-            } else if best.is_none_or(|(_, order)| older(queued.order, order)) {
-                best = Some((class, queued.order));
+            } else if best.is_none_or(|(_, order, _)| older(queued.order, order)) {
+                best = Some((class, queued.order, data));
             }
         }
-        let Some((class, _)) = best else {
+        let Some((class, _, data)) = best else {
             let look = match starved {
                 Some(class) => Look::Starved(class),
                 None if later != u64::MAX => Look::At(later),
                 None => Look::Nothing,
             };
-            return if self.reorders { self.overtake(link, input, queue, look) } else { look };
+            return if self.reorders { self.overtake(link, queue, look) } else { look };
         };
         let list = &mut self.state.queues[queue][class.at()];
         let queued = self.state.arena.pop(list);
         if list.is_empty() {
             self.state.links[link.at()].waiting[class.at()] &= !(1 << input);
         }
-        self.send_queued(link, input, &queued);
+        self.send_queued(link, queue, &queued, data);
         Look::Sent
     }
 
-    /// Sends what has been taken out of the queue of `input` in front of `link`, and gives its buffer back.
+    /// Sends what has been taken out of `queue` in front of `link`, and gives its buffer back.
     #[inline]
-    pub(crate) fn send_queued(&mut self, link: LinkId, input: u32, queued: &Queued) {
-        let Queued { tlp, ready, starved, .. } = *queued;
-        let node = self.spec.links[link.at()].from;
-        let from = self.spec.nodes[node.at()].inputs[input as usize];
-        self.charge_wait(link, &tlp, ready, starved);
-        self.send(link, Tlp { status: tlp.status.on_the_wire(), ..tlp });
+    pub(crate) fn send_queued(&mut self, link: LinkId, queue: usize, queued: &Queued, data: u32) {
+        let tlp = &queued.tlp;
+        self.charge_wait(link, (tlp.flow, tlp.class), queued.ready, queued.starved);
+        let left_at = self.send(link, tlp, data);
         // The buffer is free when the last byte has left.
-        let left_at = self.state.links[link.at()].free_at;
-        self.return_credits(from, &tlp, left_at);
+        let came_by = self.state.came_by[queue];
+        self.give_back(came_by, tlp, data, left_at);
         if self.state.links[link.at()].in_order {
-            self.read_out(link, from, left_at);
+            self.read_out(link, came_by, left_at);
         }
     }
 
@@ -318,69 +288,64 @@ impl Fabric {
         if job.ready > self.state.now {
             return Look::At(job.ready);
         }
-        if !self.state.links[link.at()].has_credits(Class::Completion, tlp.data_credits()) {
+        let data = tlp.data_credits();
+        if !self.state.links[link.at()].has_credits(Class::Completion, data) {
             return Look::Starved(Class::Completion);
         }
         self.born(tlp.flow, job.ready);
-        self.charge_wait(link, &tlp, job.ready, job.starved);
+        self.charge_wait(link, (tlp.flow, tlp.class), job.ready, job.starved);
         self.take_completion(link, &tlp);
-        self.send(link, tlp);
+        self.send(link, &tlp, data);
         Look::Sent
     }
 
     fn look_at_engine(&mut self, link: LinkId, input: u32) -> Look {
         let engine = self.spec.links[link.at()].sources[(input - FIRST_SOURCE) as usize];
-        let (class, data) = match self.offer(engine) {
+        let (class, length) = match self.offer(engine) {
             Offer::At(time) => return Look::At(time),
             Offer::Nothing => return Look::Nothing,
-            Offer::Ready { class, data } => (class, data),
+            Offer::Ready { class, length } => (class, length),
         };
+        let data = if class == Class::Posted { self.data_credits_of_next(engine, length) } else { 0 };
         if !self.state.links[link.at()].has_credits(class, data) {
             return Look::Starved(class);
         }
-        let tlp = self.issue(engine);
+        let tlp = self.issue(engine, link, length);
         if self.state.engines[engine.at()].active.is_empty() {
             self.state.links[link.at()].waiting[tlp.class.at()] &= !(1 << input);
         }
-        self.send(link, tlp);
+        self.send(link, &tlp, data);
         Look::Sent
     }
 
-    /// Puts `tlp` on `link`, which must be free and have credits for it.
-    pub(crate) fn send(&mut self, link: LinkId, tlp: Tlp) {
+    /// Puts `tlp`, which takes `data` credits, on `link`, which must be free and have credits for it. Returns when the link is
+    /// free again.
+    pub(crate) fn send(&mut self, link: LinkId, tlp: &Tlp, data: u32) -> u64 {
         let now = self.state.now;
         if self.state.links[link.at()].shared {
             self.take_debt_of_wire(link);
         }
-        let spec = &self.spec.links[link.at()];
         let state = &mut self.state.links[link.at()];
         let ledger = &mut self.ledger.links[link.at()];
-        let payload = tlp.payload();
-        let wire = match spec.framing.counts_lines() {
-            false => spec.framing.wire_bytes(tlp.header(), tlp.covered()),
-            true => message_bytes(&tlp),
-        };
-        let debt = if state.debt == 0 { 0 } else { pay_in_idle_time(state, now) };
-        let sending = state.sending_time(spec, wire + debt, payload);
-        let time = sending.max(state.port_time);
-        if time > sending {
-            ledger.port_busy += time;
-        }
         let class = tlp.class.at();
-        debug_assert!(state.free_at <= now && state.has_credits(tlp.class, tlp.data_credits()));
-        if spec.credits[class].header != 0 {
-            state.header[class] -= 1;
+        debug_assert!(state.free_at <= now && state.has_credits(tlp.class, data));
+        state.header[class] -= state.terms.header[class];
+        state.data[class] -= data & state.terms.data[class];
+        if state.starvation.lasts(tlp.class) {
+            state.starvation.end(class, now);
+            ledger.starved[class] = state.starvation.until(tlp.class, now);
         }
-        if spec.credits[class].data != 0 {
-            state.data[class] -= tlp.data_credits();
-        }
-        if let Some(since) = state.starved_since[class].take() {
-            ledger.starved[class] += now - since;
+
+        let sending = state.sending(&self.spec.links[link.at()], tlp);
+        let (by_link, debt) = state.time_of(&sending, now);
+        let time = by_link.max(sending.port_time);
+        if time > by_link {
+            ledger.port_busy += time;
         }
         state.free_at = now + time;
         ledger.tlps += 1;
-        ledger.wire_bytes += wire;
-        ledger.payload_bytes += payload;
+        ledger.wire_bytes += sending.wire;
+        ledger.payload_bytes += sending.payload;
         ledger.busy += time;
         let gap = now - ledger.last_start;
         ledger.last_start = now;
@@ -388,38 +353,40 @@ impl Fabric {
             gap ^ u64::from(tlp.flow) << 48 ^ u64::from(tlp.length) << 32 ^ u64::from(tlp.class as u8) << 46;
         ledger.digest = ledger.digest.wrapping_mul(FOLD).wrapping_add(seen);
 
-        let hop = &self.routes.hops[tlp.hop as usize];
-        let serialisation = state.wire.until_usable(now, time, hop.cut_through) + spec.propagation.0;
-        let mut ready = now + serialisation + spec.latency.0;
+        let cut_through = self.routes.hops[tlp.hop as usize].cut_through;
+        let serialisation = state.wire.until_usable(now, time, cut_through) + state.terms.propagation;
+        let mut ready = now + serialisation + state.terms.latency;
         let causes = &mut self.ledger.flows[usize::from(tlp.flow)].time;
         causes[Cause::Serialisation as usize] += serialisation;
-        causes[spec.pipeline as usize] += spec.latency.0;
-        let bytes = wire + debt;
+        causes[state.terms.pipeline as usize] += state.terms.latency;
+        let bytes = sending.wire + debt;
         let hit = state.wire.error_gap < bytes;
         state.wire.error_gap = state.wire.error_gap.wrapping_sub(bytes);
         if hit {
             ready += self.hit_by_errors(link, Sent { bytes, dllps: debt, time, flow: tlp.flow });
         }
-        let (spec, state) = (&self.spec.links[link.at()], &mut self.state.links[link.at()]);
+        let state = &mut self.state.links[link.at()];
         if state.flights.is_empty() {
-            self.queue.set(Fabric::arrival_slot(link), ready);
+            self.queue.set_earlier(Fabric::arrival_slot(link), ready);
         }
-        state.flights.push_back(Flight { ready, tlp });
-        let (shared, lines) = (state.shared, spec.framing.counts_lines());
+        state.flights.push_back(Flight { ready, tlp: Tlp { status: tlp.status.on_the_wire(), ..*tlp } });
+        let (free_at, shared) = (state.free_at, state.shared);
         let interval = state.wire.dllp_interval;
         if interval != 0 {
-            let finite = spec.credits[class].header != 0;
-            self.owe_dllps(spec.dllps_to, wire, interval, finite);
+            let (to, finite) = (state.terms.dllps_to, state.terms.header[class] != 0);
+            self.owe_dllps(to, sending.wire, interval, finite);
         }
         if shared {
-            if lines {
-                self.owe_answer(link, &tlp);
+            if self.spec.links[link.at()].framing.counts_lines() {
+                self.owe_answer(link, tlp);
             }
             self.occupy_wire(link);
         }
+        free_at
     }
 
     /// The receiver of `wire` bytes owes the other side acknowledgements and, for finite buffers, credit updates.
+    #[inline]
     fn owe_dllps(&mut self, reverse: LinkId, wire: u64, interval: u64, finite: bool) {
         let state = &mut self.state.links[reverse.at()];
         state.unacknowledged += wire;
@@ -434,39 +401,30 @@ impl Fabric {
     /// The receive buffer that `tlp` used behind `link` becomes free at `time`.
     #[inline]
     pub(crate) fn return_credits(&mut self, link: LinkId, tlp: &Tlp, time: u64) {
-        let spec = &self.spec.links[link.at()];
+        self.give_back(link, tlp, tlp.data_credits(), time);
+    }
+
+    /// [`Fabric::return_credits`] of a TLP that took `data` credits.
+    #[inline]
+    fn give_back(&mut self, link: LinkId, tlp: &Tlp, data: u32, time: u64) {
         let class = tlp.class;
-        let granted = spec.credits[class.at()];
-        if granted.header == 0 && granted.data == 0 {
+        let state = &mut self.state.links[link.at()];
+        let (granted_header, granted_data) = (state.terms.header[class.at()], state.terms.data[class.at()]);
+        if granted_header | granted_data == 0 {
             return;
         }
-        let at = time + spec.credit_latency.0;
-        let header = u32::from(granted.header != 0 && tlp.status != Status::Piece);
-        let data = if granted.data == 0 { 0 } else { tlp.data_credits() };
-        let (header, data) = match self.state.links[link.at()].wire.trouble & LEAKING {
-            0 => (header, data),
-            _ => self.leak_returning(link, class, header, data),
-        };
+        let header = if tlp.status == Status::Piece { 0 } else { granted_header };
+        let (mut header, mut data) = (header, data & granted_data);
+        if state.wire.trouble & LEAKING != 0 {
+            (header, data) = self.leak_returning(link, class, header, data);
+        }
         let state = &mut self.state.links[link.at()];
         // Returns are known in order: a later one never overtakes an earlier one on the way.
-        let at = state.returns.back().map_or(at, |last| at.max(last.at));
+        let at = state.last_return.max(time + state.terms.credit_latency);
+        state.last_return = at;
         state.returns.push_back(CreditReturn { at, header, data, class });
-        if state.starved_since[class.at()].is_some() {
+        if state.starvation.lasts(class) {
             self.wake(link, at);
         }
     }
-}
-
-/// DLLPs went out while the link was idle; what is left must be sent before the next TLP.
-fn pay_in_idle_time(state: &mut LinkState, now: u64) -> u64 {
-    let rate = state.wire.rate;
-    let idle = now - state.free_at;
-    if idle == 0 {
-        return std::mem::take(&mut state.debt);
-    }
-    // A microsecond carries more DLLP bytes on any link than can be owed.
-    let paid = if idle > 1_000_000 { state.debt } else { idle * rate.bytes() / rate.picos() };
-    let left = state.debt.saturating_sub(paid);
-    state.debt = 0;
-    left
 }
