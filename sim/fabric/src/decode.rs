@@ -420,6 +420,17 @@ impl Decode {
         next.map_or(Next::Here, |link| Next::Link(*link))
     }
 
+    /// The CPU whose memory holds an address, with the first and the last address of that range.
+    pub(crate) fn home_of(&self, addr: CpuAddr) -> Option<(usize, u64, u64)> {
+        let (home, range) = self.memory.iter().find(|(_, range)| range.contains(addr))?;
+        Some((*home, range.first().raw(), range.last().raw()))
+    }
+
+    /// The first link on the way from one CPU to another.
+    pub(crate) fn next_cpu(&self, from: usize, to: usize) -> Option<LinkId> {
+        self.next_cpu[from][to]
+    }
+
     fn to_cpu(&self, node: NodeId, from: usize, to: usize, cursor: &Cursor) -> Next {
         match self.next_cpu[from][to] {
             Some(link) => Next::Link(link),

@@ -42,6 +42,7 @@ mod lines;
 mod link_layer;
 mod lost;
 mod malformed;
+mod member;
 mod ntb;
 #[cfg(debug_assertions)]
 mod order;

@@ -37,7 +37,7 @@ pub enum Part {
     Device(DevicePart),
     /// A link between two CPU packages.
     CpuLink(CpuLinkPart),
-    /// A private link or fabric between devices.
+    /// A private link or fabric between devices, or devices and CPUs.
     Interconnect(InterconnectPart),
 }
 
@@ -483,7 +483,7 @@ pub struct CpuLinkPart {
     pub sources: Sources,
 }
 
-/// A private link between devices.
+/// A private link between devices, or between a device and a CPU.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InterconnectPart {
@@ -491,8 +491,12 @@ pub struct InterconnectPart {
     pub id: String,
     /// Product name and what else a person wants to know.
     pub description: String,
-    /// Rate of one link (one `count`) in each direction, packet headers included.
+    /// Rate of one link (one of `links`), packet headers included: from the member that a pair names first to the other, or
+    /// from a member to the switch. The other way it is the same unless `rate_back` says otherwise.
     pub rate: Rate,
+    /// Rate of one link the other way, from `to` of a pair to its `from`, or from the switch to a member; absent: `rate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_back: Option<Rate>,
     /// Largest payload of a packet.
     #[serde(default = "default_packet_payload")]
     pub packet_payload: Bytes,
@@ -502,7 +506,7 @@ pub struct InterconnectPart {
     /// Payload is rounded up to a multiple of this.
     #[serde(default = "default_packet_unit")]
     pub packet_unit: Bytes,
-    /// One way, from device to device, switch included if there is one.
+    /// One way, from member to member, switch included if there is one. A CPU ends where its internal network begins.
     pub latency: Picos,
     /// True when all members reach each other through a switch at full rate.
     pub switched: bool,

@@ -139,6 +139,11 @@ peerbus_machine::code_entries! {
          of requesters holds as many as the part says. Staging needs memory that both hosts reach, which they do not have."
         wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB", through: "ssd0")])"##
         right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB", through: "side-a")])"##;
+    NO_PRIVATE_LINK "S0125" "The CPU shares no private interconnect with the device"
+        "`region: Private` of a CpuAccess is for devices and CPUs that are members of one private interconnect: \
+         `interconnects` of the machine file says which are. Other cores reach the device's BAR."
+        wrong r##"(machine: "m.ron", workloads: [CpuAccess(name: "a", device: "gpu0", region: Private, kind: Load, sizes: ["64B"])])"##
+        right r##"(machine: "m.ron", workloads: [CpuAccess(name: "a", device: "gpu0", region: Bar, kind: Load, sizes: ["64B"])])"##;
     MACHINE_MISSING "S0201" "The machine file cannot be read"
         "A machine is named by the path of its file, seen from where the program runs or from the scenario file, or \
          is a synthetic form such as `2rc:2sw:4gpu@gen5x16`."

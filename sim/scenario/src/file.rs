@@ -359,9 +359,12 @@ pub struct HostDma {
     /// The non-transparent bridge to the host whose memory is used, by its side in the device's host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub through: Option<Leaf<String>>,
+    /// Which way to take; default Fastest: a private interconnect that device and CPU are members of, if there is one; `Pcie`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way: Option<Leaf<Way>>,
 }
 
-/// Cores of a CPU copy to or from a device's largest memory BAR, or its memory that CPUs use by CXL.
+/// Cores of a CPU copy to or from a device's largest memory BAR, or its memory that CPUs use by CXL or a private interconnect.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CpuAccess {
@@ -374,7 +377,8 @@ pub struct CpuAccess {
     /// The device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<Leaf<String>>,
-    /// `Bar` (default): its largest memory BAR; `HostManaged`: its memory that CPUs use as their own, by CXL.
+    /// `Bar` (default): its largest memory BAR; `HostManaged`: its memory that CPUs use as their own, by CXL; `Private`: its
+    /// memory by a private interconnect that the CPU is a member of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<Leaf<DeviceRegion>>,
     /// `Load` or `Store`.

@@ -32,10 +32,10 @@ pub enum WhenRefused {
     StageAlways,
 }
 
-/// Which way copies between devices take.
+/// Which way data takes between devices, and between a device and memory of a CPU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub enum Way {
-    /// A private interconnect between the two, if there is one; PCIe otherwise.
+    /// A private interconnect that both are members of, if there is one; PCIe otherwise.
     #[default]
     Fastest,
     /// PCIe, whatever else there is.
@@ -246,6 +246,9 @@ pub struct HostDma {
     /// This host's side of the non-transparent bridge to the host whose memory is used.
     #[serde(default)]
     pub through: Option<String>,
+    /// Which way to take.
+    #[serde(default)]
+    pub way: Way,
 }
 
 /// Pages of a buffer that no table has yet, as of memory that is shared with a process and not pinned.
@@ -303,9 +306,11 @@ pub enum DeviceRegion {
     Bar,
     /// The memory that its CPU uses as its own, by CXL.
     HostManaged,
+    /// Its memory, by a private interconnect that the CPU is a member of as well.
+    Private,
 }
 
-/// Cores of a CPU copy to or from a device's BAR, or its memory that CPUs use by CXL.
+/// Cores of a CPU copy to or from a device's BAR, or its memory that CPUs use by CXL or by a private interconnect.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CpuAccess {

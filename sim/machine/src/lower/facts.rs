@@ -37,6 +37,7 @@ fn fact_of(field: &str) -> Option<Fact> {
         | "write_rate"
         | "read_rate"
         | "rate"
+        | "rate_back"
         | "core"
         | "page_structs"
         | "atc"

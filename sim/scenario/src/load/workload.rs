@@ -193,6 +193,7 @@ impl Context<'_> {
         let by = self.choice(&given.by, place, "by");
         let absent = self.absent(&given.absent, place);
         let through = self.through(&given.through, place);
+        let way = self.choice(&given.way, place, "way");
         let (sizes, transfers, window) = (sizes?, transfers?, window?);
         let larger = |size: &&Bytes| window.is_some_and(|window| size.0.next_power_of_two() > window.0);
         if let Some(size) = sizes.iter().find(larger) {
@@ -218,6 +219,7 @@ impl Context<'_> {
             by: by?,
             absent: absent?,
             through: through?,
+            way: way?,
         })
     }
 

@@ -309,7 +309,8 @@ impl Planner<'_> {
             );
         }
         let fastest = wanted.way == Way::Fastest && wanted.through.is_none();
-        if let Some(link) = self.spec.private_link(mover, target).filter(|_| fastest) {
+        let moves = if wanted.engine == Engine::Writer { Direction::Write } else { Direction::Read };
+        if let Some(link) = self.spec.private_link(mover, target, moves).filter(|_| fastest) {
             return self.private(wanted, mover, target, link);
         }
         for device in [wanted.from, wanted.to] {
@@ -400,8 +401,9 @@ impl Planner<'_> {
         let cpu = self.memory.cpu_of(self.machine, wanted.from);
         let extent = wanted.chunk.0.min(STAGING_CHUNK) * STAGING_CHUNKS;
         let at = self.memory.allocate(cpu, extent).ok_or("the host has no memory for a staging buffer")?;
-        let legs = self.host_leg(wanted.from, Direction::Write, at, extent).and_then(|fill| {
-            self.host_leg(wanted.to, Direction::Read, at, extent).map(|drain| (fill, drain))
+        let (way, buffer) = (wanted.way, (at, extent));
+        let legs = self.memory_leg((wanted.from, Direction::Write), cpu, way, buffer).and_then(|fill| {
+            self.memory_leg((wanted.to, Direction::Read), cpu, way, buffer).map(|drain| (fill, drain))
         });
         Ok(match legs {
             Ok((fill, drain)) => {

@@ -84,6 +84,7 @@ fn host_dma_meets_the_closed_form_within_half_a_percent() {
             cache: CacheState::default(),
             by: Initiator::default(),
             absent: None,
+            way: Default::default(),
             through: None,
         };
         let input = RunInput {
