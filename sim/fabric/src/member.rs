@@ -29,11 +29,15 @@ impl Decode {
                 let end = pass_switch(spec, &mut links, |node| (node == target).then_some(()));
                 (end.map(|()| Terminal::Private(target)), private_range(device))
             }
-            Owner::Device(_) => (Err(spec.links[link.at()].to), (addr, addr)),
-            Owner::Host(at) => match self.home_of(at) {
-                Some((home, first, last)) => (self.to_host(spec, &mut links, home), (first, last)),
-                None => (Err(spec.links[link.at()].to), (addr, addr)),
-            },
+            Owner::Device(device) => (Err(spec.links[link.at()].to), private_range(device)),
+            Owner::Host(at) => {
+                let (home, ends) = self.home_of(at);
+                let end = match home {
+                    Some(home) => self.to_host(spec, &mut links, home),
+                    None => Err(spec.links[link.at()].to),
+                };
+                (end, ends)
+            }
         };
         MemberWay { links, end, first, last }
     }

@@ -17,6 +17,9 @@ use crate::tlp::Attributes;
 /// Set in private addresses of devices' memory; the others are CPU addresses, which never have it.
 const OF_DEVICE: u64 = 1 << 63;
 
+/// Last private address that is one of a CPU.
+pub(crate) const LAST_HOST_ADDR: u64 = OF_DEVICE - 1;
+
 /// Bits of a private address below the number of the device.
 const DEVICE_SHIFT: u32 = 48;
 
