@@ -181,7 +181,7 @@ fn device_memory_is_planned() {
     let text = ask(0, &[]).text();
     assert_eq!(text.matches("everything fits").count(), 6, "{text}");
     let document = ask(1, &["--physical-bits", "39", "--format", "json"]).json();
-    assert_eq!(document["schema"], "peerbus.device-memory/1");
+    assert_eq!(document["schema"], "peerbus.device-memory/2");
     let keys = ["machine", "conditions", "ram", "devices", "answers", "trials"];
     assert_keys(&document, &keys);
     let answers = document["answers"].as_array().unwrap();

@@ -56,6 +56,7 @@ mod spec;
 mod standstill;
 mod state;
 mod store;
+mod tags;
 mod tlp;
 mod transmit;
 mod walk;

@@ -123,6 +123,10 @@ pub struct CpuPart {
     pub models: Vec<u32>,
     /// Width of a physical address in bits.
     pub physical_bits: u8,
+    /// Width of a virtual address in bits: 57 with page tables of five levels, 48 with four. Absent: not known; then five are
+    /// taken to be there where more than 46 bits of physical address need them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_bits: Option<u8>,
     /// Host bridges (root buses) of one package; used by synthetic machines.
     pub host_bridges: u8,
     /// First function of each root bus, when it is not a root port.
@@ -183,6 +187,14 @@ pub struct CpuPart {
     pub page_structs: Option<PageStructPart>,
     /// Where the numbers come from.
     pub sources: Sources,
+}
+
+impl CpuPart {
+    /// True when the CPU, which tells software of `physical_bits`, walks page tables of five levels. They alone let an x86
+    /// kernel use more than 46 bits of physical address.
+    pub fn has_five_levels(&self, physical_bits: u32) -> bool {
+        self.virtual_bits.map_or(physical_bits > 46, |bits| bits > 48)
+    }
 }
 
 /// What a CPU takes for the initialisation of page structs, each for a page of 4 KiB.

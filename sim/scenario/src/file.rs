@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use measured::{How, Measured, MeasuredFrom};
-pub use set_up::{Aperture, Requesters, Run};
+pub use set_up::{Aperture, DeviceMemory, Requesters, Run};
 
 /// A scenario as written in a file. The comment lines at its beginning say what it shows.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -52,6 +52,9 @@ pub struct Scenario {
     /// Tables of requesters of non-transparent bridges.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ntbs: Vec<Requesters>,
+    /// What drivers do with the memory of their devices when the machine has come up; without it, nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_memory: Option<DeviceMemory>,
     /// Runs to make; each says how it differs from the rest of the file. One run when there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<Variant>,
@@ -163,6 +166,9 @@ pub struct Variant {
     /// Tables of requesters instead of those of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ntbs: Option<Vec<Requesters>>,
+    /// Other conditions for device memory; those not named stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_memory: Option<DeviceMemory>,
 }
 
 /// Something that goes wrong, or right again, with a link or a device.

@@ -5,7 +5,7 @@
 //! DMA layer), [`plan`] (who got which addresses), [`p2p`] (who may send to whom), [`mod@why`] (why, and what would change
 //! it), [`replay`] (recorded calls), [`workload`] and [`peer_memory`] (what a run does), [`aperture`] and
 //! [`ntb`] (how devices are set up for it), `expand` (the flows it makes), [`page_structs`] (what the page structs of device
-//! memory take), [`device_memory`] (whether there is room for them), [`run`] (it runs), [`outcome`] (what it found out).
+//! memory take), [`device_memory`] (whether there is room for them), [`space`] (what can run out), [`run`] (it runs), [`outcome`] (what it found out).
 
 pub mod aperture;
 pub mod boot;
@@ -24,5 +24,6 @@ pub mod plan;
 pub mod replay;
 mod resource;
 pub mod run;
+pub mod space;
 pub mod why;
 pub mod workload;

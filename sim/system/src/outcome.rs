@@ -4,6 +4,8 @@ use peerbus_units::{Bytes, Picos};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::space::Space;
+
 /// Everything a run found out.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Outcome {
@@ -31,8 +33,8 @@ pub struct Outcome {
     pub interval: Picos,
     /// Workloads on peer memory, in the order of the scenario.
     pub peer_memory: Vec<PeerMemoryOutcome>,
-    /// Address spaces: windows of host bridges, and pools of peer memory when they were fullest.
-    pub spaces: Vec<SpaceOutcome>,
+    /// Everything that can run out.
+    pub spaces: Vec<Space>,
     /// What went wrong, by place and reason.
     pub errors: Vec<ErrorOutcome>,
     /// What functions, IOMMUs and caches counted, by place.
@@ -212,19 +214,6 @@ mod picos {
     }
 }
 
-/// An address space or window.
-#[derive(Clone, PartialEq, Debug)]
-pub struct SpaceOutcome {
-    /// Name, such as `host0 Mem64Prefetch [0x…-0x…]`.
-    pub name: String,
-    /// Its size.
-    pub size: Bytes,
-    /// What is taken.
-    pub used: Bytes,
-    /// Largest piece that is free.
-    pub largest_hole: Bytes,
-}
-
 /// A counter of hardware.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CounterOutcome {
@@ -270,10 +259,11 @@ pub const COUNTERS: [&str; 27] = [
 
 /// Every [`ErrorOutcome::kind`] that runs report. Expectations on another kind are refused when they are read, since
 /// their counts could only ever be zero.
-pub const ERROR_KINDS: [&str; 17] = [
+pub const ERROR_KINDS: [&str; 18] = [
     "ACS_VIOLATION",
     "APERTURE_FAULT",
     "COMPLETION_TIMEOUT",
+    "DEVICE_MEMORY_REFUSED",
     "IOMMU_FAULT",
     "LINK_DOWN",
     "MALFORMED_TLP",

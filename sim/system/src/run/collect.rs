@@ -17,13 +17,21 @@ use super::peer_memory;
 use super::schedule::MatrixPlan;
 use super::{RunInput, RunResult};
 use crate::boot::Booted;
+use crate::device_memory::{Refused, bind};
 use crate::expand::PeerMemoryRole;
 use crate::outcome::{ErrorOutcome, FlowOutcome, LatencyBucket, LinkOutcome, MatrixOutcome, Outcome};
 use crate::plan;
+use crate::space::{self, Space};
 
-/// Turns a finished run into its outcome.
-pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Driven) -> RunResult {
-    let Driven { mut fabric, standstill, schedule, mut flows, peer_memories } = driven;
+/// Turns a finished run into its outcome. `io` are I/O address spaces with what was mapped for all of the run.
+pub fn collect(
+    machine: &Machine,
+    input: &RunInput,
+    booted: &Booted,
+    driven: Driven,
+    mut io: Vec<Space>,
+) -> RunResult {
+    let Driven { mut fabric, standstill, schedule, mut flows, peer_memories, io_levels } = driven;
     for memory in &peer_memories {
         note_first_addresses(memory, &mut flows);
     }
@@ -48,8 +56,18 @@ pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Dri
     errors.extend(failures::poisoned(machine, &fabric, &flows));
     errors.extend(unplaced(machine, booted));
     errors.extend(standstill.iter().map(|standstill| no_progress(standstill, &flows)));
-    let mut spaces = plan::spaces(machine, booted);
+    let mut spaces = space::windows(machine, booted);
+    spaces.extend(space::apertures(machine, &schedule.shown));
+    let device_memory =
+        input.device_memory.map(|binding| bind(machine, booted, input.kernel.profile, &binding));
+    if let Some(bound) = device_memory {
+        errors.extend(bound.refused.into_iter().map(device_memory_refused));
+        spaces.extend(bound.spaces);
+    }
     spaces.extend(peer_memory::spaces(machine, &peer_memories));
+    space::followed(&mut io, machine, booted, &io_levels);
+    spaces.extend(io);
+    spaces.extend(space::tags(&fabric));
     let outcome = Outcome {
         machine: machine.name.clone(),
         profile: input.kernel.profile.name().to_owned(),
@@ -459,6 +477,22 @@ fn no_progress(standstill: &Standstill, flows: &[FlowRun]) -> ErrorOutcome {
         addr: None,
         flow: first,
         time: Some(standstill.at),
+    }
+}
+
+/// A driver whose device's memory, or a chunk of it, got no page structs.
+fn device_memory_refused(refused: Refused) -> ErrorOutcome {
+    let chain = refused.chain.iter().map(|cause| format!("{}: {}", cause.what, cause.text));
+    let chain: Vec<String> = chain.collect();
+    ErrorOutcome {
+        kind: "DEVICE_MEMORY_REFUSED".to_owned(),
+        place: refused.device,
+        text: format!("{}; {}", refused.obstacle.name(), chain.join("; ")),
+        count: 1,
+        bytes: Bytes(refused.size),
+        addr: None,
+        flow: None,
+        time: None,
     }
 }
 

@@ -16,6 +16,7 @@ use super::flow::{
 use super::peer_memory::{self, Event, Io, Order, PeerMemories};
 use super::schedule::Schedule;
 use crate::boot::Booted;
+use crate::space::IoLevels;
 
 /// A flow under way or done.
 #[derive(Clone, Debug)]
@@ -52,6 +53,8 @@ pub struct Driven {
     pub flows: Vec<FlowRun>,
     /// What became of its workloads on peer memory.
     pub peer_memories: Vec<peer_memory::Driven>,
+    /// How full I/O address spaces were, where that changed.
+    pub io_levels: IoLevels,
 }
 
 /// What a timer is set for.
@@ -146,8 +149,9 @@ pub fn drive(
         driver.plan_timer();
     }
     let standstill = driver.fabric.end();
-    let peer_memories = driver.memories.finish(driver.fabric.now(), standstill.is_none());
-    Driven { fabric: driver.fabric, standstill, schedule, flows: driver.flows, peer_memories }
+    let (peer_memories, io_levels) = driver.memories.finish(driver.fabric.now(), standstill.is_none());
+    let flows = driver.flows;
+    Driven { fabric: driver.fabric, standstill, schedule, flows, peer_memories, io_levels }
 }
 
 impl Driver<'_> {

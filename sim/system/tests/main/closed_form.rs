@@ -90,6 +90,7 @@ fn host_dma_meets_the_closed_form_within_half_a_percent() {
             kernel: KernelSettings::default(),
             link_layer: FLAT,
             workloads: vec![Workload::HostDma(workload)],
+            device_memory: None,
             seed: 1,
             events: vec![],
             scaling: vec![],

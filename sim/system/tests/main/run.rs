@@ -33,6 +33,7 @@ pub fn input(workloads: Vec<Workload>) -> RunInput {
         kernel: KernelSettings::default(),
         link_layer: LinkLayer::ByRule,
         workloads,
+        device_memory: None,
         seed: 1,
         events: vec![],
         scaling: vec![],
