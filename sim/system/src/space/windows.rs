@@ -191,12 +191,19 @@ impl Look<'_> {
         rounded.sum()
     }
 
-    /// What found no room in the window, in the order in which it failed.
+    /// What found no room in the window, in the order in which it failed. What has no place because a window above it has none
+    /// counts there; a window that is smaller than a request has run out only if no other was large enough.
     fn refuse(&self, space: &mut Space, range: Range<CpuAddr>, is_this: impl Fn(Parent) -> bool) {
         for why in &self.tree().failures {
             let pci::Cause::NoSpace(windows) = &why.cause else { continue };
-            let full = windows.iter().find(|considered| {
-                considered.rejection == Rejection::NoHole
+            if self.tree().cause_chain(why).len() > 1 {
+                continue;
+            }
+            let full = windows.iter().filter(|considered| considered.rejection == Rejection::NoHole);
+            let largest = full.clone().map(|considered| considered.range.size()).max();
+            let enough = largest.unwrap_or(Bytes::ZERO).min(why.size);
+            let full = full.clone().find(|considered| {
+                considered.range.size() >= enough
                     && is_this(considered.window)
                     && range.intersection(considered.range).is_some()
             });
