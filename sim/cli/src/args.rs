@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use peerbus_system::device_memory::{Conditions, Levels, TrialOptions};
+use peerbus_system::device_memory::{Conditions, Levels, TrialOptions, Weighted};
 use peerbus_system::kernel::{AcsPolicy, IommuMode, KernelSettings, MpsPolicy, ProfileName};
 use peerbus_units::Bytes;
 
@@ -201,7 +201,7 @@ pub struct DeviceMemory {
     /// Physical address bits of the CPU, instead of its part's
     #[arg(long, requires = "device_memory", value_name = "N", value_parser = clap::value_parser!(u8).range(32..=57))]
     pub physical_bits: Option<u8>,
-    /// Levels of page tables of an x86 kernel; default 5 if the CPU has more than 46 bits
+    /// Levels of page tables of an x86 kernel; default: as many as its CPU walks
     #[arg(long, requires = "device_memory", value_name = "N", value_parser = clap::value_parser!(u8).range(4..=5))]
     pub paging: Option<u8>,
     /// The machine is a guest whose windows above 4 GiB are the uppermost 1/N of physical addresses
@@ -210,15 +210,21 @@ pub struct DeviceMemory {
     /// Kernels shorten the direct map, as they did until 6.15
     #[arg(long, requires = "device_memory")]
     pub trimmed: bool,
+    /// Show also drivers that ask for little at a time, as nouveau does, until one is refused
+    #[arg(long, requires = "device_memory")]
+    pub on_demand: bool,
     /// Draw the order in which drivers ask this many times, and count how often everything fits
     #[arg(long, requires = "device_memory", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     pub trials: Option<u32>,
     /// Seed of the trials
     #[arg(long, requires = "trials", value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// A size of RAM that trials draw, each as likely; may be repeated
-    #[arg(long, requires = "trials", value_name = "SIZE")]
-    pub ram: Vec<Bytes>,
+    /// A size of RAM that trials draw, and its weight (default 1); may be repeated, or be a list with commas
+    #[arg(long, requires = "trials", value_name = "SIZE[:WEIGHT]", value_delimiter = ',', value_parser = weighted_size)]
+    pub ram: Vec<Weighted>,
+    /// A number of GPUs that trials draw, and its weight (default 1); may be repeated, or be a list with commas
+    #[arg(long, requires = "trials", value_name = "N[:WEIGHT]", value_delimiter = ',', value_parser = weighted_count)]
+    pub gpus: Vec<Weighted>,
     /// Threads for trials; default one per CPU. The answer does not depend on it
     #[arg(long, requires = "trials", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -233,13 +239,40 @@ impl DeviceMemory {
             paging: self.paging.map(levels),
             guest_window: self.guest_window,
             trimmed: self.trimmed,
+            on_demand: self.on_demand,
         }
     }
 
     /// What is to be drawn.
     pub fn trial_options(&self) -> Option<TrialOptions> {
         let trials = u64::from(self.trials?);
-        Some(TrialOptions { trials, seed: self.seed, ram: self.ram.iter().map(|size| size.0).collect() })
+        Some(TrialOptions { trials, seed: self.seed, ram: self.ram.clone(), devices: self.gpus.clone() })
+    }
+}
+
+/// `256GiB`, or `256GiB:3`.
+fn weighted_size(text: &str) -> Result<Weighted, String> {
+    let size = |text: &str| {
+        let size: Bytes = text.parse().map_err(|error| format!("{error}"))?;
+        if size == Bytes::ZERO { Err("a machine has some RAM".to_owned()) } else { Ok(size.0) }
+    };
+    weighted(text, size)
+}
+
+/// `8`, or `8:3`.
+fn weighted_count(text: &str) -> Result<Weighted, String> {
+    let count = |text: &str| match text.parse() {
+        Ok(count @ 1..=1024) => Ok(count),
+        _ => Err(format!("`{text}` is no number from 1 to 1024")),
+    };
+    weighted(text, count)
+}
+
+fn weighted(text: &str, value: impl Fn(&str) -> Result<u64, String>) -> Result<Weighted, String> {
+    let Some((first, weight)) = text.split_once(':') else { return value(text).map(Weighted::once) };
+    match weight.parse() {
+        Ok(weight @ 1..=1_000_000) => Ok(Weighted { value: value(first)?, weight }),
+        _ => Err(format!("the weight `{weight}` is no number from 1 to 1000000")),
     }
 }
 

@@ -20,6 +20,9 @@ pub fn plan(
 ) -> anyhow::Result<Answer> {
     let asked = &args.device_memory;
     let question = Question::new(machine, booted, asked.conditions());
+    if question.askers().is_empty() && !asked.gpus.is_empty() {
+        bail!("{} has no GPU with memory of its own, so --gpus has nothing to count", args.machine.display());
+    }
     let trials = asked.trial_options().map(|options| Trials::new(&question, options));
     let trials = trials.map(|trials| judge(&trials, asked.threads)).transpose()?;
     let document = question.document(trials);

@@ -61,6 +61,7 @@ pub fn live(args: &args::Live, terminal: &Terminal) -> anyhow::Result<Answer> {
         processor: Processor {
             identity: told.processor.identity.or(found.identity),
             physical_bits: told.processor.physical_bits.or(found.physical_bits),
+            virtual_bits: told.processor.virtual_bits.or(found.virtual_bits),
         },
         cmdline: told.cmdline.or_else(|| Some(optional("cmdline")?.1.trim_end().to_owned())),
         ..told
@@ -102,7 +103,11 @@ fn text(read: Option<&(String, String)>) -> Option<Text<'_>> {
 /// What the command line says of the machine.
 fn told(args: &args::Told) -> Capture<'static> {
     Capture {
-        processor: Processor { identity: args.cpu.clone(), physical_bits: args.phys_bits },
+        processor: Processor {
+            identity: args.cpu.clone(),
+            physical_bits: args.phys_bits,
+            ..Processor::default()
+        },
         cmdline: args.cmdline.clone(),
         iommu: args.iommu.map(args::Iommu::policy),
         ..Capture::default()

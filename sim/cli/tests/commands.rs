@@ -181,7 +181,7 @@ fn device_memory_is_planned() {
     let text = ask(0, &[]).text();
     assert_eq!(text.matches("everything fits").count(), 6, "{text}");
     let document = ask(1, &["--physical-bits", "39", "--format", "json"]).json();
-    assert_eq!(document["schema"], "peerbus.device-memory/1");
+    assert_eq!(document["schema"], "peerbus.device-memory/2");
     let keys = ["machine", "conditions", "ram", "devices", "answers", "trials"];
     assert_keys(&document, &keys);
     let answers = document["answers"].as_array().unwrap();
@@ -197,6 +197,30 @@ fn device_memory_is_planned() {
     let of = |threads: &str| ask(1, &[&trials[..], &["--threads", threads]].concat()).text();
     assert_eq!(of("1"), of("3"));
     assert!(of("1").contains("1000 trials with seed 7, 2 different"), "{}", of("1"));
+    // 640 GiB at 2 MiB for 128 MiB of addresses each, where 446 GiB and 1 GiB are free.
+    let text = ask(1, &["--physical-bits", "39", "--on-demand", "--profile", "Linux_6_12"]).text();
+    assert!(text.contains("on demand, 2MiB at a time: ") && text.contains(" of 327680 chunks"), "{text}");
+    // A fleet of machines with four or eight: four fit.
+    let fleet = ["--physical-bits", "39", "--trials", "2000", "--gpus", "4:3,8", "--ram", "16GiB:2,64GiB"];
+    let of =
+        |threads: &str| ask(1, &[&fleet[..], &["--threads", threads, "--format", "json"]].concat()).json();
+    let document = of("1");
+    assert_eq!(document, of("2"));
+    assert_eq!(document["trials"]["distinct"], 4);
+    assert_eq!(document["trials"]["options"]["devices"][0], serde_json::json!({ "value": 4, "weight": 3 }));
+    for (wrong, said) in [
+        (["--ram", "0B"], "a machine has some RAM"),
+        (["--ram", "16GiB:0"], "no number from 1 to 1000000"),
+        (["--ram", "16GiB:x"], "no number from 1 to 1000000"),
+        (["--ram", "much"], "much"),
+        (["--gpus", "0"], "no number from 1 to 1024"),
+        (["--gpus", "4:3:2"], "no number from 1 to 1000000"),
+    ] {
+        let done = ask(2, &[&["--trials", "10"], &wrong[..]].concat());
+        assert!(done.stderr.contains(said), "{wrong:?}: {}", done.stderr);
+    }
+    let done = here.expect(2, &["plan", "1rc:2nic", "--device-memory", "--trials", "10", "--gpus", "4"]);
+    assert!(done.stderr.contains("has no GPU with memory of its own"), "{}", done.stderr);
     ask(2, &["--physical-bits", "70"]);
     ask(2, &["--format", "lspci"]);
     here.expect(2, &["plan", machine, "--trials", "10"]);

@@ -29,8 +29,12 @@ impl Spec {
 
     /// The first link on the way from one CPU to another, both by index in the machine.
     pub(crate) fn link_to_cpu(&self, from: usize, to: usize) -> Option<LinkId> {
-        let cpus = self.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Cpu(_))).count();
-        next_links(self, from, cpus).get(to).copied().flatten()
+        next_links(self, from, self.cpus()).get(to).copied().flatten()
+    }
+
+    /// How many CPUs there are.
+    pub(crate) fn cpus(&self) -> usize {
+        self.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Cpu(_))).count()
     }
 }
 

@@ -27,7 +27,7 @@ use peerbus_units::{Address, BusAddr, CpuAddr, FunctionId, Range};
 use crate::aperture::{Aperture, memory_bar};
 use crate::cursor::{AddressKind, Cursor};
 use crate::ntb::{Side, WindowNumber, sides};
-use crate::spec::{LinkId, MemoryWay, NodeId, NodeKind, PortSpec, Spec};
+use crate::spec::{LAST_HOST_ADDR, LinkId, MemoryWay, NodeId, NodeKind, PortSpec, Spec};
 
 const TRANSLATION_BLOCKING: u16 = 1 << 1;
 const REQUEST_REDIRECT: u16 = 1 << 2;
@@ -418,6 +418,28 @@ impl Decode {
         let way = self.way_to_memory(spec, cursor);
         let next = way.and_then(|way| way.links.iter().find(|link| spec.links[link.at()].from == node));
         next.map_or(Next::Here, |link| Next::Link(*link))
+    }
+
+    /// The CPU whose memory holds an address, if one does, with the first and the last address of which that is true.
+    pub(crate) fn home_of(&self, addr: CpuAddr) -> (Option<usize>, (u64, u64)) {
+        let mut gap = (0, LAST_HOST_ADDR);
+        for (home, range) in &self.memory {
+            let (first, last) = (range.first().raw(), range.last().raw());
+            if range.contains(addr) {
+                return (Some(*home), (first, last));
+            }
+            if last < addr.raw() {
+                gap.0 = gap.0.max(last + 1);
+            } else {
+                gap.1 = gap.1.min(first - 1);
+            }
+        }
+        (None, gap)
+    }
+
+    /// The first link on the way from one CPU to another.
+    pub(crate) fn next_cpu(&self, from: usize, to: usize) -> Option<LinkId> {
+        self.next_cpu[from][to]
     }
 
     fn to_cpu(&self, node: NodeId, from: usize, to: usize, cursor: &Cursor) -> Next {

@@ -217,7 +217,7 @@ impl FlowLedger {
 }
 
 /// The quarter of an octave that holds `value`: first value, and first one behind it.
-fn quarter_octave(value: u64) -> (u64, u64) {
+pub fn quarter_octave(value: u64) -> (u64, u64) {
     let width = 1u64 << value.max(4).ilog2().saturating_sub(2);
     let low = value / width * width;
     (low, low.saturating_add(width))

@@ -42,6 +42,7 @@ mod lines;
 mod link_layer;
 mod lost;
 mod malformed;
+mod member;
 mod ntb;
 #[cfg(debug_assertions)]
 mod order;
@@ -58,6 +59,7 @@ mod standstill;
 mod starvation;
 mod state;
 mod store;
+mod tags;
 mod tlp;
 mod transmit;
 mod walk;
@@ -69,7 +71,9 @@ pub use cache::Warmth;
 pub use cause::Cause;
 pub use decode::{Miss, MissKind};
 pub use fault::{Fault, LinkFaults};
-pub use ledger::{AtcLedger, CacheLedger, FlowLedger, IommuLedger, LatencyOf, Ledger, LinkLedger, Refusal};
+pub use ledger::{
+    AtcLedger, CacheLedger, FlowLedger, IommuLedger, LatencyOf, Ledger, LinkLedger, Refusal, quarter_octave,
+};
 pub use limits::{Resource, Series};
 pub use link_layer::LinkLayer;
 pub use lost::Lost;

@@ -10,11 +10,10 @@ use peerbus_machine::model::{FunctionIndex, Machine};
 
 use crate::cursor::{AddressKind, Cursor};
 use crate::decode::{Decode, Miss, MissKind};
+use crate::member::MemberWay;
 use crate::pause::Pause;
 use crate::requester::Direction;
-use crate::spec::{
-    EngineId, EngineSpec, LinkId, LinkSpec, NodeId, NodeKind, Spec, private_member, private_range,
-};
+use crate::spec::{EngineId, EngineSpec, LinkId, LinkSpec, NodeId, NodeKind, Spec};
 use crate::tlp::Attributes;
 use crate::walk::{End, MAX_HOPS, Walk, walk};
 
@@ -117,7 +116,7 @@ impl Routes {
     ) -> Decoded {
         let requester = &spec.engines[engine.at()];
         if let Some(link) = requester.link.filter(|link| spec.links[link.at()].private) {
-            return self.decode_private(spec, engine, link, addr);
+            return self.decode_private(spec, decode, engine, link, addr);
         }
         let mut cursor = Cursor::new(requester.requester, addr, kind);
         let Walk { links, node, end } = walk(spec, decode, requester.node, &mut cursor);
@@ -143,23 +142,20 @@ impl Routes {
         Decoded { first, last, ..Decoded::of(route) }
     }
 
-    /// Decodes a request on a private link: to its other end, or through the switch there.
-    fn decode_private(&mut self, spec: &Spec, engine: EngineId, link: LinkId, addr: u64) -> Decoded {
-        let (mut links, next) = (vec![link], spec.links[link.at()].to);
-        let member = private_member(addr).filter(|device| spec.is_device(*device));
-        let target = member.map(|device| spec.device(device));
-        let behind = target.and_then(|target| spec.link_between(next, target));
-        let terminal = match (target, behind) {
-            (Some(target), _) if target == next => Terminal::Private(next),
-            (Some(target), Some(last)) if matches!(spec.nodes[next.at()].kind, NodeKind::Exchange(_)) => {
-                links.push(last);
-                Terminal::Private(target)
-            }
-            _ => {
-                let text = "no member of the private interconnect has this address".to_owned();
-                self.refused(Miss { kind: MissKind::Unclaimed, node: next, addr, text })
-            }
-        };
+    /// Decodes a request on a private link: to its other end, through the switch there, or by a CPU to memory of another one.
+    fn decode_private(
+        &mut self,
+        spec: &Spec,
+        decode: &Decode,
+        engine: EngineId,
+        link: LinkId,
+        addr: u64,
+    ) -> Decoded {
+        let MemberWay { links, end, first, last } = decode.member_way(spec, link, addr);
+        let terminal = end.unwrap_or_else(|node| {
+            let text = "no member of the private interconnect has this address".to_owned();
+            self.refused(Miss { kind: MissKind::Unclaimed, node, addr, text })
+        });
         let spec_of = &spec.engines[engine.at()];
         let completion = (spec_of.direction == Direction::Read).then(|| {
             let back =
@@ -168,7 +164,6 @@ impl Routes {
         });
         let links = links.into_iter().map(|link| (link, Pause::Nothing)).collect();
         let route = self.intern(spec, links, terminal, completion, 0);
-        let (first, last) = member.map_or((addr, addr), private_range);
         Decoded { first, last, ..Decoded::of(route) }
     }
 

@@ -83,6 +83,7 @@ fn cpu(shape: &Shape, number: usize) -> Cpu {
         family: 0x19,
         models: vec![1],
         physical_bits: 48,
+        virtual_bits: None,
         host_bridges: 4,
         root_bus_head: None,
         root_port: PciId { vendor: 0x1022, device: 0x1483 },

@@ -7,8 +7,13 @@
 #![allow(clippy::disallowed_methods)]
 
 use peerbus_engine::Stream;
-use peerbus_fabric::{Attributes, Descriptor, Fabric, LatencyOf, LinkLayer, Options, Upcall};
-use peerbus_machine::model::{OrderingEnables, VirtualChannel};
+use peerbus_fabric::{
+    Attributes, Descriptor, EngineId, EngineSpec, Fabric, LatencyOf, LinkId, LinkLayer, NodeKind, Options,
+    Upcall, private_addr,
+};
+use peerbus_machine::Machine;
+use peerbus_machine::model::{Edge, Interconnect, Member, OrderingEnables, VirtualChannel};
+use peerbus_machine::part::{InterconnectPart, Sources};
 use peerbus_units::{Bytes, DmaAddr, Picos};
 
 use crate::machines::{BAR, Shape, bar, host_memory, machine};
@@ -46,6 +51,61 @@ fn shape(stream: &mut Stream) -> Shape {
     }
 }
 
+/// A private interconnect of some of the devices and some of the CPUs, the same rate both ways or not.
+fn interconnect(stream: &mut Stream, machine: &Machine) -> Option<Interconnect> {
+    let mut members: Vec<Member> = Vec::new();
+    members.extend((0..machine.devices.len()).map(Member::Device).filter(|_| stream.below(2) == 0));
+    members.extend((0..machine.cpus.len()).map(Member::Cpu).filter(|_| stream.below(2) == 0));
+    let rates = ["1GB/s", "30GB/s", "300GB/s"];
+    let part = InterconnectPart {
+        id: "private".into(),
+        description: String::new(),
+        rate: pick(stream, &rates).parse().unwrap(),
+        rate_back: (stream.below(2) == 0).then(|| pick(stream, &rates).parse().unwrap()),
+        packet_payload: Bytes(pick(stream, &[64, 128, 256])),
+        packet_header: Bytes(pick(stream, &[0, 16])),
+        packet_unit: Bytes(16),
+        latency: Picos::nanos(pick(stream, &[0, 200, 700])),
+        switched: stream.below(2) == 0,
+        sources: Sources::new(),
+    };
+    let pairs =
+        members.iter().enumerate().flat_map(|(i, a)| members[i + 1..].iter().map(|b| (*a, *b))).filter(
+            |pair| {
+                !matches!(pair, (Member::Cpu(_), Member::Cpu(_))) && (part.switched || stream.below(2) == 0)
+            },
+        );
+    let pairs: Vec<_> = pairs.collect();
+    let edges = pairs.into_iter().map(|(from, to)| match !part.switched && stream.below(2) == 0 {
+        true => Edge { from: to, to: from, links: 1 },
+        false => Edge { from, to, links: 1 + u32::try_from(stream.below(3)).unwrap() },
+    });
+    let edges: Vec<Edge> = edges.collect();
+    (!edges.is_empty()).then(|| Interconnect { name: "private".into(), part, edges })
+}
+
+/// Engines of private links: those of devices, and a core where a link leaves a CPU.
+fn private_engines(fabric: &mut Fabric) -> Vec<EngineId> {
+    let private: Vec<usize> =
+        (0..fabric.spec.links.len()).filter(|link| fabric.spec.links[*link].private).collect();
+    for link in &private {
+        let from = fabric.spec.links[*link].from;
+        if matches!(fabric.spec.nodes[usize::try_from(from.0).unwrap()].kind, NodeKind::Cpu(_)) {
+            let own = fabric.spec.engines[1].clone();
+            fabric.add_engine(EngineSpec {
+                name: "core".into(),
+                node: from,
+                requester: None,
+                link: Some(LinkId(u32::try_from(*link).unwrap())),
+                max_read_request: 64,
+                boundary: 64,
+                ..own
+            });
+        }
+    }
+    private.iter().flat_map(|link| fabric.spec.links[*link].sources.clone()).collect()
+}
+
 /// Where a transfer goes: memory of a device or of a CPU, or nowhere.
 fn target(stream: &mut Stream, shape: &Shape, from: usize, devices: usize) -> u64 {
     let per_root = devices / shape.roots;
@@ -71,8 +131,18 @@ struct Flow {
     given: usize,
 }
 
+/// An address on a private interconnect: of a device, of memory of a CPU, or of nobody.
+fn private_target(stream: &mut Stream, shape: &Shape, devices: usize) -> u64 {
+    match stream.below(4) {
+        0 => (1 << 45) + stream.below(1 << 30),
+        1 => host_memory(below(stream, shape.cpus)) + stream.below(1 << 20),
+        _ => private_addr(below(stream, devices), stream.below(1 << 20)).0,
+    }
+}
+
 fn flows(stream: &mut Stream, fabric: &mut Fabric, shape: &Shape) -> Vec<Flow> {
     let devices = shape.roots * shape.switches.max(1) * shape.devices;
+    let private = private_engines(fabric);
     let count = 1 + stream.below(6);
     let flow = |number: u64| {
         let from = below(stream, devices);
@@ -82,6 +152,8 @@ fn flows(stream: &mut Stream, fabric: &mut Fabric, shape: &Shape) -> Vec<Flow> {
             0 => engine,
             class => in_class(fabric, engine, class),
         };
+        let by_private = !private.is_empty() && stream.below(3) == 0;
+        let engine = if by_private { pick(stream, &private) } else { engine };
         let id = fabric.add_flow(pick(stream, &[LatencyOf::Request, LatencyOf::Descriptor]));
         let attributes = pick(
             stream,
@@ -94,7 +166,10 @@ fn flows(stream: &mut Stream, fabric: &mut Fabric, shape: &Shape) -> Vec<Flow> {
             ],
         );
         let descriptors = (0..1 + stream.below(4)).map(|_| {
-            let addr = DmaAddr(target(stream, shape, from, devices));
+            let addr = DmaAddr(match by_private {
+                true => private_target(stream, shape, devices),
+                false => target(stream, shape, from, devices),
+            });
             let bytes = Bytes(1 + pick(stream, &[1, 64, 4096, 20_000]) + stream.below(300));
             let software = Picos(stream.below(2) * stream.below(2_000_000));
             Descriptor { attributes, software, ..Descriptor::new(engine, addr, bytes, id, number) }
@@ -107,7 +182,8 @@ fn flows(stream: &mut Stream, fabric: &mut Fabric, shape: &Shape) -> Vec<Flow> {
 fn run(seed: u64, number: u64) -> Result<u64, String> {
     let mut stream = Stream::new(seed, number);
     let shape = shape(&mut stream);
-    let (machine, registers) = machine(&shape);
+    let (mut machine, registers) = machine(&shape);
+    machine.interconnects.extend(interconnect(&mut stream, &machine));
     let mut fabric =
         Fabric::new(&machine, &registers, &Options { link_layer: LinkLayer::ByRule, scaling: vec![] });
     let mut flows = flows(&mut stream, &mut fabric, &shape);

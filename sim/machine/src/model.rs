@@ -93,7 +93,7 @@ pub struct Machine {
     pub functions: Graph<Function, Attachment>,
     /// Non-transparent bridges: the devices that are their two sides.
     pub ntbs: Vec<(usize, usize)>,
-    /// Private interconnects between devices.
+    /// Private interconnects between devices, or devices and CPUs.
     pub interconnects: Vec<Interconnect>,
     /// What only captures of real machines say.
     pub capture: Capture,
@@ -397,13 +397,33 @@ pub struct BridgeFirmware {
 /// A private interconnect.
 #[derive(Clone, Debug)]
 pub struct Interconnect {
-    /// `link0`, … or the name its file gives.
+    /// `interconnect0`, … or the name its file gives.
     pub name: String,
     /// What it is.
     pub part: InterconnectPart,
-    /// Device index pairs with the number of parallel links, lower index first. A switched interconnect lists
-    /// every pair with the links of one member.
-    pub edges: Vec<(usize, usize, u32)>,
+    /// Who is linked to whom. A switched interconnect lists every pair of members once, lower first, with the links of one
+    /// member.
+    pub edges: Vec<Edge>,
+}
+
+/// A member of a private interconnect, by index; devices come before CPUs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Member {
+    /// A device: its memory, and its copy engines.
+    Device(usize),
+    /// A CPU package: its memory, and its cores.
+    Cpu(usize),
+}
+
+/// Private links between two members.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Edge {
+    /// The member that its file names first: from it the part's `rate` counts, towards it `rate_back`.
+    pub from: Member,
+    /// The other one.
+    pub to: Member,
+    /// Parallel links.
+    pub links: u32,
 }
 
 impl Machine {
@@ -423,6 +443,18 @@ impl Machine {
         let mut below: Vec<_> = self.functions.neighbors(function).collect();
         below.sort();
         below
+    }
+
+    /// CPUs that share a private interconnect with a device, in order.
+    pub fn cpus_beside(&self, device: usize) -> Vec<usize> {
+        let edges = self.interconnects.iter().flat_map(|interconnect| &interconnect.edges);
+        let beside = edges.filter_map(|edge| match (edge.from, edge.to) {
+            (Member::Device(of), Member::Cpu(cpu)) | (Member::Cpu(cpu), Member::Device(of)) => {
+                (of == device).then_some(cpu)
+            }
+            _ => None,
+        });
+        beside.collect::<std::collections::BTreeSet<usize>>().into_iter().collect()
     }
 
     /// The device with that short name or with that path.

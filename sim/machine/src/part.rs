@@ -37,7 +37,7 @@ pub enum Part {
     Device(DevicePart),
     /// A link between two CPU packages.
     CpuLink(CpuLinkPart),
-    /// A private link or fabric between devices.
+    /// A private link or fabric between devices, or devices and CPUs.
     Interconnect(InterconnectPart),
 }
 
@@ -123,6 +123,10 @@ pub struct CpuPart {
     pub models: Vec<u32>,
     /// Width of a physical address in bits.
     pub physical_bits: u8,
+    /// Width of a virtual address in bits: 57 with page tables of five levels, 48 with four. Absent: not known; then five are
+    /// taken to be there where more than 46 bits of physical address need them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_bits: Option<u8>,
     /// Host bridges (root buses) of one package; used by synthetic machines.
     pub host_bridges: u8,
     /// First function of each root bus, when it is not a root port.
@@ -183,6 +187,14 @@ pub struct CpuPart {
     pub page_structs: Option<PageStructPart>,
     /// Where the numbers come from.
     pub sources: Sources,
+}
+
+impl CpuPart {
+    /// True when the CPU, which tells software of `physical_bits`, walks page tables of five levels. They alone let an x86
+    /// kernel use more than 46 bits of physical address.
+    pub fn has_five_levels(&self, physical_bits: u32) -> bool {
+        self.virtual_bits.map_or(physical_bits > 46, |bits| bits > 48)
+    }
 }
 
 /// What a CPU takes for the initialisation of page structs, each for a page of 4 KiB.
@@ -483,7 +495,7 @@ pub struct CpuLinkPart {
     pub sources: Sources,
 }
 
-/// A private link between devices.
+/// A private link between devices, or between a device and a CPU.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InterconnectPart {
@@ -491,8 +503,12 @@ pub struct InterconnectPart {
     pub id: String,
     /// Product name and what else a person wants to know.
     pub description: String,
-    /// Rate of one link (one `count`) in each direction, packet headers included.
+    /// Rate of one link (one of `links`), packet headers included: from the member that a pair names first to the other, or
+    /// from a member to the switch. The other way it is the same unless `rate_back` says otherwise.
     pub rate: Rate,
+    /// Rate of one link the other way, from `to` of a pair to its `from`, or from the switch to a member; absent: `rate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_back: Option<Rate>,
     /// Largest payload of a packet.
     #[serde(default = "default_packet_payload")]
     pub packet_payload: Bytes,
@@ -502,7 +518,7 @@ pub struct InterconnectPart {
     /// Payload is rounded up to a multiple of this.
     #[serde(default = "default_packet_unit")]
     pub packet_unit: Bytes,
-    /// One way, from device to device, switch included if there is one.
+    /// One way, from member to member, switch included if there is one. A CPU ends where its internal network begins.
     pub latency: Picos,
     /// True when all members reach each other through a switch at full rate.
     pub switched: bool,

@@ -1,6 +1,6 @@
 //! What a good file becomes: names, links, numbers, windows, facts.
 
-use peerbus_machine::model::{Attachment, Fact, Machine, Role};
+use peerbus_machine::model::{Attachment, Edge, Fact, Machine, Member, Role};
 use peerbus_machine::part::ResourceKind;
 use peerbus_machine::{Catalogue, load_machine};
 use peerbus_units::Bytes;
@@ -293,9 +293,29 @@ fn interconnects_become_edges() {
           ])"
     ));
     assert_eq!(machine.interconnects[0].name, "mesh");
-    assert_eq!(machine.interconnects[0].edges, [(0, 1, 18), (0, 2, 18), (1, 2, 18)]);
+    assert_eq!(machine.interconnects[0].edges, [edge(0, 1, 18), edge(0, 2, 18), edge(1, 2, 18)]);
     assert_eq!(machine.interconnects[1].name, "interconnect1");
-    assert_eq!(machine.interconnects[1].edges, [(0, 2, 4), (0, 1, 1)]);
+    // From the member that is named first: a part may have another rate the other way.
+    assert_eq!(machine.interconnects[1].edges, [edge(2, 0, 4), edge(0, 1, 1)]);
+}
+
+#[test]
+fn cpus_are_members_of_interconnects() {
+    let machine = load(&format!(
+        "(cpus: [(part: \"generic-cpu\"), (part: \"generic-cpu\")], cpu_links: [(from: 0, to: 1, part: \"upi-16\")],
+          host_bridges: [(ports: [{GPU}, {GPU}])],
+          interconnects: [
+            (part: \"nvlink-c2c\", pairs: [(from: \"cpu1\", to: \"gpu0\")]),
+            (part: \"nvlink4-switch\", members: [\"cpu0\", \"gpu1\"]),
+          ])"
+    ));
+    let (device, cpu) = (Member::Device, Member::Cpu);
+    assert_eq!(machine.interconnects[0].edges, [Edge { from: cpu(1), to: device(0), links: 1 }]);
+    assert_eq!(machine.interconnects[1].edges, [Edge { from: device(1), to: cpu(0), links: 1 }]);
+}
+
+fn edge(from: usize, to: usize, links: u32) -> Edge {
+    Edge { from: Member::Device(from), to: Member::Device(to), links }
 }
 
 #[test]

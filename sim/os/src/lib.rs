@@ -17,7 +17,7 @@
 //! * [`peer_vma`]: device memory mapped into another device, under the exporter's control;
 //! * [`mm`]: address spaces, page tables, page frames; [`notifier`]: what devices know of them;
 //! * [`migrate`]: pages to device memory and back; [`hmm`]: ranges of pages for devices;
-//! * [`test_device`]: the driver that tests the three;
+//! * [`test_device`]: the driver that tests the three; [`drivers`]: those of GPUs;
 //! * [`pool`]: the general-purpose pool allocator.
 #![no_std]
 extern crate alloc;
@@ -26,6 +26,7 @@ mod config;
 pub mod device_private;
 pub mod dma;
 pub mod dma_buf;
+pub mod drivers;
 mod gaps;
 pub mod hmm;
 pub mod hmm_dma;

@@ -83,6 +83,8 @@ struct Watch {
 pub struct Mirrors {
     mirrors: BTreeMap<MirrorId, Mirror>,
     watches: BTreeMap<WatchId, Watch>,
+    /// Invalidations that run: who watches from now on has to wait for them too.
+    running: Vec<(SpaceId, Vpn, Vpn)>,
     fresh_mirror: u32,
     fresh_watch: u64,
 }
@@ -99,6 +101,11 @@ impl Mirrors {
     /// It stops.
     pub fn close(&mut self, id: MirrorId) {
         self.mirrors.remove(&id);
+    }
+
+    /// All mirrors of a device stop.
+    pub fn close_all(&mut self, device: DeviceId) {
+        self.mirrors.retain(|_, mirror| mirror.device != device);
     }
 
     /// One mirror.
@@ -131,7 +138,9 @@ impl Mirrors {
     pub fn watch(&mut self, space: SpaceId, from: Vpn, to: Vpn) -> WatchId {
         let id = WatchId(self.fresh_watch);
         self.fresh_watch += 1;
-        self.watches.insert(id, Watch { space, from, to, sequence: 0, running: 0 });
+        let affects = |one: &&(SpaceId, Vpn, Vpn)| one.0 == space && one.1 < to && from < one.2;
+        let running = u32::try_from(self.running.iter().filter(affects).count()).expect("they are few");
+        self.watches.insert(id, Watch { space, from, to, sequence: u64::from(running > 0), running });
         id
     }
 
@@ -165,6 +174,7 @@ impl Mirrors {
                 mirror.table.remove(&page);
             }
         }
+        self.running.push((space, from, to));
         for watch in self.overlapping(space, from, to) {
             watch.running += 1;
             watch.sequence += watch.sequence % 2 + 1;
@@ -173,6 +183,8 @@ impl Mirrors {
 
     /// It ends.
     pub fn end(&mut self, space: SpaceId, from: Vpn, to: Vpn) {
+        let ended = self.running.iter().position(|one| *one == (space, from, to));
+        self.running.swap_remove(ended.expect("an invalidation that ends was started"));
         for watch in self.overlapping(space, from, to).filter(|watch| watch.running > 0) {
             watch.running -= 1;
             if watch.running == 0 {
@@ -214,6 +226,20 @@ mod tests {
         mirrors.end(space, 10, 11);
         assert_eq!(mirrors.read_begin(watch).map(|sequence| sequence % 2), Some(0));
         assert!(mirrors.read_retry(watch, first));
+    }
+
+    #[test]
+    fn who_watches_during_an_invalidation_waits_for_its_end() {
+        let mut mirrors = Mirrors::default();
+        let space = SpaceId(0);
+        mirrors.begin(space, 10, 20, Event::Clear);
+        let (inside, beside) = (mirrors.watch(space, 19, 30), mirrors.watch(space, 20, 30));
+        let other = mirrors.watch(SpaceId(1), 10, 20);
+        assert_eq!(mirrors.read_begin(inside), None);
+        assert!(mirrors.read_begin(beside).is_some() && mirrors.read_begin(other).is_some());
+        mirrors.end(space, 10, 20);
+        let sequence = mirrors.read_begin(inside).unwrap();
+        assert!(sequence % 2 == 0 && !mirrors.read_retry(inside, sequence));
     }
 
     #[test]

@@ -1,15 +1,20 @@
 //! Pages of a range fault mapped one by one: kept flags, areas of IOVAs, direct mapping, peers, and every refusal.
 
-use peerbus_os::device_private::{Frame, FrameWord, HmmLayout, PrivateDesign};
+use peerbus_os::device_private::{CpuAccess, Frame, FrameWord, HmmLayout, PrivateDesign};
 use peerbus_os::dma::{
     BounceArea, Call, Context, Dma, DmaError, DmaSettings, DmaWork, DomainParameters, Iommu, PeerType,
     PeerTypes, ProviderId, ReservedRegion, Translations, intel_aperture_end,
 };
+use peerbus_os::hmm::{Flags, Range as HmmRange, RangeFault, Word};
 use peerbus_os::hmm_dma::{HmmDmaError, HmmDmaMap, MapSettings, PeerState};
+use peerbus_os::mm::DeviceId;
+use peerbus_os::pagemap::Owner;
 use peerbus_os::pci::FunctionIndex;
 use peerbus_os::{MapType, Profile};
 use peerbus_units::{Bytes, CpuAddr, DevicePage, DmaAddr, Iova, Pfn, Range};
 
+use crate::hmm::bench::{BASE, Bench as Process};
+use crate::hmm::platform::{kernel, name};
 use crate::p2pdma::machine::{Machine, rules};
 use crate::random::{Random, cases};
 
@@ -292,5 +297,68 @@ fn random_orders_leave_nothing_behind() {
             assert_eq!(map.linked().0, linked);
             bench.free(map);
         }
+    }
+}
+
+/// What a device whose owner is 0 is given for a page in the memory of device 1.
+fn word_of(process: &mut Process, peers: bool) -> Word {
+    let mut range = HmmRange::new(process.space, BASE, 1, Flags::WRITE_FAULT, Some(Owner(0)));
+    range.takes_peer_pages = peers;
+    let mut fault = RangeFault::new(range);
+    fault.run(&mut process.mm).unwrap();
+    fault.range.words[0]
+}
+
+/// The three cases of a private page, down to the address that the device uses: none on the bus, a bus address of the
+/// owner's window, an IOVA of system memory.
+#[test]
+fn a_private_page_has_an_address_in_each_case() {
+    for design in PrivateDesign::ALL {
+        let rules = kernel(Profile::Linux_7_3, design);
+        let window = 3 << 40;
+        let mut process = Process::new(rules, false);
+        process.anonymous(1);
+        process.fill(0, 1, 60).unwrap();
+        process.move_to_device(process.second, 0, 1).unwrap();
+        let private = process.mm.page_behind(process.space, BASE).unwrap();
+        let mut bench = Bench::new(true);
+        let words = process.mm.hmm_words();
+        let mut map = bench.alloc(MapSettings { words, ..SETTINGS }).unwrap();
+
+        // The owner's: the driver uses its interconnect. Mapped all the same, the frame leads nowhere or is refused.
+        process.mm.set_owner(DeviceId(1), Owner(0));
+        map.words_mut()[0] = word_of(&mut process, true).0;
+        let mapped = bench.map(&mut map, 0, None);
+        match design {
+            PrivateDesign::OwnSpace => assert_eq!(mapped, Err(HmmDmaError::Private), "{}", name(&rules)),
+            PrivateDesign::PhysicalSpace => {
+                let target = bench.target(mapped.unwrap()).unwrap();
+                let found =
+                    process.mm.private_memory().platform.at_frame(Frame::Physical(Pfn(target.0 >> 12)));
+                assert_eq!(found, CpuAccess::Nowhere { address: target }, "{}", name(&rules));
+                assert_eq!(bench.unmap(&mut map, 0), Ok(true));
+            }
+        }
+
+        // A foreign one, through the window: no IOVA, and the page stays.
+        process.mm.set_owner(DeviceId(1), Owner(1));
+        let bar = Range::sized(CpuAddr(window), Bytes::mib(256)).unwrap();
+        process.mm.open_peer_window(DeviceId(1), bar).unwrap();
+        map.words_mut()[0] = word_of(&mut process, true).0;
+        let address = bench.map(&mut map, 0, Some(BUS)).unwrap();
+        assert_eq!(address.0, (window + (65535 << 12)).wrapping_add(PEER_OFFSET), "{}", name(&rules));
+        assert_eq!(map.linked(), Bytes::ZERO);
+        assert_eq!(process.mm.page_behind(process.space, BASE), Some(private));
+        assert_eq!(bench.unmap(&mut map, 0), Ok(true));
+
+        // Otherwise: in system memory first.
+        map.words_mut()[0] = word_of(&mut process, false).0;
+        let there = process.mm.page_behind(process.space, BASE).unwrap();
+        assert_ne!(there, private);
+        let address = bench.map(&mut map, 0, None).unwrap();
+        assert_eq!(bench.target(address), Some(CpuAddr(there.0 << 12)), "{}", name(&rules));
+        assert_eq!(process.cpu(process.space, 0, 1), Ok(vec![60]));
+        assert_eq!(bench.unmap(&mut map, 0), Ok(true));
+        bench.free(map);
     }
 }

@@ -5,6 +5,8 @@ use peerbus_system::outcome::{
     CounterOutcome, ErrorOutcome, FlowOutcome, LinkErrors, LinkOutcome, Outcome, PeerMemoryOutcome,
     PoolOutcome,
 };
+use peerbus_system::space::{Space, SpaceKind, SpaceRefusal};
+use peerbus_units::{Bytes, Picos};
 
 use crate::number;
 
@@ -286,4 +288,66 @@ pub fn link_errors(errors: &LinkErrors) -> String {
         parts.push(format!("held up for {}", number::time_text(errors.held_up)));
     }
     parts.join(", ")
+}
+
+/// An amount of a space in its unit.
+pub fn amount_of(space: &Space, amount: u64) -> String {
+    if space.kind.is_counted() { number::count_text(amount) } else { number::bytes_text(Bytes(amount)) }
+}
+
+/// True for what is no part of a larger space, and for what ran out.
+pub fn is_of_interest(space: &Space) -> bool {
+    let part = matches!(space.kind, SpaceKind::BridgeWindow | SpaceKind::Tags | SpaceKind::IoAddresses);
+    !part || space.refusals > 0
+}
+
+/// Who has how much of a space.
+pub fn owners(space: &Space) -> String {
+    let owner = |owner: &peerbus_system::space::SpaceOwner| {
+        format!("{} {}", owner.name, amount_of(space, owner.amount))
+    };
+    let owners: Vec<String> = space.owners.iter().take(8).map(owner).collect();
+    let left = space.owners.len().saturating_sub(owners.len());
+    let more = if left > 0 { format!(" and {left} more") } else { String::new() };
+    format!("{}{more}", owners.join(", "))
+}
+
+/// Slack, fragmentation and owners of a space, as far as there are any.
+pub fn space_details(space: &Space) -> Vec<String> {
+    let slack = [("alignment", space.alignment), ("granule", space.granule)];
+    let slack = slack.iter().filter(|(_, amount)| *amount > 0);
+    let slack: Vec<String> =
+        slack.map(|(why, amount)| format!("{} lost to {why}", amount_of(space, *amount))).collect();
+    let mut lines = Vec::new();
+    lines.extend((!slack.is_empty()).then(|| slack.join(", ")));
+    if space.fragmentation_ppm > 0 {
+        lines.push(format!("fragmentation {}", number::percent_text(space.fragmentation_ppm.into())));
+    }
+    lines.extend((!space.owners.is_empty()).then(|| format!("taken by {}", owners(space))));
+    lines
+}
+
+/// What was taken of a space over time, at some of its samples. Nothing for what does not change.
+pub fn space_series(space: &Space) -> Option<String> {
+    let step = space.samples.len().div_ceil(8).max(1);
+    let at = |(number, sample): (u64, &peerbus_system::space::SpaceSample)| {
+        let time = number::time_text(Picos(space.interval.0.saturating_mul(number)));
+        format!("{} at {time}", amount_of(space, sample.used))
+    };
+    let samples: Vec<String> = (0..).zip(&space.samples).step_by(step).map(at).collect();
+    space.is_followed().then(|| format!("over time {}", samples.join(", ")))
+}
+
+/// The first request that got nothing of a space, and how many there were.
+pub fn space_refusal(space: &Space, first: &SpaceRefusal) -> String {
+    let when = first
+        .time
+        .map_or("when the machine came up".to_owned(), |time| format!("at {}", number::time_text(time)));
+    format!(
+        "{} refused; first {} for {} {when}, decided by {}",
+        number::count_text(space.refusals),
+        first.who,
+        amount_of(space, first.amount),
+        first.decided
+    )
 }

@@ -3,6 +3,7 @@
 use peerbus_scenario::measured::Comparison;
 use peerbus_scenario::{Cell, ScenarioResult};
 use peerbus_system::outcome::FlowOutcome;
+use peerbus_system::space::Space;
 
 use crate::{describe, number, validation};
 
@@ -21,20 +22,51 @@ pub fn flow(cell: &Cell, flow: &FlowOutcome) -> Vec<String> {
     ]
 }
 
-/// Each address space of each variant: name, size, used, share of the size, and the largest hole.
-pub fn spaces(result: &ScenarioResult) -> Vec<Vec<String>> {
-    let all = result.cells.iter().flat_map(|cell| cell.outcome.spaces.iter().map(move |space| (cell, space)));
-    all.map(|(cell, space)| {
-        let share = number::share_millionths(space.used.0, space.size.0);
-        vec![
-            cell.qualified(&space.name),
-            number::bytes_text(space.size),
-            number::bytes_text(space.used),
-            share.map_or("-".to_owned(), number::percent_text),
-            number::bytes_text(space.largest_hole),
-        ]
-    })
-    .collect()
+/// Everything that can run out, variant by variant.
+pub fn all_spaces(result: &ScenarioResult) -> impl Iterator<Item = (&Cell, &Space)> {
+    result.cells.iter().flat_map(|cell| cell.outcome.spaces.iter().map(move |space| (cell, space)))
+}
+
+/// Titles of [`space`].
+pub const SPACE_TITLES: [&str; 5] = ["space", ">size", ">used", ">share", ">largest hole"];
+
+/// A space: name, size, the most in use, share of the size, and the least that its largest hole was.
+pub fn space(cell: &Cell, space: &Space) -> Vec<String> {
+    let share = number::share_millionths(space.peak, space.size);
+    vec![
+        cell.qualified(&space.name),
+        describe::amount_of(space, space.size),
+        describe::amount_of(space, space.peak),
+        share.map_or("-".to_owned(), number::percent_text),
+        describe::amount_of(space, space.least_hole),
+    ]
+}
+
+/// Titles of [`space_in_full`].
+pub const FULL_SPACE_TITLES: [&str; 10] = [
+    "space",
+    ">size",
+    ">used",
+    ">share",
+    ">largest hole",
+    ">alignment",
+    ">granule",
+    ">fragmentation",
+    ">refused",
+    "owners",
+];
+
+/// The same with slack by alignment and by granule, fragmentation, refusals and owners.
+pub fn space_in_full(cell: &Cell, it: &Space) -> Vec<String> {
+    let mut row = space(cell, it);
+    row.extend([
+        describe::amount_of(it, it.alignment),
+        describe::amount_of(it, it.granule),
+        number::percent_text(it.fragmentation_ppm.into()),
+        number::count_text(it.refusals),
+        describe::owners(it),
+    ]);
+    row
 }
 
 /// A measured value: what it is of, measured and predicted value, unit, error and family.

@@ -139,6 +139,15 @@ peerbus_machine::code_entries! {
          of requesters holds as many as the part says. Staging needs memory that both hosts reach, which they do not have."
         wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB", through: "ssd0")])"##
         right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB", through: "side-a")])"##;
+    NO_PRIVATE_LINK "S0125" "The CPU shares no private interconnect with the device"
+        "`region: Private` of a CpuAccess is for devices and CPUs that are members of one private interconnect: \
+         `interconnects` of the machine file says which are. Other cores reach the device's BAR."
+        wrong r##"(machine: "m.ron", workloads: [CpuAccess(name: "a", device: "gpu0", region: Private, kind: Load, sizes: ["64B"])])"##
+        right r##"(machine: "m.ron", workloads: [CpuAccess(name: "a", device: "gpu0", region: Bar, kind: Load, sizes: ["64B"])])"##;
+    UNKNOWN_RANGE "S0126" "The workload has no such range"
+        "An activity of a SharedVirtual uses one of the workload's `ranges`, by name."
+        wrong r##"(machine: "m.ron", workloads: [SharedVirtual(name: "a", ranges: [(name: "data", bytes: "2MiB")], phases: [[(name: "fill", by: "cpu0", range: "date")]])])"##
+        right r##"(machine: "m.ron", workloads: [SharedVirtual(name: "a", ranges: [(name: "data", bytes: "2MiB")], phases: [[(name: "fill", by: "cpu0", range: "data")]])])"##;
     MACHINE_MISSING "S0201" "The machine file cannot be read"
         "A machine is named by the path of its file, seen from where the program runs or from the scenario file, or \
          is a synthetic form such as `2rc:2sw:4gpu@gen5x16`."
@@ -156,10 +165,11 @@ peerbus_machine::code_entries! {
         right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.a.throughput >= 1GB/s"])"##;
     CONDITION_VALUE "S0302" "No such value is measured"
         "Flows have throughput, latency.mean, latency.p50, latency.p99, bytes, delivered, refused, duration, start, \
-         end, map_type, distance, dma_kind, refusal, staged, limited_by and path; matrices have min, max and mean of their flows' \
+         end, map_type, distance, dma_kind, dma_addr, refusal, staged, limited_by and path; matrices have min, max and mean of their flows' \
          throughputs; workloads on peer memory have requests, granted, staged, refused, refused.CAUSE, throughput, \
          wait.p50 and wait.p99, and they and their pools (`pool.NAME.PROVIDER`) size, peak, largest_hole and \
-         fragmentation; kinds of errors have count and bytes, and `errors` counts them all."
+         fragmentation; spaces of a kind (`space.KIND`) size, used, largest_hole, alignment, granule, fragmentation, refused and \
+         decided; kinds of errors have count and bytes, and `errors` counts them all."
         wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.a.speed >= 1GB/s"])"##
         right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.a.throughput >= 1GB/s"])"##;
     CONDITION_KINDS "S0303" "These values cannot be compared"
@@ -171,7 +181,7 @@ peerbus_machine::code_entries! {
         "A copy makes a flow of its name; PairMatrix and AllToAll make `NAME.FROM.TO`, HostDma `NAME.SIZE`, with \
          `.read` and `.write` behind it for ReadWrite; PeerMemory makes `NAME.CLIENT.PROVIDER`, `NAME.CLIENT.host` and \
          `NAME.host.PROVIDER`, and pools `NAME` and `NAME.PROVIDER`. A variant stands in front, `VARIANT/NAME`; without it, all \
-         variants are meant. `*` stands for any characters. A kind of error must be one that runs report."
+         variants are meant. `*` stands for any characters. A kind of error or space must be one that runs report."
         wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.b.refused == 0B"])"##
         right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.a.refused == 0B"])"##;
     CONDITION_PAIRS "S0305" "The sides of the condition do not fit each other"

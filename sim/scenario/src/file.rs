@@ -6,6 +6,7 @@
 
 mod measured;
 mod set_up;
+pub mod shared_virtual;
 
 use std::collections::BTreeMap;
 
@@ -22,7 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use measured::{How, Measured, MeasuredFrom};
-pub use set_up::{Aperture, Requesters, Run};
+pub use set_up::{Aperture, DeviceMemory, Requesters, Run};
 
 /// A scenario as written in a file. The comment lines at its beginning say what it shows.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -52,6 +53,9 @@ pub struct Scenario {
     /// Tables of requesters of non-transparent bridges.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ntbs: Vec<Requesters>,
+    /// What drivers do with the memory of their devices when the machine has come up; without it, nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_memory: Option<DeviceMemory>,
     /// Runs to make; each says how it differs from the rest of the file. One run when there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<Variant>,
@@ -163,6 +167,9 @@ pub struct Variant {
     /// Tables of requesters instead of those of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ntbs: Option<Vec<Requesters>>,
+    /// Other conditions for device memory; those not named stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_memory: Option<DeviceMemory>,
 }
 
 /// Something that goes wrong, or right again, with a link or a device.
@@ -205,6 +212,8 @@ pub enum Workload {
     NvmeIo(NvmeIo),
     /// Messages of a network adapter, with their descriptors, doorbells and interrupts.
     NicIo(NicIo),
+    /// A process's memory, used by CPUs, GPUs and adapters by the same addresses.
+    SharedVirtual(Box<shared_virtual::SharedVirtual>),
 }
 
 /// A copy from one device's memory to another's.
@@ -359,9 +368,12 @@ pub struct HostDma {
     /// The non-transparent bridge to the host whose memory is used, by its side in the device's host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub through: Option<Leaf<String>>,
+    /// Which way to take; default Fastest: a private interconnect that device and CPU are members of, if there is one; `Pcie`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way: Option<Leaf<Way>>,
 }
 
-/// Cores of a CPU copy to or from a device's largest memory BAR, or its memory that CPUs use by CXL.
+/// Cores of a CPU copy to or from a device's largest memory BAR, or its memory that CPUs use by CXL or a private interconnect.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CpuAccess {
@@ -374,7 +386,8 @@ pub struct CpuAccess {
     /// The device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<Leaf<String>>,
-    /// `Bar` (default): its largest memory BAR; `HostManaged`: its memory that CPUs use as their own, by CXL.
+    /// `Bar` (default): its largest memory BAR; `HostManaged`: its memory that CPUs use as their own, by CXL; `Private`: its
+    /// memory by a private interconnect that the CPU is a member of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<Leaf<DeviceRegion>>,
     /// `Load` or `Store`.
@@ -559,6 +572,7 @@ impl Workload {
             Workload::DeviceAccess(access) => access.name.as_ref(),
             Workload::NvmeIo(io) => io.name.as_ref(),
             Workload::NicIo(io) => io.name.as_ref(),
+            Workload::SharedVirtual(shared) => shared.name.as_ref(),
         }
     }
 }

@@ -236,15 +236,15 @@ fn platform(machine: &Machine) -> Platform {
 
 /// What the kernel knows of physical memory when it gives pages to device memory: where RAM is, and what its linear
 /// mapping can reach. That is all that the CPU addresses; on a PC no more than the direct map holds, which `nokaslr` and
-/// `no5lvl` on the command line may change. A CPU with more than 46 bits of address is taken to have five levels of page
-/// tables, for which alone they are of use.
+/// `no5lvl` on the command line may change.
 pub fn kernel_memory(machine: &Machine, booted: &Booted) -> (Vec<Range<CpuAddr>>, Range<CpuAddr>) {
     let ram: Vec<Range<CpuAddr>> = machine.ram();
     let bits = machine.cpus.first().map_or(64, |cpu| u32::from(cpu.part.physical_bits));
     let mut last = CpuAddr(1u64.checked_shl(bits).map_or(u64::MAX, |end| end - 1));
     if is_pc(machine) {
         let end = ram.iter().map(|range| range.last().0.saturating_add(1)).max().unwrap_or(0);
-        let space = PhysicalSpace::pc(&booted.settings.parameters(), bits, bits > 46, CpuAddr(end));
+        let five = machine.cpus.first().is_none_or(|cpu| cpu.part.has_five_levels(bits));
+        let space = PhysicalSpace::pc(&booted.settings.parameters(), bits, five, CpuAddr(end));
         last = last.min(space.limit(&booted.rules));
     }
     let Some(mappable) = Range::new(CpuAddr(0), last) else { unreachable!("0 <= {last}") };

@@ -7,6 +7,8 @@ use peerbus_machine::Machine;
 use peerbus_units::Bytes;
 
 use crate::peer_memory::{Choose, PeerMemory, Transfer};
+use crate::run::Role;
+use crate::shared_virtual::SharedVirtual;
 use crate::workload::{AccessKind, CpuAccess, HostDirection, HostDma, NicCommand, NvmeCommand, Workload};
 
 /// A text in which `*` stands for any characters, none included.
@@ -95,6 +97,8 @@ pub enum Ends {
         /// True when the device writes.
         writes: bool,
     },
+    /// In memory of a process, wherever its pages are.
+    Process,
     /// Between cores of a CPU and a device.
     Cores {
         /// The device, by index in [`Machine::devices`].
@@ -155,11 +159,39 @@ fn flows_of(machine: &Machine, workload: &Workload, all: &[Workload]) -> Vec<(St
             let writes = io.command == NvmeCommand::Read;
             commands(machine, &io.drive, io.memory.as_deref(), writes, (&io.name, &io.sizes))
         }
+        Workload::SharedVirtual(shared) => shared_flows(machine, shared),
         Workload::NicIo(io) => {
             let writes = io.command == NicCommand::Receive;
             commands(machine, &io.adapter, io.memory.as_deref(), writes, (&io.name, &io.sizes))
         }
     }
+}
+
+/// Flows of a workload on shared memory: traffic of its devices, and its activities.
+fn shared_flows(machine: &Machine, shared: &SharedVirtual) -> Vec<(String, Ends)> {
+    let patterns: Vec<String> = shared.gpus.iter().map(|gpu| gpu.device.clone()).collect();
+    let mut found = Vec::new();
+    for device in patterns.iter().flat_map(|pattern| devices(machine, pattern)) {
+        if !found.contains(&device) {
+            found.push(device);
+        }
+    }
+    for activity in shared.phases.iter().flatten() {
+        if let Some(device) = single(machine, &activity.by).filter(|device| !found.contains(device)) {
+            found.push(device);
+        }
+    }
+    let mut flows = Vec::new();
+    for device in found {
+        for (role, word) in Role::ALL {
+            let writes = matches!(role, Role::Leave | Role::Writes);
+            let name = format!("{}.{}.{word}", shared.name, machine.devices[device].name);
+            flows.push((name, Ends::Host { device, size: None, writes }));
+        }
+    }
+    let activities = shared.phases.iter().flatten();
+    flows.extend(activities.map(|what| (format!("{}.{}", shared.name, what.name), Ends::Process)));
+    flows
 }
 
 fn sized(name: &str, sizes: &[Bytes], ends: impl Fn(Bytes) -> Ends) -> Vec<(String, Ends)> {

@@ -4,6 +4,8 @@ use peerbus_units::{Bytes, Picos};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::space::Space;
+
 /// Everything a run found out.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Outcome {
@@ -31,8 +33,8 @@ pub struct Outcome {
     pub interval: Picos,
     /// Workloads on peer memory, in the order of the scenario.
     pub peer_memory: Vec<PeerMemoryOutcome>,
-    /// Address spaces: windows of host bridges, and pools of peer memory when they were fullest.
-    pub spaces: Vec<SpaceOutcome>,
+    /// Everything that can run out.
+    pub spaces: Vec<Space>,
     /// What went wrong, by place and reason.
     pub errors: Vec<ErrorOutcome>,
     /// What functions, IOMMUs and caches counted, by place.
@@ -77,7 +79,8 @@ pub struct FlowOutcome {
     pub limited_by: Vec<String>,
     /// Nodes from source to destination.
     pub path: Vec<String>,
-    /// `BUS_ADDR`, `THRU_HOST_BRIDGE`, `NOT_SUPPORTED`; `None` for traffic with host memory.
+    /// `BUS_ADDR`, `THRU_HOST_BRIDGE`, `NOT_SUPPORTED`; `SHARED` for an activity on memory of a process, whose pages are wherever they
+    /// are; `None` for traffic with host memory.
     pub map_type: Option<String>,
     /// Kernel's distance between the two functions.
     pub distance: Option<u32>,
@@ -212,19 +215,6 @@ mod picos {
     }
 }
 
-/// An address space or window.
-#[derive(Clone, PartialEq, Debug)]
-pub struct SpaceOutcome {
-    /// Name, such as `host0 Mem64Prefetch [0x…-0x…]`.
-    pub name: String,
-    /// Its size.
-    pub size: Bytes,
-    /// What is taken.
-    pub used: Bytes,
-    /// Largest piece that is free.
-    pub largest_hole: Bytes,
-}
-
 /// A counter of hardware.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CounterOutcome {
@@ -238,7 +228,7 @@ pub struct CounterOutcome {
 
 /// Every [`CounterOutcome::counter`]: errors by severity and kind, as Advanced Error Reporting has them, which are given
 /// only where they are not 0, and what IOMMUs and caches did, given for each of them that was used.
-pub const COUNTERS: [&str; 27] = [
+pub const COUNTERS: [&str; 54] = [
     "correctable.bad_dllp",
     "correctable.bad_tlp",
     "correctable.completer_abort",
@@ -266,14 +256,43 @@ pub const COUNTERS: [&str; 27] = [
     "cache.read_misses",
     "cache.writes",
     "cache.written_back",
+    "hmm.device_faults",
+    "hmm.cpu_faults",
+    "hmm.pages_arrived",
+    "hmm.pages_back",
+    "hmm.pages_evicted",
+    "hmm.pages_fetched",
+    "hmm.pages_pinned",
+    "hmm.refused_held",
+    "hmm.refused_locked",
+    "hmm.refused_other",
+    "hmm.blocks_stayed",
+    "hmm.retries",
+    "hmm.touches_local",
+    "hmm.touches_ram",
+    "hmm.touches_peer",
+    "hmm.wrong_reads",
+    "hmm.ns_interrupt",
+    "hmm.ns_collect",
+    "hmm.ns_unmap",
+    "hmm.ns_copy",
+    "hmm.ns_transfer",
+    "hmm.ns_finish",
+    "hmm.ns_walk",
+    "hmm.ns_bind",
+    "hmm.ns_wait",
+    "hmm.ns_replay",
+    "hmm.page_struct_bytes",
 ];
 
 /// Every [`ErrorOutcome::kind`] that runs report. Expectations on another kind are refused when they are read, since
 /// their counts could only ever be zero.
-pub const ERROR_KINDS: [&str; 17] = [
+pub const ERROR_KINDS: [&str; 19] = [
+    "ACCESS_FAILED",
     "ACS_VIOLATION",
     "APERTURE_FAULT",
     "COMPLETION_TIMEOUT",
+    "DEVICE_MEMORY_REFUSED",
     "IOMMU_FAULT",
     "LINK_DOWN",
     "MALFORMED_TLP",

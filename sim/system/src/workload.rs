@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::peer_memory::PeerMemory;
+use crate::shared_virtual::SharedVirtual;
 
 /// Which end moves the data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -32,10 +33,10 @@ pub enum WhenRefused {
     StageAlways,
 }
 
-/// Which way copies between devices take.
+/// Which way data takes between devices, and between a device and memory of a CPU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub enum Way {
-    /// A private interconnect between the two, if there is one; PCIe otherwise.
+    /// A private interconnect that both are members of, if there is one; PCIe otherwise.
     #[default]
     Fastest,
     /// PCIe, whatever else there is.
@@ -246,6 +247,9 @@ pub struct HostDma {
     /// This host's side of the non-transparent bridge to the host whose memory is used.
     #[serde(default)]
     pub through: Option<String>,
+    /// Which way to take.
+    #[serde(default)]
+    pub way: Way,
 }
 
 /// Pages of a buffer that no table has yet, as of memory that is shared with a process and not pinned.
@@ -303,9 +307,11 @@ pub enum DeviceRegion {
     Bar,
     /// The memory that its CPU uses as its own, by CXL.
     HostManaged,
+    /// Its memory, by a private interconnect that the CPU is a member of as well.
+    Private,
 }
 
-/// Cores of a CPU copy to or from a device's BAR, or its memory that CPUs use by CXL.
+/// Cores of a CPU copy to or from a device's BAR, or its memory that CPUs use by CXL or by a private interconnect.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CpuAccess {
@@ -453,6 +459,8 @@ pub enum Workload {
     NvmeIo(NvmeIo),
     /// Messages of a network adapter.
     NicIo(NicIo),
+    /// A process's memory, used by CPUs and devices.
+    SharedVirtual(Box<SharedVirtual>),
 }
 
 impl Workload {
@@ -468,6 +476,7 @@ impl Workload {
             Workload::DeviceAccess(access) => &access.name,
             Workload::NvmeIo(io) => &io.name,
             Workload::NicIo(io) => &io.name,
+            Workload::SharedVirtual(shared) => &shared.name,
         }
     }
 }

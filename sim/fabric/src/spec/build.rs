@@ -3,7 +3,7 @@
 use peerbus_machine::Registers;
 use std::collections::BTreeMap;
 
-use peerbus_machine::model::{Arbitration, FunctionIndex, Machine, Role};
+use peerbus_machine::model::{Arbitration, FunctionIndex, Machine, Member, Role};
 use peerbus_machine::part::{Buffers, Credits};
 use peerbus_units::{Picos, Rate};
 
@@ -54,18 +54,20 @@ pub fn supports(machine: &Machine) -> Result<(), String> {
         }
     }
     for interconnect in &machine.interconnects {
-        let mut members: Vec<usize> = Vec::new();
-        for (one, other, _) in &interconnect.edges {
-            if interconnect.part.switched {
-                members.extend([*one, *other]);
-            } else {
-                *ports.entry(&machine.devices[*one].name).or_default() += 1;
-                *ports.entry(&machine.devices[*other].name).or_default() += 1;
-            }
+        let mut members: Vec<Member> =
+            interconnect.edges.iter().flat_map(|edge| [edge.from, edge.to]).collect();
+        if interconnect.part.switched {
+            members.sort_unstable();
+            members.dedup();
+            *ports.entry(&interconnect.name).or_default() += members.len();
         }
-        members.sort_unstable();
-        members.dedup();
-        *ports.entry(&interconnect.name).or_default() += members.len();
+        for member in members {
+            let name = match member {
+                Member::Device(device) => &machine.devices[device].name,
+                Member::Cpu(cpu) => &machine.cpus[cpu].name,
+            };
+            *ports.entry(name).or_default() += 1;
+        }
     }
     // One more input: from above.
     match ports.iter().find(|(_, ports)| **ports >= MAX_INPUTS) {

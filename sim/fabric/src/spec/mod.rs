@@ -31,7 +31,7 @@ pub use build::{COMPLETION_TIMEOUT, supports};
 pub use channels::{Sharing, Turns};
 pub(crate) use memory::MemoryWay;
 pub use private::private_addr;
-pub(crate) use private::{private_member, private_range};
+pub(crate) use private::{LAST_HOST_ADDR, Owner, private_owner, private_range};
 
 /// A node's number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -6,7 +6,7 @@
 use peerbus_fabric::{
     Cause, Direction, ErrorCounters, Fabric, MissKind, PacketError, Severity, Shown, private_addr,
 };
-use peerbus_machine::model::Interconnect;
+use peerbus_machine::model::{Edge, Interconnect, Member};
 use peerbus_machine::part::{AperturePart, InterconnectPart, Sources};
 use peerbus_machine::{Machine, Registers};
 use peerbus_units::{Bytes, Picos};
@@ -148,6 +148,7 @@ fn what_comes_by_a_private_link_is_not_looked_up() {
         id: "private".into(),
         description: String::new(),
         rate: "25GB/s".parse().unwrap(),
+        rate_back: None,
         packet_payload: Bytes(256),
         packet_header: Bytes(16),
         packet_unit: Bytes(16),
@@ -155,11 +156,12 @@ fn what_comes_by_a_private_link_is_not_looked_up() {
         switched: false,
         sources: Sources::new(),
     };
-    machine.interconnects.push(Interconnect { name: "private".into(), part, edges: vec![(0, 1, 2)] });
+    let edge = Edge { from: Member::Device(0), to: Member::Device(1), links: 2 };
+    machine.interconnects.push(Interconnect { name: "private".into(), part, edges: vec![edge] });
     let mut fabric = fabric(&machine, &registers);
     fabric.show(1, Vec::new());
     let flow = fabric.add_flow(peerbus_fabric::LatencyOf::Request);
-    let link = fabric.spec.private_link(0, 1).unwrap();
+    let link = fabric.spec.private_link(0, 1, Write).unwrap();
     let engine = fabric.spec.private_engine(link, Write).unwrap();
     let addr = private_addr(1, 2 * BAR);
     fabric.submit(peerbus_fabric::Descriptor::new(engine, addr, Bytes(256), flow, 0));

@@ -59,7 +59,7 @@ code_entries! {
         right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu", name: "a")), (below: Device(part: "generic-gpu", name: "b"))])])"##;
     UNKNOWN_DEVICE "M0106" "No device has this name"
         "Interconnects name devices by their `name`, or by the generated one (`gpu0`, `nic0`, … in order \
-         of the file)."
+         of the file), and CPUs by their index: `cpu0`."
         wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu")), (below: Device(part: "generic-gpu"))])], interconnects: [(part: "nvlink4", pairs: [(from: "gpu0", to: "gpu2")])])"##
         right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu")), (below: Device(part: "generic-gpu"))])], interconnects: [(part: "nvlink4", pairs: [(from: "gpu0", to: "gpu1")])])"##;
     LINK_TO_ITSELF "M0107" "Both ends of a link are the same"
@@ -76,7 +76,7 @@ code_entries! {
          letters, digits, `-`, `_` and `.`, beginning with a letter or a digit."
         wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu", name: "my/gpu"))])])"##
         right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu", name: "my-gpu"))])])"##;
-    MEMBER_TWICE "M0110" "A device is listed twice in an interconnect"
+    MEMBER_TWICE "M0110" "A member is listed twice in an interconnect"
         "Members of a switched interconnect are listed once; how many links each has is said by `links`."
         wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu")), (below: Device(part: "generic-gpu"))])], interconnects: [(part: "nvlink4-switch", members: ["gpu0", "gpu1", "gpu0"])])"##
         right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "generic-gpu")), (below: Device(part: "generic-gpu"))])], interconnects: [(part: "nvlink4-switch", members: ["gpu0", "gpu1"])])"##;
@@ -99,6 +99,12 @@ code_entries! {
          their BARs are windows to the other side."
         wrong r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "pex-87xx-ntb")), (below: Device(part: "generic-gpu"))])], ntbs: [(from: "dev0", to: "gpu0")])"##
         right r##"(cpus: [(part: "generic-cpu")], host_bridges: [(ports: [(below: Device(part: "pex-87xx-ntb")), (below: Device(part: "pex-87xx-ntb"))])], ntbs: [(from: "dev0", to: "dev1")])"##;
+    CPUS_ALONE "M0115" "A private interconnect joins CPUs alone"
+        "Members of a private interconnect are devices, and CPUs that such a device shares its memory with: \
+         what crosses it is between a device and a member. What joins two CPUs carries everything between \
+         them and belongs in `cpu_links`."
+        wrong r##"(cpus: [(part: "generic-cpu"), (part: "generic-cpu")], cpu_links: [(from: 0, to: 1, part: "upi-16")], host_bridges: [(ports: [(below: Device(part: "generic-gpu"))])], interconnects: [(part: "nvlink-c2c", pairs: [(from: "cpu0", to: "cpu1")])])"##
+        right r##"(cpus: [(part: "generic-cpu"), (part: "generic-cpu")], cpu_links: [(from: 0, to: 1, part: "upi-16")], host_bridges: [(ports: [(below: Device(part: "generic-gpu"))])], interconnects: [(part: "nvlink-c2c", pairs: [(from: "gpu0", to: "cpu1")])])"##;
     UNKNOWN_PART "M0201" "No part has this id"
         "Parts are looked up in the catalogue and in the `parts` of the file itself. When a product is \
          not in the catalogue, describe it in `parts`, or use the generic part of its kind and mark it \

@@ -40,7 +40,7 @@ pub struct Machine {
     /// Host bridges.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub host_bridges: Vec<HostBridge>,
-    /// Private interconnects between devices.
+    /// Private interconnects between devices, or devices and CPUs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub interconnects: Vec<Interconnect>,
     /// Non-transparent bridges between two hierarchies.
@@ -463,13 +463,13 @@ pub struct Interconnect {
     /// Interconnect part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<Leaf<String>>,
-    /// Members of a switched interconnect.
+    /// Members of a switched interconnect: names of devices, and of CPUs (`cpu0`).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<Leaf<String>>,
     /// Links each member of a switched interconnect has; default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub links: Option<Leaf<u32>>,
-    /// Direct links between pairs of devices.
+    /// Direct links between pairs of devices, or of a device and a CPU.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pairs: Vec<Pair>,
 }
@@ -486,14 +486,15 @@ pub struct Ntb {
     pub to: Option<Leaf<String>>,
 }
 
-/// Direct private links between two devices.
+/// Direct private links between two devices, or between a device and a CPU. A part with two rates has `rate` from the first to
+/// the second, and `rate_back` the other way.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pair {
-    /// One device.
+    /// A device, or a CPU by its index: `cpu0`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Leaf<String>>,
-    /// The other device.
+    /// The other one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<Leaf<String>>,
     /// Parallel links; default 1.

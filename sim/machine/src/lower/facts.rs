@@ -13,7 +13,7 @@ fn fact_of(field: &str) -> Option<Fact> {
         "bars" => Fact::Bars,
         "memory" => Fact::Memory,
         "generation" | "lanes" | "total_lanes" => Fact::Link,
-        "physical_bits" => Fact::Windows,
+        "physical_bits" | "virtual_bits" => Fact::Windows,
         "root_bus_head" | "host_bridges" => Fact::HostBridge,
         "vendor" | "family" | "models" | "peer_to_peer" => Fact::Cpu,
         "pci" | "class" | "root_port" | "ports" => Fact::Part,
@@ -37,6 +37,7 @@ fn fact_of(field: &str) -> Option<Fact> {
         | "write_rate"
         | "read_rate"
         | "rate"
+        | "rate_back"
         | "core"
         | "page_structs"
         | "atc"

@@ -7,7 +7,7 @@ use super::draft::DraftDevice;
 use crate::codes;
 use crate::file::{self, Leaf};
 use crate::load::{list_words, nearest};
-use crate::model::Interconnect;
+use crate::model::{Edge, Interconnect, Member};
 use crate::part::InterconnectPart;
 
 /// Names the devices that have none: `gpu0`, `gpu1`, `nic0`, … in order, around the names that are given. Reports
@@ -41,13 +41,17 @@ pub(super) fn interconnects(
     ctx: &mut Context,
     given: &[file::Interconnect],
     devices: &[DraftDevice],
+    cpus: usize,
 ) -> Vec<Interconnect> {
-    let names: BTreeMap<&str, usize> = devices
+    // Where a device has the name of a CPU, the name is the device's.
+    let cpus = (0..cpus).map(|cpu| (format!("cpu{cpu}"), Member::Cpu(cpu)));
+    let devices_by_name = devices
         .iter()
         .enumerate()
-        .filter_map(|(index, device)| Some((device.name.as_deref()?, index)))
-        .collect();
-    let uncertain = devices.iter().any(|device| device.part.is_none() || device.name_lost);
+        .filter_map(|(index, device)| Some((device.name.clone()?, Member::Device(index))));
+    let names: BTreeMap<String, Member> = cpus.chain(devices_by_name).collect();
+    let unread = ctx.incomplete(&Place::default().field("cpus"));
+    let uncertain = unread || devices.iter().any(|device| device.part.is_none() || device.name_lost);
     let mut taken = BTreeSet::new();
     let mut found = Vec::new();
     for (index, interconnect) in given.iter().enumerate() {
@@ -66,13 +70,16 @@ pub(super) fn interconnects(
     found
 }
 
-type Edges = Vec<(usize, usize, u32)>;
+type Edges = Vec<Edge>;
+
+/// What a member is written as.
+const A_MEMBER: &str = "the name of a device, or of a CPU such as \"cpu0\"";
 
 struct Reader<'r, 'a> {
     ctx: &'r mut Context<'a>,
-    names: &'r BTreeMap<&'r str, usize>,
+    names: &'r BTreeMap<String, Member>,
     place: &'r Place,
-    /// True when some device has lost its name, so that one that is not found proves nothing.
+    /// True when some device has lost its name, or a CPU its place, so that one that is not found proves nothing.
     uncertain: bool,
 }
 
@@ -110,11 +117,11 @@ impl Reader<'_, '_> {
 
     fn members(&mut self, given: &file::Interconnect) -> Edges {
         let links = self.links(&given.links, &self.place.clone());
-        let mut members: Vec<usize> = Vec::new();
+        let mut members: Vec<Member> = Vec::new();
         for (index, leaf) in given.members.iter().enumerate() {
             let place = self.place.element("members", index);
-            let Some((device, name)) = self.device(leaf, &place) else { continue };
-            if members.contains(&device) {
+            let Some((member, name)) = self.member(leaf, &place) else { continue };
+            if members.contains(&member) {
                 let message = format!("`{name}` is listed twice");
                 self.ctx.error(
                     codes::MEMBER_TWICE,
@@ -123,30 +130,46 @@ impl Reader<'_, '_> {
                     "list each member once; `links` counts its links",
                 );
             } else {
-                members.push(device);
+                members.push(member);
             }
         }
+        if let [Member::Cpu(from), Member::Cpu(to), ..] = members[..]
+            && members.iter().all(|member| matches!(member, Member::Cpu(_)))
+        {
+            self.only_cpus((from, to), &self.place.field("members"));
+        }
         members.sort_unstable();
-        let pairs =
-            members.iter().enumerate().flat_map(|(i, a)| members[i + 1..].iter().map(|b| (*a, *b, links)));
+        let pairs = members.iter().enumerate().flat_map(|(i, from)| {
+            members[i + 1..].iter().map(move |to| Edge { from: *from, to: *to, links })
+        });
         pairs.collect()
+    }
+
+    /// What joins CPUs and nothing else is no private interconnect: all of their traffic may cross it.
+    fn only_cpus(&mut self, (from, to): (usize, usize), place: &Place) {
+        let message = format!("cpu{from} and cpu{to} are CPUs, and no device is there");
+        let help =
+            format!("write a link between CPUs: `cpu_links: [(from: {from}, to: {to}, part: \"upi-16\")]`");
+        self.ctx.error(codes::CPUS_ALONE, place, message, help);
     }
 
     fn pairs(&mut self, given: &[file::Pair]) -> Edges {
         let mut edges: Edges = Vec::new();
         for (index, pair) in given.iter().enumerate() {
             let place = self.place.element("pairs", index);
-            let from = self.ctx.require_leaf(&pair.from, &place, "from", "the name of a device");
-            let to = self.ctx.require_leaf(&pair.to, &place, "to", "the name of a device");
-            let from = from.and_then(|leaf| self.device(leaf, &place.field("from")));
-            let to = to.and_then(|leaf| self.device(leaf, &place.field("to")));
+            let from = self.ctx.require_leaf(&pair.from, &place, "from", A_MEMBER);
+            let to = self.ctx.require_leaf(&pair.to, &place, "to", A_MEMBER);
+            let from = from.and_then(|leaf| self.member(leaf, &place.field("from")));
+            let to = to.and_then(|leaf| self.member(leaf, &place.field("to")));
             let links = self.links(&pair.links, &place);
             let (Some((from, name)), Some((to, other))) = (from, to) else { continue };
-            let (low, high) = (from.min(to), from.max(to));
-            if low == high {
+            let known = |edge: &Edge| [(edge.from, edge.to), (edge.to, edge.from)].contains(&(from, to));
+            if from == to {
                 let message = format!("this links `{name}` to itself");
-                self.ctx.error(codes::LINK_TO_ITSELF, &place, message, "write the name of another device");
-            } else if edges.iter().any(|(a, b, _)| (*a, *b) == (low, high)) {
+                self.ctx.error(codes::LINK_TO_ITSELF, &place, message, "write the name of another member");
+            } else if let (Member::Cpu(from), Member::Cpu(to)) = (from, to) {
+                self.only_cpus((from, to), &place);
+            } else if edges.iter().any(known) {
                 let message = format!("`{name}` and `{other}` are linked already");
                 self.ctx.error(
                     codes::LINKED_TWICE,
@@ -155,7 +178,7 @@ impl Reader<'_, '_> {
                     "keep one entry, and count its links with `links`",
                 );
             } else {
-                edges.push((low, high, links));
+                edges.push(Edge { from, to, links });
             }
         }
         edges
@@ -176,16 +199,25 @@ impl Reader<'_, '_> {
         links
     }
 
-    /// The device that `leaf` names.
-    fn device(&mut self, leaf: &Leaf<String>, place: &Place) -> Option<(usize, String)> {
-        let name = self.ctx.read(leaf, place, "the name of a device")?;
-        if let Some(device) = self.names.get(name.as_str()) {
-            return Some((*device, name));
+    /// The member that `leaf` names.
+    fn member(&mut self, leaf: &Leaf<String>, place: &Place) -> Option<(Member, String)> {
+        let name = self.ctx.read(leaf, place, A_MEMBER)?;
+        if let Some(member) = self.names.get(name.as_str()) {
+            return Some((*member, name));
         }
         if !self.uncertain && !self.ctx.source.may_have_defined(&name) {
-            let names: Vec<&str> = self.names.keys().copied().collect();
-            let list = format!("devices: {}", list_words(&names, 30).replace(" or ", ", "));
-            let help = match nearest(&name, names.iter().copied()) {
+            let names = |cpus: bool| -> Vec<&str> {
+                let wanted = |member: &Member| matches!(member, Member::Cpu(_)) == cpus;
+                self.names
+                    .iter()
+                    .filter(|(_, member)| wanted(member))
+                    .map(|(name, _)| name.as_str())
+                    .collect()
+            };
+            let listed = |names: &[&str]| list_words(names, 30).replace(" or ", ", ");
+            let (devices, cpus) = (names(false), names(true));
+            let list = format!("devices: {}; CPUs: {}", listed(&devices), listed(&cpus));
+            let help = match nearest(&name, devices.into_iter().chain(cpus)) {
                 Some(near) => format!("did you mean `{near}`? {list}"),
                 None => list,
             };

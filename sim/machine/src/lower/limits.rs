@@ -47,6 +47,11 @@ pub fn part_problems(part: &Part) -> Vec<(&'static str, String)> {
     match part {
         Part::Cpu(cpu) => {
             check((32..=57).contains(&cpu.physical_bits), "physical_bits", "is not between 32 and 57");
+            check(
+                cpu.virtual_bits.is_none_or(|bits| (32..=64).contains(&bits)),
+                "virtual_bits",
+                "is not between 32 and 64",
+            );
             check(cpu.host_bridges > 0, "host_bridges", "is zero");
             check(
                 cpu.root_bus_head.is_none_or(|head| is_class(head.class)),

@@ -94,7 +94,8 @@ fn steps(ctx: &mut Context, file: &file::Machine) -> Option<Machine> {
     let mut draft = builder.draft;
     chips::check_switches(ctx, &draft);
     interconnect::name_devices(ctx, &mut draft.devices);
-    let interconnects = interconnect::interconnects(ctx, &file.interconnects, &draft.devices);
+    let interconnects =
+        interconnect::interconnects(ctx, &file.interconnects, &draft.devices, draft.cpus.len());
     let ntbs = ntb::ntbs(ctx, &file.ntbs, &draft.devices);
     numbering::number(ctx, &mut draft);
     windows::lay_out(ctx, &mut draft, &capture.memory);

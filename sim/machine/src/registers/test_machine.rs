@@ -26,6 +26,7 @@ fn cpu() -> Cpu {
         family: 6,
         models: vec![106],
         physical_bits: 46,
+        virtual_bits: None,
         host_bridges: 2,
         root_bus_head: None,
         root_port: PciId { vendor: 0x8086, device: 0x347a },

@@ -4,8 +4,6 @@
 //! are pushed from the lowest to the highest, and the highest is handed out first. Some of a chunk may never be
 //! pushed.
 
-use alloc::vec::Vec;
-
 use peerbus_units::Bytes;
 
 use super::{FreeLists, Reserved};
@@ -32,6 +30,11 @@ impl Handout {
             Handout::Pages => 0,
             Handout::Folios => PIECE_ORDER,
         }
+    }
+
+    /// Pages in one piece.
+    pub const fn pages(self) -> u64 {
+        1 << self.order()
     }
 }
 
@@ -66,6 +69,13 @@ impl ChunkPolicy {
         ChunkPolicy { size: Bytes(rounded), pieces: 0, stride: PIECE }
     }
 
+    /// The same for a driver whose manager of device memory knows nothing but pages and compound pages of 2 MiB: all of them
+    /// are pushed.
+    pub const fn managed(memory: Bytes) -> ChunkPolicy {
+        let size = ChunkPolicy::whole(memory).size;
+        ChunkPolicy { size, pieces: size.0 / Bytes::mib(2).0, stride: PIECE }
+    }
+
     /// What amdkfd counts against its limit of system memory for a device's memory: page structs, of ordinary pages.
     pub const fn amdkfd_charge(memory: Bytes) -> Bytes {
         Bytes(memory.0.div_ceil(4096).saturating_mul(PAGE_STRUCT.0))
@@ -83,8 +93,6 @@ impl ChunkPolicy {
     /// Pushes the free pages of a new chunk.
     pub fn fill(&self, lists: &mut FreeLists, chunk: &Reserved, handout: Handout) {
         let map = chunk.map;
-        let free: Vec<MapPage> =
-            self.pushed(handout, chunk.pages).map(|index| MapPage { map, index }).collect();
-        lists.push_all(free, handout);
+        lists.push_all(self.pushed(handout, chunk.pages).map(|index| MapPage { map, index }), handout);
     }
 }

@@ -109,6 +109,11 @@ impl TranslatedDomain {
         Ok(TranslatedDomain { shift, last: shape.aperture.last().0, space, queue, live: BTreeMap::new() })
     }
 
+    /// The last address that its IOMMU can translate.
+    pub fn last(&self) -> Iova {
+        Iova(self.last)
+    }
+
     /// Bytes of a granule.
     pub fn granule(&self) -> u64 {
         1 << self.shift

@@ -14,12 +14,12 @@ mod word;
 use alloc::vec;
 use alloc::vec::Vec;
 
-pub use word::{Flags, Layout, Word};
+pub use word::{Flags, Word};
 
 use crate::mm::frame::At;
 use crate::mm::{Errno, Fault, FaultError, Mm, SpaceId, Vpn, Wait};
 use crate::notifier::WatchId;
-use crate::test_device::OwnerId;
+use crate::pagemap::Owner;
 use walk::Walked;
 
 /// What is asked of a range.
@@ -36,7 +36,7 @@ pub struct Range {
     /// Which flags of a page's own word count.
     pub mask: Flags,
     /// Whose private pages are given as they are.
-    pub owner: Option<OwnerId>,
+    pub owner: Option<Owner>,
     /// Pages of other devices are taken where their owners give one that can be reached directly.
     pub takes_peer_pages: bool,
     /// The interval that is watched, and its sequence number before the walk.
@@ -45,7 +45,7 @@ pub struct Range {
 
 impl Range {
     /// A range with the same request for every page.
-    pub fn new(space: SpaceId, from: Vpn, pages: u64, default_flags: Flags, owner: Option<OwnerId>) -> Range {
+    pub fn new(space: SpaceId, from: Vpn, pages: u64, default_flags: Flags, owner: Option<Owner>) -> Range {
         let count = usize::try_from(pages).expect("a range fits into memory");
         Range {
             space,
@@ -156,15 +156,16 @@ impl RangeFault {
         }
     }
 
-    /// Faults pages until one has to wait.
+    /// Faults one page. Every fault may sleep.
     fn fault(&mut self, mm: &mut Mm, mut faulting: Faulting) -> Step<Result<(), Errno>> {
-        while faulting.next < faulting.to {
+        if faulting.next < faulting.to {
             let result = mm.fault(self.range.space, faulting.next, faulting.write);
             self.counts.faults += 1;
             let error = match result {
                 Ok(Fault::Done) => {
                     faulting.next += 1;
-                    continue;
+                    self.faulting = Some(faulting);
+                    return Step::Go;
                 }
                 Ok(Fault::Wait(Wait::Handler(_))) if !self.lets_go => Errno::Fault,
                 Ok(Fault::Wait(wait)) => {

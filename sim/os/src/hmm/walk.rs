@@ -3,8 +3,9 @@
 use peerbus_units::Pfn;
 
 use super::Range;
-use super::word::{Layout, Need, Word, need};
-use crate::mm::frame::{Content, HUGE, HUGE_ZERO_PAGE, Place, ZERO_PAGE};
+use super::word::{Need, Word, need};
+use crate::device_private::HmmLayout;
+use crate::mm::frame::{Content, HUGE, HUGE_ZERO_PAGE, ZERO_PAGE};
 use crate::mm::table::{Entry, Huge, SlotKind};
 use crate::mm::vma::Vma;
 use crate::mm::{Errno, Mm, Vpn, Wait};
@@ -92,8 +93,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn layout(&self) -> Layout {
-        Layout { order_shift: self.mm.rules.order_shift }
+    fn layout(&self) -> HmmLayout {
+        self.mm.hmm_words()
     }
 
     fn set(&mut self, page: Vpn, word: Word) {
@@ -164,9 +165,7 @@ impl Walk<'_> {
     }
 
     fn owned(&self, pfn: Pfn) -> bool {
-        let Place::Private(device) = self.mm.frames.place(pfn) else { return false };
-        let owner = self.mm.devices.get(&device).map(|memory| memory.owner);
-        owner.is_some() && owner == self.range.owner
+        self.range.owner.is_some_and(|mine| self.mm.private.owner(pfn) == Some(mine))
     }
 
     fn small(&mut self, page: Vpn) -> Option<Walked> {

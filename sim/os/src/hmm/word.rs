@@ -1,6 +1,8 @@
-//! The word HMM gives for one page: flags in the high bits, page frame number below.
+//! The word HMM gives for one page: flags in the high bits, page frame number below ([`HmmLayout`]).
 
 use peerbus_units::Pfn;
+
+use crate::device_private::{FrameWord, HmmLayout, PrivateMemory};
 
 /// Flags of a word, or flags asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -17,39 +19,20 @@ impl Flags {
     pub const ALL: Flags = Flags(u64::MAX);
 }
 
-/// Where things are in a word.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Layout {
-    /// Lowest bit of the five for the order.
-    pub order_shift: u32,
-}
-
-impl Layout {
-    /// Bits of the page frame number.
-    pub const fn pfn_mask(self) -> u64 {
-        (1 << self.order_shift) - 1
-    }
-
-    /// Bits that a walk keeps: what the DMA side noted about a page. Kernels whose order field reaches up to bit
-    /// 60 have none.
-    pub const fn kept(self) -> u64 {
-        if self.order_shift == 53 { 0b111 << 58 } else { 0 }
-    }
-}
-
 /// One page's word.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Word(pub u64);
 
 impl Word {
-    const VALID: u64 = 1 << 63;
-    const WRITE: u64 = 1 << 62;
-    const ERROR: u64 = 1 << 61;
+    const VALID: u64 = HmmLayout::VALID;
+    const WRITE: u64 = HmmLayout::WRITE;
+    const ERROR: u64 = HmmLayout::ERROR;
 
     /// A page that can be read, and written if `write`, inside a mapping of 2^`order` pages.
-    pub fn page(layout: Layout, pfn: Pfn, write: bool, order: u32) -> Word {
+    pub fn page(layout: HmmLayout, pfn: Pfn, write: bool, order: u32) -> Word {
         let flags = Word::VALID | if write { Word::WRITE } else { 0 };
-        Word(flags | u64::from(order) << layout.order_shift | (pfn.0 & layout.pfn_mask()))
+        let word = FrameWord { frame: PrivateMemory::frame(pfn), order, flags };
+        Word(layout.encode(word).expect("frames and orders in use fit into a word"))
     }
 
     /// No page can be there.
@@ -78,13 +61,13 @@ impl Word {
     }
 
     /// The page.
-    pub fn pfn(self, layout: Layout) -> Pfn {
-        Pfn(self.0 & layout.pfn_mask())
+    pub fn pfn(self, layout: HmmLayout) -> Pfn {
+        PrivateMemory::number(layout.decode(self.0).frame)
     }
 
     /// Size of the mapping around it, as a power of two of pages.
-    pub fn order(self, layout: Layout) -> u32 {
-        u32::try_from(self.0 >> layout.order_shift & 0x1f).expect("five bits")
+    pub fn order(self, layout: HmmLayout) -> u32 {
+        layout.decode(self.0).order
     }
 }
 
@@ -110,6 +93,8 @@ pub(crate) fn need(request: Word, default: Flags, mask: Flags, valid: bool, writ
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device_private::{Frame, PrivateDesign};
+    use peerbus_units::DevicePage;
 
     #[test]
     fn a_request_needs_what_the_entry_lacks() {
@@ -127,12 +112,18 @@ mod tests {
     }
 
     #[test]
-    fn both_layouts_keep_order_and_page_apart() {
-        for order_shift in [53, 56] {
-            let layout = Layout { order_shift };
-            let word = Word::page(layout, Pfn(0x1_2345_6789), true, 9);
-            assert_eq!(word.pfn(layout), Pfn(0x1_2345_6789));
-            assert_eq!((word.order(layout), word.is_valid(), word.is_writable()), (9, true, true));
+    fn words_keep_order_and_page_apart() {
+        let own = PrivateMemory::number(Frame::Offset(DevicePage(0x1_2345_6789)));
+        for layout in [HmmLayout::LINUX_6_1, HmmLayout::LINUX_7_3] {
+            for (layout, pfn) in [
+                (layout, Pfn(0x1_2345_6789)),
+                (layout.with(PrivateDesign::OwnSpace), Pfn(0x1_2345_6789)),
+                (layout.with(PrivateDesign::OwnSpace), own),
+            ] {
+                let word = Word::page(layout, pfn, true, 9);
+                assert_eq!(word.pfn(layout), pfn);
+                assert_eq!((word.order(layout), word.is_valid(), word.is_writable()), (9, true, true));
+            }
         }
     }
 }

@@ -10,11 +10,15 @@
 //! candidate meets an occupied range, all candidates that meet the same range are counted at once and left out:
 //! the answer and the number of candidates are the kernel's, the time is that of one walk over the ranges.
 //!
+//! What was occupied stays so until something is removed: until then the same search again begins where the last one ended
+//! ([`LastSearch`]), so that many equal requests, one below the other, take no longer each than a few.
+//!
 //! Example: limit `2^40 - 1`, size and step 128 MiB, `[0xe000000000, 0xffffffffff]` occupied: 1024 candidates
 //! meet it (0xfff8000000 down to 0xe000000000), the 1025th is free, at 0xdff8000000.
 
 use peerbus_units::CpuAddr;
 
+use super::resource::ResourceId;
 use super::tree::Children;
 
 /// How a search ended.
@@ -33,6 +37,41 @@ pub(super) enum End {
 pub(super) struct Search {
     pub end: End,
     pub probes: u64,
+}
+
+/// What is searched for downwards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Downwards {
+    /// Whose children are in the way.
+    pub base: ResourceId,
+    /// Where candidates end.
+    pub limit: u64,
+    /// No candidate begins below.
+    pub lowest: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Distance of candidates.
+    pub step: u64,
+}
+
+/// A search and how it ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct LastSearch(Downwards, Search);
+
+impl Downwards {
+    /// Searches. `last` is the search before, since which nothing was removed; afterwards it is this one.
+    pub fn search(self, taken: &Children, last: &mut Option<LastSearch>) -> Search {
+        let Downwards { limit, lowest, size, step, .. } = self;
+        let found = match last.filter(|last| last.0 == self).map(|last| last.1) {
+            Some(Search { end: End::Free(addr), probes }) => {
+                descend(taken, addr, lowest, size, step, probes.saturating_sub(1))
+            }
+            Some(in_vain) => in_vain,
+            None => descending(taken, limit, lowest, size, step),
+        };
+        *last = Some(LastSearch(self, found));
+        found
+    }
 }
 
 /// An occupied range.

@@ -5,7 +5,7 @@ use core::fmt;
 
 use peerbus_units::{Bytes, CpuAddr, Range};
 
-use super::grid::{End, ascending, descending};
+use super::grid::{Downwards, End, ascending};
 use super::resource::{Descriptor, IoResource, Refusal, ResourceId};
 use super::rules::FreeRegionStep;
 use super::tree::IoMem;
@@ -114,7 +114,10 @@ impl IoMem {
         let size = align_up(size.0, space.section.0);
         let step = step(rules, size, space.section.0);
         let limit = within.last().min(space.limit).0;
-        let search = descending(self.occupied(base), limit, within.first().0, size, step);
+        let downwards = Downwards { base, limit, lowest: within.first().0, size, step };
+        let mut last = self.searched;
+        let search = downwards.search(self.occupied(base), &mut last);
+        self.searched = last;
         let result = candidate(search.end, size).and_then(|range| {
             let id = self.request_region(self.root(), range, name).map_err(RegionError::refused)?;
             self.describe(id, Descriptor::DevicePrivate);

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use peerbus_units::{CpuAddr, Range};
 
+use super::grid::LastSearch;
 use super::resource::{Conflict, Descriptor, IoResource, Refusal, ResourceId};
 use crate::pci::ResourceFlags;
 
@@ -18,6 +19,8 @@ pub struct IoMem {
     nodes: BTreeMap<ResourceId, Node>,
     next: u64,
     descriptors_left: Option<u64>,
+    /// The last search downwards, while nothing has been removed since.
+    pub(super) searched: Option<LastSearch>,
 }
 
 #[derive(Clone, Debug)]
@@ -36,7 +39,7 @@ impl IoMem {
         let whole = Range::new(CpuAddr(0), end);
         let resource = IoResource::memory(whole.unwrap_or_else(|| unreachable!("0 <= end")), "PCI mem");
         let root = Node { resource, parent: None, children: Children::new() };
-        IoMem { nodes: BTreeMap::from([(ROOT, root)]), next: 1, descriptors_left: None }
+        IoMem { nodes: BTreeMap::from([(ROOT, root)]), next: 1, descriptors_left: None, searched: None }
     }
 
     /// Lets memory suffice for `left` more entries; `None` for any number, as at the start.
@@ -293,6 +296,7 @@ impl IoMem {
     }
 
     fn unlink(&mut self, id: ResourceId) -> Option<Node> {
+        self.searched = None;
         let node = self.nodes.remove(&id)?;
         if let Some(above) = node.parent.and_then(|parent| self.nodes.get_mut(&parent)) {
             above.children.remove(&node.resource.range.first());

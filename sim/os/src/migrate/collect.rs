@@ -116,19 +116,18 @@ impl Collector<'_> {
 
     /// Whether a page of this kind is asked for.
     fn wanted(&self, pfn: Pfn) -> Result<(), Refusal> {
-        let (selected, device) = match self.mm.frames.place(pfn) {
-            Place::System => (self.request.select.system, None),
-            Place::Private(device) => (self.request.select.private, Some(device)),
-            Place::Coherent(device) => (self.request.select.coherent, Some(device)),
+        let place = self.mm.frames.place(pfn);
+        let selected = match place {
+            Place::System => self.request.select.system,
+            Place::Private(_) => self.request.select.private,
+            Place::Coherent(_) => self.request.select.coherent,
         };
-        if !selected {
-            return Err(Refusal::NotSelected);
-        }
-        let owner =
-            |id| self.mm.devices.get(&id).map(|memory: &crate::test_device::DeviceMemory| memory.owner);
-        match device {
-            Some(device) if owner(device) != owner(self.request.by) => Err(Refusal::ForeignOwner),
-            _ => Ok(()),
+        let asks = self.mm.devices.get(&self.request.by).map(|memory| memory.owner());
+        match place {
+            _ if !selected => Err(Refusal::NotSelected),
+            Place::System => Ok(()),
+            _ if self.mm.private.owner(pfn) == asks => Ok(()),
+            _ => Err(Refusal::ForeignOwner),
         }
     }
 
@@ -157,7 +156,7 @@ impl Collector<'_> {
         if self.whole(from, to) {
             let at = At { space: self.request.space, page: from };
             if self.mm.unmap_huge_to_migration(at) {
-                return self.collect(from, Word::source(head, write).compound());
+                return self.collect(from, Word::source(self.mm.migrate_words(), head, write).compound());
             }
             self.unlock_and_put(head);
             return self.refuse(from, to, Refusal::Pinned);
@@ -228,7 +227,7 @@ impl Collector<'_> {
         );
         let at = At { space: self.request.space, page };
         if self.mm.unmap_one_to_migration(at) {
-            self.collect(page, Word::source(pfn, write));
+            self.collect(page, Word::source(self.mm.migrate_words(), pfn, write));
         } else {
             self.unlock_and_put(pfn);
             self.refuse(page, page + 1, Refusal::Pinned);

@@ -1,31 +1,19 @@
 //! A CPU touches a private page: its driver brings it back.
 //!
 //! The work is done at once, or left to the caller as a [`BringBack`] when [`Mm::defer_driver_work`] was asked for:
-//! others then run between its phases, as they do in a kernel while a driver copies.
+//! others then run wherever a driver could sleep, as they do in a kernel while it copies.
 
 use peerbus_units::Pfn;
 
 use super::{Migration, Request, Selectors};
 use crate::mm::frame::{At, HUGE, Place};
-use crate::mm::{Fault, FaultError, Mm, SpaceId, Wait};
-use crate::test_device;
-
-/// The phases of moving pages, in order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Phase {
-    /// To be taken out of other page tables.
-    Unmap,
-    /// To be copied by the driver.
-    Copy,
-    /// To be handed over.
-    Pages,
-    /// To be put back into page tables.
-    Finalize,
-}
+use crate::mm::{DeviceId, Fault, FaultError, Mm, SpaceId, Vpn, Wait};
+use crate::test_device::{Granule, Phase, Way};
 
 /// A private page on its way back to system memory.
 #[derive(Clone, Debug)]
 pub struct BringBack {
+    number: u64,
     space: SpaceId,
     pfn: Pfn,
     locks: bool,
@@ -35,33 +23,37 @@ pub struct BringBack {
 }
 
 impl BringBack {
-    /// Goes on to the next phase; true when it is over.
+    /// Where it is.
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// What it moves.
+    pub(crate) fn migration(&self) -> &Migration {
+        &self.migration
+    }
+
+    /// Pages and huge folios that may still move.
+    pub(crate) fn pieces(&self) -> u64 {
+        self.migration.src.iter().filter(|word| word.moves()).count() as u64
+    }
+
+    /// Goes on to the next point where the driver could sleep; true when it is over.
     pub fn step(&mut self, mm: &mut Mm) -> bool {
-        let migration = &mut self.migration;
-        self.phase = match self.phase {
-            Phase::Unmap => {
-                super::unmap(mm, migration);
-                Phase::Copy
+        let handed_over = self.phase == Phase::Pages;
+        let next = self.phase.step(mm, &mut self.migration, Way::ToSystem);
+        if handed_over {
+            self.moved = self.migration.moved() > 0;
+        }
+        let Some(next) = next else {
+            if self.locks {
+                mm.frames.unlock(self.pfn);
             }
-            Phase::Copy => {
-                test_device::copy_to_system(mm, migration);
-                Phase::Pages
-            }
-            Phase::Pages => {
-                super::pages(mm, migration);
-                self.moved = migration.moved() > 0;
-                Phase::Finalize
-            }
-            Phase::Finalize => {
-                super::finalize(mm, migration);
-                if self.locks {
-                    mm.frames.unlock(self.pfn);
-                }
-                mm.put(self.pfn);
-                mm.unlock_mappings(self.space);
-                return true;
-            }
+            mm.put(self.pfn);
+            mm.unlock_mappings(self.space);
+            return true;
         };
+        self.phase = next;
         false
     }
 }
@@ -80,15 +72,14 @@ pub fn to_ram(mm: &mut Mm, at: At, pfn: Pfn) -> Result<Fault, FaultError> {
         return Ok(Fault::Wait(Wait::PageLock(pfn)));
     }
     mm.frames.get(pfn);
-    let huge = mm.space(at.space).table.huge(at.page).is_some();
-    let slot = at.page / HUGE * HUGE;
-    let (from, to) = if huge { (slot, slot + HUGE) } else { (at.page, at.page + 1) };
+    let (from, to) = brought_back(mm, at, device);
+    let compound = to - from >= HUGE;
     let request = Request {
         space: at.space,
         from,
         to,
         by: device,
-        select: Selectors { system: false, private: true, coherent: false, compound: huge },
+        select: Selectors { system: false, private: true, coherent: false, compound },
         fault_page: Some(pfn),
     };
     let Ok(migration) = super::setup(mm, &request) else {
@@ -99,13 +90,32 @@ pub fn to_ram(mm: &mut Mm, at: At, pfn: Pfn) -> Result<Fault, FaultError> {
         return Err(FaultError::Bus);
     };
     assert!(mm.lock_mappings(at.space), "no mapping changes while a fault is handled");
-    let mut job = BringBack { space: at.space, pfn, locks, migration, phase: Phase::Unmap, moved: false };
+    let number = mm.fresh_job();
+    let mut job =
+        BringBack { number, space: at.space, pfn, locks, migration, phase: Phase::START, moved: false };
     if mm.driver_work_deferred() {
         mm.jobs.push(job);
         return Ok(Fault::Wait(Wait::Driver));
     }
     while !job.step(mm) {}
     if job.moved { Ok(Fault::Done) } else { Err(FaultError::Bus) }
+}
+
+/// The pages that the driver of `device` brings home for one at `at`.
+fn brought_back(mm: &Mm, at: At, device: DeviceId) -> (Vpn, Vpn) {
+    let slot = at.page / HUGE * HUGE;
+    let folio = match mm.space(at.space).table.huge(at.page) {
+        Some(_) => (slot, slot + HUGE),
+        None => (at.page, at.page + 1),
+    };
+    let granule = mm.devices.get(&device).map_or(Granule::Folio, |memory| memory.brings_back);
+    match (granule, mm.vma(at.space, at.page)) {
+        (Granule::Aligned(pages), Some(vma)) => {
+            let first = at.page / pages * pages;
+            (first.max(vma.start).min(folio.0), (first + pages).min(vma.end).max(folio.1))
+        }
+        _ => folio,
+    }
 }
 
 impl Mm {
@@ -121,6 +131,23 @@ impl Mm {
     /// Number of answers to CPU faults under way.
     pub fn driver_work(&self) -> usize {
         self.jobs.len()
+    }
+
+    /// The number of the answer that was begun last.
+    pub(crate) fn last_driver_job(&self) -> Option<u64> {
+        self.jobs.last().map(|job| job.number)
+    }
+
+    /// One of the answers under way.
+    pub(crate) fn driver_job(&self, number: u64) -> Option<&BringBack> {
+        self.jobs.iter().find(|job| job.number == number)
+    }
+
+    /// Goes on with one of them.
+    pub(crate) fn step_driver_job(&mut self, number: u64) {
+        if let Some(index) = self.jobs.iter().position(|job| job.number == number) {
+            self.step_driver_work(index);
+        }
     }
 
     /// Goes on with one of them.

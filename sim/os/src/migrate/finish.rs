@@ -8,18 +8,30 @@ use crate::mm::table::{Entry, Huge, SlotKind};
 use crate::mm::{Mm, Vpn};
 use crate::notifier::Event;
 
+/// Takes the first collected folio from word `from` on out of all other page tables, or rejects it because somebody else
+/// holds it. Returns the word to go on with; none at the end. Whoever is told to forget the page may sleep.
+pub fn unmap_next(mm: &mut Mm, migration: &mut Migration, from: usize) -> Option<usize> {
+    let words = mm.migrate_words();
+    let named = |index: usize| migration.src[index].pfn(words).map(|pfn| (index, pfn));
+    let Some((index, pfn)) = (from..migration.src.len()).find_map(named) else {
+        migration.collected = migration.src.iter().filter(|word| word.moves()).count() as u64;
+        return None;
+    };
+    mm.unmap_to_migration(pfn);
+    if let Err(why) = check(mm, migration, pfn) {
+        restore(mm, migration, pfn);
+        migration.src[index] = Word::NONE;
+        migration.refuse(index, why);
+    }
+    Some(index + 1)
+}
+
 /// Takes collected pages out of all other page tables and rejects those somebody else holds.
 pub fn unmap(mm: &mut Mm, migration: &mut Migration) {
-    for index in 0..migration.src.len() {
-        let Some(pfn) = migration.src[index].pfn() else { continue };
-        mm.unmap_to_migration(pfn);
-        if let Err(why) = check(mm, migration, pfn) {
-            restore(mm, migration, pfn);
-            migration.src[index] = Word::NONE;
-            migration.refuse(index, why);
-        }
+    let mut next = Some(0);
+    while let Some(from) = next {
+        next = unmap_next(mm, migration, from);
     }
-    migration.collected = migration.src.iter().filter(|word| word.moves()).count() as u64;
 }
 
 fn is_fault_folio(mm: &Mm, migration: &Migration, pfn: Pfn) -> bool {
@@ -53,10 +65,11 @@ fn restore(mm: &mut Mm, migration: &Migration, pfn: Pfn) {
 
 /// Hands each page's identity over to its destination, or refuses: the word then no longer moves.
 pub fn pages(mm: &mut Mm, migration: &mut Migration) {
+    let words = mm.migrate_words();
     let mut index = 0;
     while index < migration.src.len() {
         let (src, dst) = (migration.src[index], migration.dst[index]);
-        let result = match (src.moves(), src.pfn(), dst.pfn()) {
+        let result = match (src.moves(), src.pfn(words), dst.pfn(words)) {
             (false, ..) => Ok(()),
             (true, None, _) if src.is_compound() => {
                 if place_compound(mm, migration, index) {
@@ -79,8 +92,9 @@ pub fn pages(mm: &mut Mm, migration: &mut Migration) {
 
 /// A huge hole: as one huge entry if the driver gave a huge folio, else the 512 pages are seen one by one.
 fn place_compound(mm: &mut Mm, migration: &mut Migration, index: usize) -> bool {
+    let words = mm.migrate_words();
     let dst = migration.dst[index];
-    match dst.pfn() {
+    match dst.pfn(words) {
         Some(new) if dst.is_compound() => {
             if let Err(why) = place_huge(mm, migration, index, new) {
                 migration.src[index] = Word::EMPTY.stays();
@@ -94,7 +108,7 @@ fn place_compound(mm: &mut Mm, migration: &mut Migration, index: usize) -> bool 
                 *word = Word::EMPTY;
             }
             for one in index..end {
-                let result = match migration.dst[one].pfn() {
+                let result = match migration.dst[one].pfn(words) {
                     Some(new) => place_new(mm, migration, one, new),
                     None => Err(Refusal::NoDestination),
                 };
@@ -225,6 +239,7 @@ fn split_and_hand_over(
     index: usize,
     head: Pfn,
 ) -> Result<(), Refusal> {
+    let words = mm.migrate_words();
     if migration.space.is_none() {
         return Err(Refusal::SizeDiffers);
     }
@@ -235,8 +250,8 @@ fn split_and_hand_over(
     for offset in 0..HUGE {
         let one = index + usize::try_from(offset).expect("an index of a folio");
         let pfn = Pfn(head.0 + offset);
-        migration.src[one] = Word::source(pfn, write);
-        let result = match migration.dst[one].pfn() {
+        migration.src[one] = Word::source(words, pfn, write);
+        let result = match migration.dst[one].pfn(words) {
             Some(new) => check_exact(mm, migration, pfn).map(|()| take_identity(mm, pfn, new)),
             None => Err(Refusal::NoDestination),
         };
@@ -251,9 +266,10 @@ fn split_and_hand_over(
 /// Puts every page back into page tables: the destination where the word still moves, the source otherwise.
 /// Locks and references of the migration go.
 pub fn finalize(mm: &mut Mm, migration: &mut Migration) {
+    let words = mm.migrate_words();
     for index in 0..migration.src.len() {
         let (src, dst) = (migration.src[index], migration.dst[index]);
-        match (src.pfn(), dst.pfn()) {
+        match (src.pfn(words), dst.pfn(words)) {
             (Some(old), Some(new)) if src.moves() => {
                 mm.put_back(old, new);
                 release(mm, migration, old);

@@ -18,8 +18,8 @@ use alloc::vec::Vec;
 use peerbus_units::Pfn;
 
 pub use collect::setup;
-pub use device_fault::{BringBack, Phase, to_ram};
-pub use finish::{finalize, pages, unmap};
+pub use device_fault::{BringBack, to_ram};
+pub use finish::{finalize, pages, unmap, unmap_next};
 pub use range::{coherent_page_to_ram, device_pages, setup_pages};
 pub use word::Word;
 

@@ -12,12 +12,13 @@ use crate::mm::{DeviceId, Errno, Mm};
 
 /// Folios in use of a device's memory, by their first pages.
 pub fn device_pages(mm: &Mm, device: DeviceId) -> Vec<Pfn> {
-    mm.frames.device_folios(device)
+    mm.device_folios(device)
 }
 
 /// Collects folios by their first pages: those that are in use and not locked. Huge folios take one word and 511
-/// empty ones; unmapping follows at once.
+/// empty ones. [`super::unmap`] is next.
 pub fn setup_pages(mm: &mut Mm, by: DeviceId, list: &[Pfn]) -> Migration {
+    let words = mm.migrate_words();
     let mut src = Vec::new();
     let mut refusals = BTreeMap::new();
     for pfn in list {
@@ -28,13 +29,13 @@ pub fn setup_pages(mm: &mut Mm, by: DeviceId, list: &[Pfn]) -> Migration {
             continue;
         }
         mm.frames.get(*pfn);
-        let word = Word::source(*pfn, false);
+        let word = Word::source(words, *pfn, false);
         src.push(if pages == HUGE { word.compound() } else { word });
         src.extend((1..pages).map(|_| Word::NONE));
     }
     let count = src.len();
     let collected = src.iter().filter(|word| word.moves()).count() as u64;
-    let mut migration = Migration {
+    Migration {
         space: None,
         from: 0,
         by,
@@ -44,9 +45,7 @@ pub fn setup_pages(mm: &mut Mm, by: DeviceId, list: &[Pfn]) -> Migration {
         collected,
         refusals,
         announced: false,
-    };
-    super::unmap(mm, &mut migration);
-    migration
+    }
 }
 
 /// Moves one coherent page to system memory, as a long-term pin wants.
@@ -55,12 +54,14 @@ pub fn setup_pages(mm: &mut Mm, by: DeviceId, list: &[Pfn]) -> Migration {
 ///
 /// `Busy` on any failure.
 pub fn coherent_page_to_ram(mm: &mut Mm, pfn: Pfn) -> Result<(), Errno> {
+    let words = mm.migrate_words();
     let Place::Coherent(device) = mm.frames.place(pfn) else { return Err(Errno::Busy) };
     let mut migration = setup_pages(mm, device, &[pfn]);
+    super::unmap(mm, &mut migration);
     if let Some(new) = migration.src[0].moves().then(|| mm.frames.allocate(Content::Anonymous)).flatten() {
         mm.frames.try_lock(new);
         mm.frames.copy(pfn, new, 1);
-        migration.dst[0] = Word::destination(new);
+        migration.dst[0] = Word::destination(words, new);
     }
     super::pages(mm, &mut migration);
     let moved = migration.moved() == 1;

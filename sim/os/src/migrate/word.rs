@@ -2,16 +2,16 @@
 
 use peerbus_units::Pfn;
 
-/// Flags in the low bits, page frame number from bit 6.
+use crate::device_private::{MigrateLayout, PrivateMemory};
+
+/// Flags in the low bits, page frame number from bit 6 ([`MigrateLayout`]).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Word(pub u64);
 
 impl Word {
-    const VALID: u64 = 1;
-    const MIGRATE: u64 = 2;
-    const WRITE: u64 = 8;
-    const COMPOUND: u64 = 16;
-    const PFN_SHIFT: u32 = 6;
+    const MIGRATE: u64 = MigrateLayout::MIGRATE;
+    const WRITE: u64 = MigrateLayout::WRITE;
+    const COMPOUND: u64 = MigrateLayout::COMPOUND;
 
     /// Nothing moves.
     pub const NONE: Word = Word(0);
@@ -19,13 +19,14 @@ impl Word {
     pub const EMPTY: Word = Word(Word::MIGRATE);
 
     /// A page that moves.
-    pub fn source(pfn: Pfn, write: bool) -> Word {
-        Word(pfn.0 << Word::PFN_SHIFT | Word::VALID | Word::MIGRATE | if write { Word::WRITE } else { 0 })
+    pub fn source(layout: MigrateLayout, pfn: Pfn, write: bool) -> Word {
+        Word(Word::destination(layout, pfn).0 | Word::MIGRATE | if write { Word::WRITE } else { 0 })
     }
 
     /// A page it moves to.
-    pub fn destination(pfn: Pfn) -> Word {
-        Word(pfn.0 << Word::PFN_SHIFT | Word::VALID)
+    pub fn destination(layout: MigrateLayout, pfn: Pfn) -> Word {
+        let word = layout.encode(PrivateMemory::frame(pfn), MigrateLayout::VALID);
+        Word(word.expect("frames in use fit into a word"))
     }
 
     /// The same, writable.
@@ -44,13 +45,13 @@ impl Word {
     }
 
     /// The page, if the word names one.
-    pub fn pfn(self) -> Option<Pfn> {
-        self.is_valid().then_some(Pfn(self.0 >> Word::PFN_SHIFT))
+    pub fn pfn(self, layout: MigrateLayout) -> Option<Pfn> {
+        layout.decode(self.0).map(|word| PrivateMemory::number(word.frame))
     }
 
     /// Whether it names a page.
     pub fn is_valid(self) -> bool {
-        self.0 & Word::VALID != 0
+        self.0 & MigrateLayout::VALID != 0
     }
 
     /// Whether it may still move.

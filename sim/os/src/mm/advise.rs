@@ -69,8 +69,12 @@ impl Mm {
     ///
     /// # Errors
     ///
-    /// `Exists` if there is a page, `NoMemory` without one to give, `NoEntry` where nothing is registered.
+    /// `Exists` if there is a page, `NoMemory` without one to give, `NoEntry` where nothing is registered; `Again` while
+    /// mappings are being changed.
     pub fn fill_missing(&mut self, at: At, value: u64) -> Result<(), Errno> {
+        if self.mappings_change(at.space) {
+            return Err(Errno::Again);
+        }
         let vma = self.vma(at.space, at.page).filter(|vma| vma.filled_by_handler).ok_or(Errno::NoEntry)?;
         if matches!(self.space(at.space).table.slot(at.page), SlotKind::Huge(_))
             || self.space(at.space).table.get(at.page).is_some()

@@ -17,13 +17,30 @@ impl Mm {
             self.table(at.space).set(at.page, Some(Entry::Page { pfn, write: true }));
             return Ok(Fault::Done);
         }
-        if self.is_anonymous(pfn) && (self.frames.exclusive(pfn) || self.reusable(at, pfn)) {
+        if self.is_taken_over(at, pfn) {
             self.take_over(pfn, vma);
             self.frames.set_exclusive(pfn, true);
             self.table(at.space).set(at.page, Some(Entry::Page { pfn, write: true }));
             return Ok(Fault::Done);
         }
         self.copy_on_write(at, vma, Some(pfn))
+    }
+
+    /// Whether a write-protected page of private memory is written without a copy.
+    fn is_taken_over(&self, at: At, pfn: Pfn) -> bool {
+        self.is_anonymous(pfn) && (self.frames.exclusive(pfn) || self.reusable(at, pfn))
+    }
+
+    /// What a write to the page has to copy first: the entry there, if it leads to a page that others have too or to the
+    /// page of zeros.
+    pub(crate) fn copied_by_write(&self, at: At, vma: &Vma) -> Option<Entry> {
+        let entry = self.space(at.space).table.get(at.page)?;
+        let copied = match entry {
+            Entry::Zero => true,
+            Entry::Page { pfn, write: false } => vma.is_private() && !self.is_taken_over(at, pfn),
+            _ => false,
+        };
+        copied.then_some(entry)
     }
 
     /// Whether the only references to an anonymous page are this process's own mappings.
@@ -47,18 +64,29 @@ impl Mm {
 
     /// Replaces a page (`None`: the page of zeros) by a copy of the process's own.
     pub(crate) fn copy_on_write(&mut self, at: At, vma: &Vma, old: Option<Pfn>) -> Result<Fault, FaultError> {
+        let new = self.make_copy(at, old)?;
+        self.invalidate(at.space, at.page, at.page + 1, Event::Clear);
+        self.install_copy(at, vma, old, new);
+        Ok(Fault::Done)
+    }
+
+    /// A page of the process's own with the contents of `old` (`None`: zeros), mapped nowhere yet.
+    pub(crate) fn make_copy(&mut self, at: At, old: Option<Pfn>) -> Result<Pfn, FaultError> {
         self.prepare_group(at.space, at.page);
         let new = self.frames.allocate(Content::Anonymous).ok_or(FaultError::NoMemory)?;
         if let Some(old) = old {
             self.frames.copy(old, new, 1);
         }
-        self.invalidate(at.space, at.page, at.page + 1, Event::Clear);
+        Ok(new)
+    }
+
+    /// Puts the copy in the place of `old`. Devices have been told.
+    pub(crate) fn install_copy(&mut self, at: At, vma: &Vma, old: Option<Pfn>, new: Pfn) {
         self.install_new(at, Entry::Page { pfn: new, write: vma.write });
         if let Some(old) = old {
             self.frames.unmap(old, at);
             self.put(old);
         }
-        Ok(Fault::Done)
     }
 
     /// A page that only one process has left becomes a page of that process's mappings alone.

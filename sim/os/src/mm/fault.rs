@@ -41,7 +41,7 @@ impl Mm {
     ///
     /// Nothing mapped, no such page, no memory.
     pub fn fault(&mut self, space: SpaceId, page: Vpn, write: bool) -> Result<Fault, FaultError> {
-        if self.spaces.get(&space).is_some_and(|found| found.lock.writer) {
+        if self.mappings_change(space) {
             return Ok(Fault::Wait(Wait::MapLock));
         }
         let vma = self.vma(space, page).ok_or(FaultError::Segv)?;

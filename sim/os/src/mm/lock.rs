@@ -3,8 +3,7 @@
 //! Faults, migrations and range faults hold it shared; changing mappings takes it alone. A call that finds it taken
 //! does nothing and says so.
 
-use super::{Errno, Mm, SpaceId, Vpn};
-use crate::notifier::Event;
+use super::{Errno, Mm, SpaceId};
 
 /// Who holds a space's lock.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -31,6 +30,11 @@ impl Mm {
         lock.readers = lock.readers.checked_sub(1).expect("a lock given back was taken");
     }
 
+    /// Whether mappings are being changed: who needs the lock shared has to wait.
+    pub(crate) fn mappings_change(&self, space: SpaceId) -> bool {
+        self.spaces.get(&space).is_some_and(|found| found.lock.writer)
+    }
+
     /// Whether mappings can be changed now.
     ///
     /// # Errors
@@ -39,44 +43,5 @@ impl Mm {
     pub(crate) fn check_changeable(&self, space: SpaceId) -> Result<(), Errno> {
         let found = self.spaces.get(&space).ok_or(Errno::NoEntry)?;
         if found.lock == MapLock::default() { Ok(()) } else { Err(Errno::Again) }
-    }
-}
-
-/// Removing mappings, step by step: devices are told first, and may take their time.
-#[derive(Clone, Copy, Debug)]
-pub struct Unmapping {
-    space: SpaceId,
-    from: Vpn,
-    to: Vpn,
-    announced: bool,
-}
-
-impl Unmapping {
-    /// Starts: the lock is taken, devices are told, and range faults that overlap will have to begin again.
-    ///
-    /// # Errors
-    ///
-    /// `Again` while somebody holds the lock; `Invalid` for an empty range.
-    pub fn start(mm: &mut Mm, space: SpaceId, from: Vpn, to: Vpn) -> Result<Unmapping, Errno> {
-        mm.check_changeable(space)?;
-        if from >= to {
-            return Err(Errno::Invalid);
-        }
-        mm.space_mut(space).lock.writer = true;
-        mm.mirrors.begin(space, from, to, Event::Unmap);
-        Ok(Unmapping { space, from, to, announced: true })
-    }
-
-    /// Devices have let go: the pages and mappings go, and the invalidation ends.
-    ///
-    /// # Errors
-    ///
-    /// As [`Mm::unmap`].
-    pub fn finish(self, mm: &mut Mm) -> Result<(), Errno> {
-        debug_assert!(self.announced);
-        mm.space_mut(self.space).lock.writer = false;
-        let result = mm.unmap(self.space, self.from, self.to);
-        mm.mirrors.end(self.space, self.from, self.to);
-        result
     }
 }

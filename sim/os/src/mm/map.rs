@@ -91,38 +91,6 @@ impl Mm {
         Ok(())
     }
 
-    /// Removes mappings of pages `from..to`; there need be none.
-    ///
-    /// # Errors
-    ///
-    /// `Invalid` for an empty range or a part of a huge page of a pool; `NoEntry` for an unknown space; `Again` while
-    /// somebody holds the lock of its mappings.
-    pub fn unmap(&mut self, space: SpaceId, from: Vpn, to: Vpn) -> Result<(), Errno> {
-        self.check_changeable(space)?;
-        if from >= to {
-            return Err(Errno::Invalid);
-        }
-        let pieces = self.space(space).vmas.overlapping(from, to);
-        let parted = |vma: &Vma| {
-            vma.backing == Backing::Hugetlb
-                && !(vma.start.max(from).is_multiple_of(HUGE) && vma.end.min(to).is_multiple_of(HUGE))
-        };
-        if pieces.iter().any(parted) {
-            return Err(Errno::Invalid);
-        }
-        if pieces.is_empty() {
-            return Ok(());
-        }
-        self.announce_cuts(space, from, to);
-        // The pages go while the mappings still say what they are: an entry that is split needs to know.
-        self.mirrors.begin(space, from, to, Event::Unmap);
-        self.zap(space, from, to);
-        self.space_mut(space).vmas.take(from, to);
-        self.free_tables(space, from, to);
-        self.mirrors.end(space, from, to);
-        Ok(())
-    }
-
     /// Announces that mappings are cut at `from` and `to`. A cut inside a slot that lies in the mapping splits a huge
     /// entry there, and the whole slot is announced even where there is none.
     pub(crate) fn announce_cuts(&mut self, space: SpaceId, from: Vpn, to: Vpn) {

@@ -8,8 +8,8 @@
 //! * [`frame`]: page frames, their references, mappings and contents;
 //! * [`table`]: page tables as runs;
 //! * [`mod@vma`] has the mappings;
-//! * `map`, `remap`, `protect`, `advise`: what system calls do to them;
-//! * `fault`, `copy`, `huge`: what faults do; `fork`: a second process;
+//! * `map`, `unmap`, `remap`, `protect`, `advise`: what system calls do to them;
+//! * `fault`, `copy`, `huge`: what faults do, `touch`: what a CPU does; `fork`: a second process;
 //! * `reverse`: taking a page out of every page table and putting one back.
 
 mod access;
@@ -26,10 +26,11 @@ mod pin;
 mod protect;
 mod query;
 mod remap;
-
 mod reverse;
 pub mod rules;
 pub mod table;
+mod touch;
+mod unmap;
 pub mod vma;
 
 use alloc::collections::BTreeMap;
@@ -40,13 +41,16 @@ use peerbus_units::Pfn;
 
 pub use access::CpuError;
 pub use fault::{Fault, FaultError};
-pub use lock::{MapLock, Unmapping};
+pub use lock::MapLock;
 pub use map::Mapping;
 pub use pin::Pin;
 pub use query::PageState;
 pub use remap::Move;
 pub use rules::{HugePolicy, MmRules};
+pub use touch::Touch;
+pub use unmap::Unmapping;
 
+use crate::device_private::{HmmLayout, MigrateLayout, PrivateMemory};
 use crate::notifier::{Event, Mirrors};
 use file::Files;
 use frame::{At, Content, Frames, Freed, Place};
@@ -83,6 +87,8 @@ pub enum Wait {
     MapLock,
     /// A driver brings a page back.
     Driver,
+    /// Somebody holds pages of a device that goes.
+    PagesOut(DeviceId),
 }
 
 /// Why a call failed, with the number Linux returns.
@@ -150,17 +156,6 @@ pub struct Space {
     pub lock: MapLock,
 }
 
-/// Pages of device memory that nobody refers to any more, for the drivers to take back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DeviceFreed {
-    /// Whose memory.
-    pub device: DeviceId,
-    /// First page.
-    pub head: Pfn,
-    /// 1 or 512.
-    pub pages: u64,
-}
-
 /// The memory management of one machine.
 #[derive(Clone, Debug)]
 pub struct Mm {
@@ -172,6 +167,8 @@ pub struct Mm {
     pub files: Files,
     /// What devices know of address spaces.
     pub mirrors: Mirrors,
+    /// Page frames of device memory, and the machine around them.
+    pub(crate) private: PrivateMemory,
     /// Drivers with device memory.
     pub devices: BTreeMap<DeviceId, crate::test_device::DeviceMemory>,
     /// What the kernel does.
@@ -188,13 +185,16 @@ pub struct Mm {
     pub(crate) group_parents: BTreeMap<u64, u64>,
     fresh_group: u64,
     fresh_space: u32,
+    fresh_job: u64,
 }
 
 impl Mm {
-    /// A machine without processes and `limit` pages of memory.
-    pub fn new(rules: MmRules, limit: u64) -> Mm {
+    /// A machine without processes. RAM, the kernel's rules and the design of private memory are those of `private`.
+    pub fn new(private: PrivateMemory) -> Mm {
+        let rules = private.platform.rules.mm;
         Mm {
-            frames: Frames::new(limit),
+            frames: Frames::new(&private.platform.layout.system_ram),
+            private,
             spaces: BTreeMap::new(),
             files: Files::default(),
             mirrors: Mirrors::default(),
@@ -208,7 +208,23 @@ impl Mm {
             group_parents: BTreeMap::new(),
             fresh_group: 0,
             fresh_space: 0,
+            fresh_job: 0,
         }
+    }
+
+    /// Page frames of device memory, and the machine around them.
+    pub fn private_memory(&self) -> &PrivateMemory {
+        &self.private
+    }
+
+    /// How words of range faults are made up.
+    pub fn hmm_words(&self) -> HmmLayout {
+        self.private.platform.rules.pagemap.hmm_words
+    }
+
+    /// How words of migration are made up.
+    pub fn migrate_words(&self) -> MigrateLayout {
+        self.private.platform.rules.pagemap.migrate_words
     }
 
     /// A process with an empty address space.
@@ -236,6 +252,12 @@ impl Mm {
         self.spaces.get(&space)?.vmas.find(page).copied()
     }
 
+    /// Numbers drivers' answers to CPU faults.
+    pub(crate) fn fresh_job(&mut self) -> u64 {
+        self.fresh_job += 1;
+        self.fresh_job
+    }
+
     pub(crate) fn prepare_group(&mut self, space: SpaceId, page: Vpn) {
         let Some(found) = self.spaces.get_mut(&space) else { return };
         found.vmas.prepare_group(page, &mut self.fresh_group);
@@ -253,9 +275,8 @@ impl Mm {
     }
 
     pub(crate) fn freed(&mut self, freed: Freed) {
-        let (Place::Private(device) | Place::Coherent(device)) = freed.place else { return };
-        if let Some(memory) = self.devices.get_mut(&device) {
-            memory.give_back(DeviceFreed { device, head: freed.head, pages: freed.pages });
+        if let Place::Private(device) | Place::Coherent(device) = freed.place {
+            self.give_back(device, freed.head, freed.pages);
         }
     }
 

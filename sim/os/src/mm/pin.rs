@@ -31,6 +31,9 @@ impl Mm {
     /// `Fault` where nothing is mapped for this access, `NoMemory`, `Busy` when the page cannot be moved,
     /// `Again` when something has to be waited for.
     pub fn hold(&mut self, space: SpaceId, page: Vpn, how: Pin) -> Result<Pfn, Errno> {
+        if self.mappings_change(space) {
+            return Err(Errno::Again);
+        }
         let vma = self.vma(space, page).ok_or(Errno::Fault)?;
         if (how.write && !vma.write) || (!how.write && !vma.read) {
             return Err(Errno::Fault);

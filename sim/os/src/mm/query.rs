@@ -61,6 +61,14 @@ impl Mm {
         }
     }
 
+    /// Whether a page is on its way elsewhere.
+    pub(crate) fn is_migrating(&self, space: SpaceId, page: Vpn) -> bool {
+        self.spaces.get(&space).is_some_and(|found| match found.table.huge(page) {
+            Some(huge) => matches!(huge, Huge::Migration { .. }),
+            None => matches!(found.table.get(page), Some(Entry::Migration { .. })),
+        })
+    }
+
     fn present(&self, pfn: Pfn) -> PageState {
         let once = self.frames.mapcount(pfn) == 1;
         match self.frames.content(pfn) {

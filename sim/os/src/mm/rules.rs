@@ -78,6 +78,9 @@ pub struct MmRules {
     pub huge_zero_shows_as_file: bool,
     /// Whether pages of a huge entry are mapped once is answered by the first of them.
     pub huge_once_by_first_page: bool,
+    /// A CPU fault begins under the lock of its mapping alone; one on a private page is then repeated under the lock of
+    /// all mappings.
+    pub fault_begins_under_mapping_lock: bool,
     /// A CPU fault on a private page locks it; otherwise it takes a reference only.
     pub private_fault_locks: bool,
     /// Never-touched pages migrated to the test device are writable to it at once.
@@ -88,8 +91,6 @@ pub struct MmRules {
     pub huge_private_words_ignore_offset: bool,
     /// Pages the test device asks HMM for at once.
     pub test_device_window: u64,
-    /// Where the order of a page is in the words of a range fault.
-    pub order_shift: u32,
 }
 
 impl MmRules {
@@ -111,12 +112,12 @@ impl MmRules {
         huge_migration: false,
         huge_zero_shows_as_file: true,
         huge_once_by_first_page: false,
+        fault_begins_under_mapping_lock: false,
         private_fault_locks: false,
         untouched_is_device_writable: true,
         unlocked_range_fault: false,
         huge_private_words_ignore_offset: false,
         test_device_window: 64,
-        order_shift: 56,
     };
 
     /// Linux 6.12.117.
@@ -125,6 +126,7 @@ impl MmRules {
         huge_reuse: HugeReuse::Never,
         share_guess: ShareGuess::FirstPage,
         untouched_read_only_is_not_accounted: true,
+        fault_begins_under_mapping_lock: true,
         ..MmRules::LINUX_6_1
     };
 
@@ -147,7 +149,6 @@ impl MmRules {
         untouched_is_device_writable: false,
         unlocked_range_fault: true,
         test_device_window: 32,
-        order_shift: 53,
         ..MmRules::LINUX_6_12
     };
 }

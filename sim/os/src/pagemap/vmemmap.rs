@@ -160,7 +160,7 @@ pub(super) struct Populated {
     parts: Vec<Part>,
 }
 
-/// A part of one section.
+/// A part of one section, or several whole ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Part {
     range: Range<CpuAddr>,
@@ -195,6 +195,13 @@ impl Vmemmap {
         making: Making,
     ) -> Option<Populated> {
         let mut made = Populated::default();
+        if let Some(whole) = self.whole_sections(shape, range, making)
+            && memory.take(shape.bytes(whole.cost))
+        {
+            self.populated.set(whole.range, ());
+            made.parts.push(whole);
+            return Some(made);
+        }
         for section in shape.by_section(range) {
             for part in self.populated.uncovered(section) {
                 let part = self.part(shape, range, part, making);
@@ -206,6 +213,22 @@ impl Vmemmap {
             }
         }
         Some(made)
+    }
+
+    /// All of `range` at once, where that is the same as section by section: whole sections none of which has page structs,
+    /// and page structs that no compound pages share. Large memory has thousands of sections.
+    fn whole_sections(&self, shape: &VmemmapShape, range: Range<CpuAddr>, making: Making) -> Option<Part> {
+        let (first, size, section) = (range.first().0, range.size().0, shape.section.0);
+        let whole = (first | size).is_multiple_of(section) && section.is_multiple_of(shape.unit());
+        let shared = making.altmap || shape.shared_order(making.compound_order, making.altmap).is_some();
+        if !whole || shared || self.populated.overlapping(range).next().is_some() {
+            return None;
+        }
+        let part = self.part(shape, range, Range::sized(range.first(), shape.section)?, making);
+        let count = |of_one: u64| of_one.saturating_mul(size / section);
+        let PageStructs { huge_pages, base_pages, in_device } = part.cost;
+        let cost = PageStructs { huge_pages: count(huge_pages), base_pages: count(base_pages), in_device };
+        Some(Part { range, cost, ..part })
     }
 
     /// What the page structs of a part of `range`, which has none, will cost.
@@ -273,6 +296,49 @@ impl Vmemmap {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whole sections at once cost what they cost one by one, and what has page structs already is left out either way.
+    #[test]
+    fn sections_at_once_are_sections_one_by_one() {
+        let plain = Making { compound_order: 0, altmap: false };
+        let arm = VmemmapShape { huge: None, ..VmemmapShape::X86 };
+        let large = VmemmapShape { page: Bytes::kib(64), section: Bytes::mib(512), huge: None };
+        for shape in [VmemmapShape::X86, arm, large] {
+            let section = shape.section.0;
+            for (first, count, taken) in [(0, 1, None), (3, 40, None), (3, 40, Some(17)), (0, 7, Some(0))] {
+                let mut maps = [Vmemmap::default(), Vmemmap::default()];
+                let mut memories = [KernelMemory { free: Bytes::gib(64), reserve: Bytes(0) }; 2];
+                let range = |number: u64, count: u64| {
+                    Range::sized(CpuAddr(number * section), Bytes(count * section)).unwrap()
+                };
+                for (map, memory) in maps.iter_mut().zip(&mut memories) {
+                    if let Some(number) = taken {
+                        map.populate(&shape, memory, range(number, 1), plain).unwrap();
+                    }
+                }
+                let whole = maps[0].populate(&shape, &mut memories[0], range(first, count), plain).unwrap();
+                let mut one_by_one = PageStructs::default();
+                for number in first..first + count {
+                    let made = maps[1].populate(&shape, &mut memories[1], range(number, 1), plain).unwrap();
+                    one_by_one = one_by_one.plus(made.cost());
+                }
+                assert_eq!(
+                    (whole.cost(), memories[0]),
+                    (one_by_one, memories[1]),
+                    "{first} {count} {taken:?}"
+                );
+                assert_eq!(maps[0].covered(), maps[1].covered());
+                maps[0].depopulate(&shape, &mut memories[0], &whole);
+                assert_eq!(maps[0].covered(), Bytes(taken.map_or(0, |_| section)));
+            }
+        }
+        // Memory for three of four: three are populated.
+        let (mut map, mut memory) =
+            (Vmemmap::default(), KernelMemory { free: Bytes::mib(7), reserve: Bytes(0) });
+        let range = Range::sized(CpuAddr(0), Bytes::mib(512)).unwrap();
+        assert!(map.populate(&VmemmapShape::X86, &mut memory, range, plain).is_none());
+        assert_eq!((map.covered(), memory.free), (Bytes::mib(384), Bytes::mib(1)));
+    }
 
     #[test]
     fn page_structs_cost_what_they_do() {

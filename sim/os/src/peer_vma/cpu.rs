@@ -28,7 +28,7 @@ impl Exporter {
     /// The CPU touches page `page` of a VMA, counted from the VMA's first.
     pub fn touch(&mut self, vma: VmaId, page: u64) -> CpuFault {
         let Some(at) = self.vma(vma).copied() else { return CpuFault::SigBus(PeerVmaError::NoVma) };
-        if page >= at.pages {
+        if !self.vmas.get(&vma).is_some_and(|vma| vma.shows(page, 1)) {
             return CpuFault::SigBus(PeerVmaError::Outside);
         }
         let page = at.first + page;

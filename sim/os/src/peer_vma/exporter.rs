@@ -1,6 +1,8 @@
 //! [`Exporter`]: a device that lets others reach its memory, its objects and VMAs, and its policy.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use peerbus_units::DevicePage;
 
@@ -55,8 +57,31 @@ pub struct VmaPages {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Vma {
     pub at: VmaPages,
-    /// Unmapped by the process; importers still have addresses.
-    pub closing: bool,
+    /// What the process has not unmapped, counted from the VMA's first page: sorted, apart, not empty.
+    pub parts: Vec<Range<u64>>,
+}
+
+impl Vma {
+    /// Unmapped by the process as a whole; importers still have addresses.
+    pub fn is_closing(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// True when none of these pages is unmapped. A VMA of which a part is gone is two to the kernel: no request reaches
+    /// across.
+    pub fn shows(&self, first: u64, pages: u64) -> bool {
+        let end = first.checked_add(pages);
+        pages > 0
+            && end.is_some_and(|end| self.parts.iter().any(|part| part.start <= first && end <= part.end))
+    }
+
+    /// Takes pages out of it.
+    pub fn cut(&mut self, first: u64, end: u64) {
+        let left = |part: &Range<u64>| part.start..part.end.min(first);
+        let right = |part: &Range<u64>| part.start.max(end)..part.end;
+        let parts = self.parts.iter().flat_map(|part| [left(part), right(part)]);
+        self.parts = parts.filter(|part| !part.is_empty()).collect();
+    }
 }
 
 /// A device whose memory is larger than its BAR.
@@ -103,7 +128,8 @@ impl Exporter {
             self.room(request.object, Some(request.process), request.first, request.pages)?;
         }
         let id = VmaId(self.number());
-        self.vmas.insert(id, Vma { at: request, closing: false });
+        let parts = core::iter::once(0..request.pages).collect();
+        self.vmas.insert(id, Vma { at: request, parts });
         if request.filling == Filling::Eager {
             for page in request.first..request.first + request.pages {
                 self.show(id, request.object, page);
@@ -112,14 +138,30 @@ impl Exporter {
         Ok(id)
     }
 
+    /// A child inherits a VMA as it is: it sees the pages that its parent sees, in the same slots, and costs none. What
+    /// importers were promised in the parent's address space is no promise in the child's. It cannot be refused, whatever
+    /// the policy says of processes; that counts again when the child asks for more.
+    pub fn fork(&mut self, vma: VmaId, process: ProcessId) -> Result<VmaId, PeerVmaError> {
+        let parent = self.vmas.get(&vma).filter(|vma| !vma.is_closing()).ok_or(PeerVmaError::NoVma)?;
+        let child = Vma { at: VmaPages { process, ..parent.at }, ..parent.clone() };
+        let id = VmaId(self.number());
+        if let Some(object) = self.objects.get_mut(&child.at.object) {
+            for used in object.uses.values_mut().filter(|used| used.cpu.contains(&vma)) {
+                used.cpu.insert(id);
+            }
+        }
+        self.vmas.insert(id, child);
+        Ok(id)
+    }
+
     /// The device's table.
     pub fn aperture(&self) -> &Aperture {
         &self.aperture
     }
 
-    /// A VMA, as it was asked for, until it is closed.
+    /// A VMA, as it was asked for, until all of it is unmapped.
     pub fn vma(&self, vma: VmaId) -> Option<&VmaPages> {
-        self.vmas.get(&vma).filter(|vma| !vma.closing).map(|vma| &vma.at)
+        self.vmas.get(&vma).filter(|vma| !vma.is_closing()).map(|vma| &vma.at)
     }
 
     /// Pages that have a slot or a promise of one.

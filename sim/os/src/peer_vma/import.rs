@@ -54,7 +54,8 @@ impl Exporter {
         Ok(self.import(wanted, reach))
     }
 
-    /// Unmaps pages of a VMA. The promise to map them again lasts as long as the VMA.
+    /// Unmaps pages of a VMA. The promise to map them again lasts as long as the
+    /// process has them mapped.
     pub fn p2p_unmap(
         &mut self,
         vma: VmaId,
@@ -130,8 +131,7 @@ impl Exporter {
 
     fn wanted(&self, vma: VmaId, importer: Importer, first: u64, pages: u64) -> Result<Wanted, PeerVmaError> {
         let at = self.vma(vma).ok_or(PeerVmaError::NoVma)?;
-        let inside = pages > 0 && first.checked_add(pages).is_some_and(|end| end <= at.pages);
-        if !inside {
+        if !self.vmas.get(&vma).is_some_and(|vma| vma.shows(first, pages)) {
             return Err(PeerVmaError::Outside);
         }
         let (object, first) = (at.object, at.first + first);
@@ -174,7 +174,11 @@ impl Exporter {
         pages: u64,
         holder: Holder,
     ) -> Result<(), PeerVmaBug> {
-        let promised = holder.0.is_some_and(|vma| self.vma(vma).is_some());
+        let vma = holder.0.and_then(|vma| self.vmas.get(&vma));
+        let parts = vma.map_or(Vec::new(), |vma| {
+            vma.parts.iter().map(|part| vma.at.first + part.start..vma.at.first + part.end).collect()
+        });
+        let promised = |page: u64| parts.iter().any(|part| part.contains(&page));
         let object = self.objects.get_mut(&object).ok_or(PeerVmaBug::NotMapped)?;
         let end = first.checked_add(pages).ok_or(PeerVmaBug::NotMapped)?;
         if !object.has(first, pages) || !(first..end).all(|page| has_address(object, page, holder)) {
@@ -182,7 +186,7 @@ impl Exporter {
         }
         for page in first..end {
             if let Some(at) = object.uses.get_mut(&page) {
-                if promised {
+                if promised(page) {
                     at.importers.insert(holder, false);
                 } else {
                     at.importers.remove(&holder);

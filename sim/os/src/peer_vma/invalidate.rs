@@ -77,13 +77,22 @@ impl Exporter {
 
     /// The process unmaps the VMA: promises end. Names the importers that have to unmap; the VMA is gone when they have.
     pub fn close(&mut self, vma: VmaId) -> Result<Vec<Stale>, PeerVmaError> {
-        let at = self.vmas.get_mut(&vma).filter(|vma| !vma.closing).ok_or(PeerVmaError::NoVma)?;
-        at.closing = true;
-        let at = at.at;
+        let pages = self.vma(vma).ok_or(PeerVmaError::NoVma)?.pages;
+        self.munmap(vma, 0, pages)
+    }
+
+    /// The process unmaps pages `first..first + pages` of the VMA, counted from its first; some or all may be gone already.
+    /// Promises end for them alone. Names the importers that have to unmap.
+    pub fn munmap(&mut self, vma: VmaId, first: u64, pages: u64) -> Result<Vec<Stale>, PeerVmaError> {
+        let found = self.vmas.get_mut(&vma).filter(|vma| !vma.is_closing()).ok_or(PeerVmaError::NoVma)?;
+        let at = found.at;
+        let end = first.checked_add(pages).filter(|end| pages > 0 && *end <= at.pages);
+        let end = end.ok_or(PeerVmaError::Outside)?;
+        found.cut(first, end);
         let mut stale = Vec::new();
         if let Some(object) = self.objects.get_mut(&at.object) {
             let used: Vec<u64> =
-                object.uses.range(at.first..at.first + at.pages).map(|(page, _)| *page).collect();
+                object.uses.range(at.first + first..at.first + end).map(|(page, _)| *page).collect();
             for page in used {
                 if let Some(used) = object.uses.get_mut(&page) {
                     used.cpu.remove(&vma);
@@ -100,7 +109,7 @@ impl Exporter {
 
     /// Forgets a VMA that is closed and of which nobody has addresses.
     pub(super) fn finish_closing(&mut self, vma: VmaId) {
-        let Some(at) = self.vmas.get(&vma).filter(|vma| vma.closing) else { return };
+        let Some(at) = self.vmas.get(&vma).filter(|vma| vma.is_closing()) else { return };
         let object = self.objects.get(&at.at.object);
         let mut uses = object.into_iter().flat_map(|object| object.uses.values());
         if !uses.any(|used| used.importers.keys().any(|holder| holder.0 == Some(vma))) {

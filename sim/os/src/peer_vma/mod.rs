@@ -6,14 +6,14 @@
 //! contract, as posted in 2019:
 //!
 //! 1. The exporter decides. It may refuse, and it may map for a peer what the CPU cannot reach.
-//! 2. What was mapped once for an importer can be mapped again as long as the VMA exists.
+//! 2. What was mapped once for an importer can be mapped again as long as the process has it mapped.
 //! 3. After an invalidation the importer stops using the addresses and unmaps. It may unmap at any time.
 //! 4. The exporter may move an object after an invalidation; the next mapping finds it at its new place.
 //! 5. How many pages of an object or of a process may be reachable is the exporter's policy.
 //! 6. Slots are filled page by page and freed by unmapping; that none is left is a failure of the mapping, nothing worse.
 //!
 //! Rules 2 and 6 together mean that a promise costs a slot: a page that may be asked for again keeps its *claim* on one
-//! slot, though not on a particular one, until its VMA goes. Therefore
+//! slot, though not on a particular one, until it is unmapped. Therefore
 //!
 //! ```text
 //! claims = pages with a slot, or promised to an importer        claims ≤ slots

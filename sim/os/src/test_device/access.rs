@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use peerbus_units::Pfn;
 
-use crate::hmm::{Flags, Layout, Range, RangeFault, Step, Word};
+use crate::hmm::{Flags, Range, RangeFault, Step, Word};
 use crate::mm::{Errno, Mm, Vpn, Wait};
 use crate::notifier::{DeviceEntry, MirrorId, Tag, WatchId};
 
@@ -24,7 +24,7 @@ pub(super) fn read_table(mm: &Mm, mirror: MirrorId, from: Vpn, to: Vpn, data: &m
     let Some(found) = mm.mirrors.get(mirror) else { return false };
     for page in from + data.len() as u64..to {
         let Some(entry) = found.table.get(&page) else { return false };
-        data.push(mm.frames.data(entry.pfn));
+        data.push(mm.frames.data(mm.reached(entry.pfn)));
     }
     true
 }
@@ -36,7 +36,7 @@ pub(super) fn read_table(mm: &Mm, mirror: MirrorId, from: Vpn, to: Vpn, data: &m
 /// `Fault`: writing was asked for and a page came back read-only, as private pages of the device do. Pages before
 /// it are stored.
 fn store(mm: &mut Mm, mirror: MirrorId, from: Vpn, words: &[Word], write: bool) -> Result<(), Errno> {
-    let layout = Layout { order_shift: mm.rules.order_shift };
+    let layout = mm.hmm_words();
     let Some(found) = mm.mirrors.get_mut(mirror) else { return Err(Errno::BadFile) };
     for (page, word) in (from..).zip(words) {
         if !word.is_valid() || (write && !word.is_writable()) {
@@ -122,15 +122,19 @@ impl RangeRead {
         }
         let to = (self.next + mm.rules.test_device_window).min(self.to);
         let watch = mm.mirrors.watch(space, self.next, to);
-        let sequence = mm.mirrors.read_begin(watch);
-        let (Some(sequence), true) = (sequence, mm.lock_mappings(space)) else {
+        let Some(sequence) = mm.mirrors.read_begin(watch) else {
+            mm.mirrors.unwatch(watch);
+            return Step::Wait(Wait::Invalidation);
+        };
+        if !mm.lock_mappings(space) {
             mm.mirrors.unwatch(watch);
             return Step::Wait(Wait::MapLock);
-        };
+        }
         let flags = if self.write { Flags::WRITE_FAULT } else { Flags::FAULT };
-        let owner = mm.devices.get(&device).map(|memory| memory.owner);
+        let owner = mm.devices.get(&device).map(|memory| memory.owner());
         let mut range = Range::new(space, self.next, to - self.next, flags, owner);
         range.watch = Some((watch, sequence));
+        range.takes_peer_pages = mm.devices.get(&device).is_some_and(|memory| memory.takes_peer_pages);
         let mut fault = RangeFault::new(range);
         fault.lets_go = self.lets_go;
         self.running = Some(Window { fault, watch, sequence });
@@ -199,13 +203,20 @@ impl Transfer {
                 Step::Wait(wait) => Step::Wait(wait),
             };
         }
-        self.next = match self.values {
-            Some(value) => write_table(mm, self.mirror, self.next, self.to, value.wrapping_sub(self.from)),
+        match self.values {
+            Some(value) => {
+                let (next, wait) =
+                    write_table(mm, self.mirror, self.next, self.to, value.wrapping_sub(self.from));
+                self.next = next;
+                if let Some(wait) = wait {
+                    return Step::Wait(wait);
+                }
+            }
             None => {
                 read_table(mm, self.mirror, self.from, self.to, &mut self.answer.data);
-                self.from + self.answer.data.len() as u64
+                self.next = self.from + self.answer.data.len() as u64;
             }
-        };
+        }
         if self.next == self.to {
             self.answer.pages = self.to - self.from;
             return Step::Done(Ok(core::mem::take(&mut self.answer)));
@@ -256,16 +267,23 @@ pub fn write(mm: &mut Mm, mirror: MirrorId, from: Vpn, to: Vpn, value: u64) -> R
     Transfer::write(mirror, from, to, value).run(mm)
 }
 
-/// Writes what the device's table allows, each page its number plus `base`; returns the first page it does not.
-fn write_table(mm: &mut Mm, mirror: MirrorId, from: Vpn, to: Vpn, base: u64) -> Vpn {
+/// Writes what the device's table allows, each page its number plus `base`; returns the first page it does not, and
+/// what has to be waited for there.
+///
+/// A device skips what is announced for its own migrations, so its entries still lead to the page that is being copied.
+/// What it wrote there after the copy would be lost: it writes when the migration is over.
+fn write_table(mm: &mut Mm, mirror: MirrorId, from: Vpn, to: Vpn, base: u64) -> (Vpn, Option<Wait>) {
     for page in from..to {
-        let entry = mm.mirrors.get(mirror).and_then(|found| found.table.get(&page).copied());
-        match entry {
-            Some(DeviceEntry { pfn, tag: Tag::Write }) => mm.frames.set_data(pfn, page.wrapping_add(base)),
-            _ => return page,
+        let Some(found) = mm.mirrors.get(mirror) else { return (page, None) };
+        let Some(DeviceEntry { pfn, tag: Tag::Write }) = found.table.get(&page).copied() else {
+            return (page, None);
+        };
+        if mm.is_migrating(found.space, page) {
+            return (page, Some(Wait::Migration(pfn)));
         }
+        mm.frames.set_data(mm.reached(pfn), page.wrapping_add(base));
     }
-    to
+    (to, None)
 }
 
 pub(super) fn check_range(from: Vpn, to: Vpn) -> Result<(), Errno> {

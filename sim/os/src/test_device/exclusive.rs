@@ -22,10 +22,13 @@ const FOR_WRITING: Pin = Pin { write: true, pinned: false, long_term: false, spl
 ///
 /// 6.x: `Busy` on any failure; the pages of a window that has one are not entered in the device's table. 7.x:
 /// `Fault` where nothing is writable, `NotSupported` for other than anonymous memory, `Busy`. `NoEntry` when the
-/// device's table lost a page again.
+/// device's table lost a page again. `Again` while mappings are being changed.
 pub fn make_exclusive(mm: &mut Mm, mirror: MirrorId, from: Vpn, to: Vpn) -> Result<Answer, Errno> {
     check_range(from, to)?;
     let space = mm.mirrors.get(mirror).ok_or(Errno::BadFile)?.space;
+    if mm.mappings_change(space) {
+        return Err(Errno::Again);
+    }
     match mm.rules.exclusive {
         ExclusiveRule::ByFolio => by_folio(mm, mirror, space, from, to)?,
         ExclusiveRule::ByPage => {
@@ -50,9 +53,6 @@ fn enter(mm: &mut Mm, mirror: MirrorId, page: Vpn, pfn: Pfn) {
 
 fn one_page(mm: &mut Mm, space: SpaceId, page: Vpn) -> Result<Pfn, Errno> {
     let at = At { space, page };
-    if let Some(Entry::Exclusive { .. }) = mm.space(space).table.get(page) {
-        // Looking the page up for writing makes it an ordinary one again first.
-    }
     let pfn = mm.hold(space, page, FOR_WRITING)?;
     let result = match () {
         () if !mm.is_anonymous(pfn) => Err(Errno::NotSupported),

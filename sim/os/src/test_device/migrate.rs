@@ -6,19 +6,72 @@ use peerbus_units::Pfn;
 
 use super::access::{Answer, check_range, read_table};
 use crate::hmm::Step;
-use crate::migrate::{self, Migration, Phase, Request, Selectors, Word};
+use crate::migrate::{self, Migration, Request, Selectors, Word};
 use crate::mm::frame::{Content, HUGE};
 use crate::mm::{DeviceId, Errno, Mm, SpaceId, Vpn, Wait};
 use crate::notifier::{DeviceEntry, MirrorId, Tag};
 
 /// Which way pages go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Way {
+pub(crate) enum Way {
+    /// To the memory of the device that asks.
     ToDevice,
+    /// To system memory.
     ToSystem,
 }
 
-/// A migration of a range, window by window and phase by phase. It holds the lock of the mappings throughout.
+/// Where a migration is. What takes long goes folio by folio: the kernel may sleep after each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// Words from this one on are to be taken out of other page tables.
+    Unmap(usize),
+    /// Words from this one on are to be copied by the driver.
+    Copy(usize),
+    /// To be handed over.
+    Pages,
+    /// To be put back into page tables.
+    Finalize,
+}
+
+impl Phase {
+    /// What follows collecting.
+    pub(crate) const START: Phase = Phase::Unmap(0);
+
+    /// Does the next part; none when it was the last.
+    pub(crate) fn step(self, mm: &mut Mm, migration: &mut Migration, way: Way) -> Option<Phase> {
+        Some(match self {
+            Phase::Unmap(from) => match migrate::unmap_next(mm, migration, from) {
+                Some(next) => Phase::Unmap(next),
+                None => Phase::Copy(0),
+            },
+            Phase::Copy(from) => match copy_next(mm, migration, from, way) {
+                Some(next) => Phase::Copy(next),
+                None => Phase::Pages,
+            },
+            Phase::Pages => {
+                migrate::pages(mm, migration);
+                Phase::Finalize
+            }
+            Phase::Finalize => {
+                migrate::finalize(mm, migration);
+                return None;
+            }
+        })
+    }
+}
+
+/// Copies the first word from `from` on that moves; the word to go on with, none at the end.
+fn copy_next(mm: &mut Mm, migration: &mut Migration, from: usize, way: Way) -> Option<usize> {
+    let index = (from..migration.src.len()).find(|index| migration.src[*index].moves())?;
+    match way {
+        Way::ToDevice => copy_to_device(mm, migration, index),
+        Way::ToSystem => copy_to_system(mm, migration, index),
+    }
+    Some(index + if migration.src[index].is_compound() { 512 } else { 1 })
+}
+
+/// A migration of a range, window by window, phase by phase and folio by folio. It holds the lock of the mappings
+/// throughout.
 #[derive(Clone, Debug)]
 pub struct RangeMove {
     mirror: MirrorId,
@@ -43,7 +96,7 @@ impl RangeMove {
         RangeMove { way: Way::ToSystem, ..RangeMove::to_device(mirror, from, to) }
     }
 
-    /// Goes on to the next phase.
+    /// Goes on to the next point where Linux could sleep.
     ///
     /// # Errors
     ///
@@ -57,32 +110,17 @@ impl RangeMove {
                 Err(error) => self.end(mm, Err(error)),
             };
         };
-        let next = match phase {
-            Phase::Unmap => {
-                migrate::unmap(mm, &mut migration);
-                Phase::Copy
+        let next = phase.step(mm, &mut migration, self.way);
+        if phase == Phase::Pages {
+            forget_zeros(mm, &migration);
+            self.moved += migration.moved();
+        }
+        let Some(next) = next else {
+            self.next = migration.to();
+            if self.way == Way::ToDevice {
+                enter_moved(mm, self.mirror, &migration);
             }
-            Phase::Copy => {
-                match self.way {
-                    Way::ToDevice => copy_to_device(mm, migration.by, &mut migration),
-                    Way::ToSystem => copy_to_system(mm, &mut migration),
-                }
-                Phase::Pages
-            }
-            Phase::Pages => {
-                migrate::pages(mm, &mut migration);
-                forget_zeros(mm, &migration);
-                self.moved += migration.moved();
-                Phase::Finalize
-            }
-            Phase::Finalize => {
-                self.next = migration.to();
-                migrate::finalize(mm, &mut migration);
-                if self.way == Way::ToDevice {
-                    enter_moved(mm, self.mirror, &migration);
-                }
-                return if self.next < self.to { Step::Go } else { self.end(mm, Ok(())) };
-            }
+            return if self.next < self.to { Step::Go } else { self.end(mm, Ok(())) };
         };
         self.running = Some((migration, next));
         Step::Go
@@ -105,7 +143,7 @@ impl RangeMove {
             Way::ToSystem => select_device(mm, device),
         };
         let request = window(mm, space, device, self.next, self.to, select)?;
-        self.running = Some((migrate::setup(mm, &request)?, Phase::Unmap));
+        self.running = Some((migrate::setup(mm, &request)?, Phase::START));
         Ok(None)
     }
 
@@ -161,7 +199,7 @@ fn select_system() -> Selectors {
 }
 
 fn select_device(mm: &Mm, device: DeviceId) -> Selectors {
-    let coherent = mm.devices.get(&device).is_some_and(|memory| memory.coherent);
+    let coherent = mm.devices.get(&device).is_some_and(|memory| memory.is_coherent());
     Selectors { system: false, private: !coherent, coherent, compound: true }
 }
 
@@ -179,50 +217,46 @@ fn window(
     Ok(Request { space, from, to, by, select, fault_page: None })
 }
 
-/// Gives every page that may move a page of the device, with its contents.
-pub(crate) fn copy_to_device(mm: &mut Mm, device: DeviceId, migration: &mut Migration) {
+/// Gives a page or folio that may move one of the device, with its contents.
+fn copy_to_device(mm: &mut Mm, migration: &mut Migration, index: usize) {
+    let words = mm.migrate_words();
+    let device = migration.by;
     let writable =
         migration.space.and_then(|space| mm.vma(space, migration.from)).is_some_and(|vma| vma.write);
-    let mut index = 0;
-    while index < migration.src.len() {
-        let src = migration.src[index];
-        if !src.moves() {
-            index += 1;
-            continue;
-        }
-        let untouched = src.pfn().is_none();
-        let write = src.is_writable() || (untouched && writable && mm.rules.untouched_is_device_writable);
-        if !src.is_compound() {
-            migration.dst[index] = device_copy(mm, device, src.pfn(), 1).writable(write);
-            index += 1;
-            continue;
-        }
-        let whole = device_copy(mm, device, src.pfn(), HUGE);
-        if whole == Word::NONE {
-            for offset in 0..512 {
-                let source = src.pfn().map(|pfn| Pfn(pfn.0 + offset as u64));
-                migration.dst[index + offset] = device_copy(mm, device, source, 1).writable(write);
-            }
-        } else {
-            migration.dst[index] = whole.compound().writable(write);
-        }
-        index += 512;
+    let src = migration.src[index];
+    let untouched = src.pfn(words).is_none();
+    let write = src.is_writable() || (untouched && writable && mm.rules.untouched_is_device_writable);
+    if !src.is_compound() {
+        migration.dst[index] = device_copy(mm, device, src.pfn(words), 1).writable(write);
+        return;
+    }
+    let whole = device_copy(mm, device, src.pfn(words), HUGE);
+    if whole != Word::NONE {
+        migration.dst[index] = whole.compound().writable(write);
+        return;
+    }
+    for offset in 0..512 {
+        let source = src.pfn(words).map(|pfn| Pfn(pfn.0 + offset as u64));
+        migration.dst[index + offset] = device_copy(mm, device, source, 1).writable(write);
     }
 }
 
 fn device_copy(mm: &mut Mm, device: DeviceId, source: Option<Pfn>, pages: u64) -> Word {
+    let words = mm.migrate_words();
     let Some(new) = mm.allocate_device(device, pages == HUGE) else { return Word::NONE };
     if let Some(source) = source {
         mm.frames.copy(source, new, pages);
     }
-    Word::destination(new)
+    Word::destination(words, new)
 }
 
 /// Forgets the page of zeros where a page was put in its place. No migration entry stood for it, and the device ignores
 /// what is announced for its own migrations.
 fn forget_zeros(mm: &mut Mm, migration: &Migration) {
+    let words = mm.migrate_words();
     let Some(space) = migration.space else { return };
-    for (index, src) in migration.src.iter().enumerate().filter(|(_, src)| src.moves() && src.pfn().is_none())
+    for (index, src) in
+        migration.src.iter().enumerate().filter(|(_, src)| src.moves() && src.pfn(words).is_none())
     {
         let from = migration.from + index as u64;
         let pages = if src.is_compound() { HUGE } else { 1 };
@@ -233,9 +267,10 @@ fn forget_zeros(mm: &mut Mm, migration: &Migration) {
 /// Enters pages that moved into the device's table, if they are still there: others may have dropped them while they
 /// were on their way.
 pub(crate) fn enter_moved(mm: &mut Mm, mirror: MirrorId, migration: &Migration) {
+    let words = mm.migrate_words();
     let Some(space) = migration.space else { return };
     for (index, (src, dst)) in migration.src.iter().zip(&migration.dst).enumerate() {
-        let Some(pfn) = dst.pfn().filter(|_| src.moves()) else { continue };
+        let Some(pfn) = dst.pfn(words).filter(|_| src.moves()) else { continue };
         let tag = if dst.is_writable() { Tag::Write } else { Tag::Read };
         let pages = if dst.is_compound() { HUGE } else { 1 };
         for offset in 0..pages {
@@ -249,42 +284,33 @@ pub(crate) fn enter_moved(mm: &mut Mm, mirror: MirrorId, migration: &Migration) 
     }
 }
 
-/// Gives every device page that may move a page of system memory, with its contents, and forgets the device's
-/// entries for it.
-pub(crate) fn copy_to_system(mm: &mut Mm, migration: &mut Migration) {
-    let mut index = 0;
-    while index < migration.src.len() {
-        let src = migration.src[index];
-        let Some(old) = src.pfn().filter(|_| src.moves()) else {
-            index += 1;
-            continue;
-        };
-        let pages = if src.is_compound() { HUGE } else { 1 };
-        if let Some(space) = migration.space {
-            let from = migration.from + index as u64;
-            mm.mirrors.forget(space, migration.by, from, from + pages);
-        }
-        let failed = core::mem::take(&mut device_of(mm, migration.by).fail_next) && pages == HUGE;
-        let whole = if failed { None } else { system_copy(mm, old, pages) };
-        match whole {
-            Some(new) => {
-                let word = Word::destination(new).writable(src.is_writable());
-                migration.dst[index] = if pages == HUGE { word.compound() } else { word };
-            }
-            None if pages == HUGE => {
-                for offset in 0..512 {
-                    let new = system_copy(mm, Pfn(old.0 + offset as u64), 1);
-                    migration.dst[index + offset] = new.map_or(Word::NONE, Word::destination);
-                }
-            }
-            None => {}
-        }
-        index += usize::try_from(pages).expect("1 or 512");
+/// Gives a device page or folio that may move one of system memory, with its contents, and forgets the device's entries
+/// for it.
+fn copy_to_system(mm: &mut Mm, migration: &mut Migration, index: usize) {
+    let words = mm.migrate_words();
+    let src = migration.src[index];
+    let Some(old) = src.pfn(words) else { return };
+    let pages = if src.is_compound() { HUGE } else { 1 };
+    if let Some(space) = migration.space {
+        let from = migration.from + index as u64;
+        mm.mirrors.forget(space, migration.by, from, from + pages);
     }
-}
-
-fn device_of(mm: &mut Mm, device: DeviceId) -> &mut super::DeviceMemory {
-    mm.devices.get_mut(&device).expect("a device with pages exists")
+    let by = mm.devices.get_mut(&migration.by);
+    let failed = by.is_some_and(|memory| core::mem::take(&mut memory.fail_next)) && pages == HUGE;
+    let whole = if failed { None } else { system_copy(mm, old, pages) };
+    match whole {
+        Some(new) => {
+            let word = Word::destination(words, new).writable(src.is_writable());
+            migration.dst[index] = if pages == HUGE { word.compound() } else { word };
+        }
+        None if pages == HUGE => {
+            for offset in 0..512 {
+                let new = system_copy(mm, Pfn(old.0 + offset as u64), 1);
+                migration.dst[index + offset] = new.map_or(Word::NONE, |new| Word::destination(words, new));
+            }
+        }
+        None => {}
+    }
 }
 
 fn system_copy(mm: &mut Mm, old: Pfn, pages: u64) -> Option<Pfn> {
@@ -306,34 +332,27 @@ pub struct Eviction {
 }
 
 impl Eviction {
-    /// Starts: pages in use that nobody has locked are taken out of all page tables.
+    /// Starts: pages in use that nobody has locked are locked.
     pub fn start(mm: &mut Mm, device: DeviceId) -> Eviction {
         let list = migrate::device_pages(mm, device);
-        Eviction { device, migration: migrate::setup_pages(mm, device, &list), phase: Phase::Copy }
+        Eviction { device, migration: migrate::setup_pages(mm, device, &list), phase: Phase::START }
     }
 
-    /// Goes on to the next phase; true when it is over. Pages somebody holds stay, and with them the memory.
+    /// Goes on to the next point where Linux could sleep; true when it is over. Pages somebody holds stay, and with them
+    /// the memory.
     pub fn step(&mut self, mm: &mut Mm) -> bool {
-        self.phase = match self.phase {
-            Phase::Unmap | Phase::Copy => {
-                copy_to_system(mm, &mut self.migration);
-                Phase::Pages
+        match self.phase.step(mm, &mut self.migration, Way::ToSystem) {
+            Some(next) => {
+                self.phase = next;
+                false
             }
-            Phase::Pages => {
-                migrate::pages(mm, &mut self.migration);
-                Phase::Finalize
-            }
-            Phase::Finalize => {
-                migrate::finalize(mm, &mut self.migration);
-                if migrate::device_pages(mm, self.device).is_empty()
-                    && let Some(memory) = mm.devices.get_mut(&self.device)
-                {
-                    memory.drop_chunks();
+            None => {
+                if migrate::device_pages(mm, self.device).is_empty() {
+                    mm.drop_chunks(self.device);
                 }
-                return true;
+                true
             }
-        };
-        false
+        }
     }
 }
 

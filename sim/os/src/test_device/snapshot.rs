@@ -3,7 +3,8 @@
 use alloc::vec::Vec;
 
 use super::access::check_range;
-use crate::hmm::{Flags, Layout, Range, RangeFault, Word};
+use crate::device_private::HmmLayout;
+use crate::hmm::{Flags, Range, RangeFault, Word};
 use crate::mm::frame::{Place, ZERO_PAGE};
 use crate::mm::{DeviceId, Errno, Mm, Vpn};
 use crate::notifier::MirrorId;
@@ -43,8 +44,11 @@ pub fn snapshot(mm: &mut Mm, mirror: MirrorId, from: Vpn, to: Vpn) -> Result<Vec
     check_range(from, to)?;
     let found = mm.mirrors.get(mirror).ok_or(Errno::BadFile)?;
     let (space, device) = (found.space, found.device);
-    let owner = mm.devices.get(&device).map(|memory| memory.owner);
-    let layout = Layout { order_shift: mm.rules.order_shift };
+    if mm.mappings_change(space) {
+        return Err(Errno::Again);
+    }
+    let owner = mm.devices.get(&device).map(|memory| memory.owner());
+    let layout = mm.hmm_words();
     let mut list = Vec::new();
     let mut next = from;
     while next < to {
@@ -57,7 +61,7 @@ pub fn snapshot(mm: &mut Mm, mirror: MirrorId, from: Vpn, to: Vpn) -> Result<Vec
     Ok(list)
 }
 
-fn code(mm: &Mm, device: DeviceId, word: Word, layout: Layout) -> u8 {
+fn code(mm: &Mm, device: DeviceId, word: Word, layout: HmmLayout) -> u8 {
     if word.is_error() {
         return codes::ERROR;
     }

@@ -1,9 +1,12 @@
 //! One process, its devices and a buffer: what the kernel's own tests start with.
 
-use peerbus_os::mm::rules::{HugePolicy, MmRules};
+use peerbus_os::Rules;
+use peerbus_os::mm::rules::HugePolicy;
 use peerbus_os::mm::{DeviceId, Errno, FileId, Mapping, Mm, SpaceId, Vpn};
 use peerbus_os::notifier::MirrorId;
 use peerbus_os::test_device::{self, Answer};
+
+use super::platform::{kind, machine, with_huge};
 
 /// Where buffers start: 2 MiB aligned.
 pub const BASE: Vpn = 512 * 4000;
@@ -33,11 +36,11 @@ pub fn equal<T: PartialEq + std::fmt::Debug>(what: &str, got: T, expected: T) ->
 }
 
 impl Bench {
-    pub fn new(rules: MmRules, coherent: bool) -> Bench {
-        let mut mm = Mm::new(MmRules { huge_policy: HugePolicy::Advised, ..rules }, 1 << 20);
+    pub fn new(rules: Rules, coherent: bool) -> Bench {
+        let mut mm = machine(with_huge(rules, HugePolicy::Advised), 1 << 20);
         let space = mm.create_space();
         let mut open = |number| {
-            test_device::add(&mut mm, DeviceId(number), coherent);
+            test_device::add(&mut mm, DeviceId(number), kind(DeviceId(number), coherent));
             test_device::open(&mut mm, space, DeviceId(number)).expect("the device was added")
         };
         let (first, second) = (open(0), open(1));

@@ -78,6 +78,11 @@ fn devices(mm: &Mm) -> Result<(), String> {
             let (all, free) = (memory.pages(), memory.free_pages());
             return Err(format!("{device:?}: {all} pages, {free} free, {used} used"));
         }
+        let maps = memory.chunks().filter_map(|chunk| mm.private_memory().platform.page_maps.get(chunk.map));
+        let references: u64 = maps.map(|map| map.references - map.resting).sum();
+        if references != used {
+            return Err(format!("{device:?}: its page maps count {references} pages, {used} are used"));
+        }
     }
     Ok(())
 }
@@ -167,7 +172,7 @@ fn mirrors(mm: &Mm) -> Result<(), String> {
                 || matches!(found.table.get(*page), Some(Entry::Zero));
             let expected = if zero { Some(ZERO_PAGE) } else { behind };
             let is_huge_zero = entry.pfn.0 < 2 * HUGE && zero;
-            if !is_huge_zero && expected != Some(entry.pfn) {
+            if !is_huge_zero && expected != Some(mm.reached(entry.pfn)) {
                 return Err(format!("{id:?} page {page}: the device knows {entry:?}, there is {expected:?}"));
             }
             let writable = match (found.table.huge(*page), found.table.get(*page)) {

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use peerbus_os::mm::rules::{HugePolicy, MmRules};
+use peerbus_os::Rules;
+use peerbus_os::mm::rules::HugePolicy;
 use peerbus_os::mm::vma::Advice;
 use peerbus_os::mm::{CpuError, DeviceId, Errno, FileId, Mapping, Mm, Move, PageState, SpaceId, Vpn};
 use peerbus_os::notifier::MirrorId;
-use peerbus_os::test_device;
+use peerbus_os::test_device::{self, Kind};
 
+use super::checker::Checker;
 use super::line::{Operation, Recording, runs};
+use super::platform::{self, with_huge};
 
 /// Where the range starts: 2 MiB aligned.
 pub const BASE: Vpn = 512 * 1000;
@@ -24,15 +27,16 @@ pub struct Machine {
     one_exclusive_type: bool,
     spaces: [Option<SpaceId>; 2],
     mirrors: BTreeMap<(usize, u32), MirrorId>,
+    checker: Checker,
 }
 
 /// What an operation answered, in the form of the recordings.
 pub type Results = BTreeMap<String, Vec<String>>;
 
 impl Machine {
-    pub fn new(recording: &Recording, rules: MmRules) -> Machine {
+    pub fn new(recording: &Recording, rules: Rules) -> Machine {
         let huge_policy = if recording.huge == "always" { HugePolicy::Always } else { HugePolicy::Never };
-        let mut mm = Mm::new(MmRules { huge_policy, ..rules }, MEMORY);
+        let mut mm = platform::machine(with_huge(rules, huge_policy), MEMORY);
         let file = mm.files.create(recording.file_pages);
         for index in 0..recording.written {
             mm.files.write(&mut mm.frames, file, index, recording.first + index).expect("memory");
@@ -45,9 +49,10 @@ impl Machine {
             one_exclusive_type: recording.kernel.starts_with('7'),
             spaces: [Some(first), None],
             mirrors: BTreeMap::new(),
+            checker: Checker::new(recording),
         };
         for device in 0..2 {
-            test_device::add(&mut machine.mm, DeviceId(device), false);
+            test_device::add(&mut machine.mm, DeviceId(device), Kind::Private);
             machine.open(0, device);
         }
         machine
@@ -74,6 +79,9 @@ impl Machine {
             }
         };
         results.insert("ret".to_owned(), vec![ret.to_string()]);
+        if let Some(check) = self.checker.follow(&self.mm, &self.spaces, operation, &results) {
+            results.insert("check".to_owned(), vec![check]);
+        }
         results
     }
 

@@ -17,6 +17,8 @@ enum Place {
     Own(Cell),
     /// A file's page, until it is written; such files never change.
     Copied(u64),
+    /// A file's page, until it is written.
+    Private(FileId, u64),
     Shared(FileId, u64),
 }
 
@@ -44,9 +46,7 @@ impl Model {
             None => Vec::new(),
             Some(Place::Own(cell)) => cell.values.clone(),
             Some(Place::Copied(value)) => vec![*value],
-            Some(Place::Shared(file, index)) => {
-                self.files.get(&(*file, *index)).map_or(vec![0], |cell| cell.values.clone())
-            }
+            Some(Place::Private(file, index) | Place::Shared(file, index)) => self.file_values(*file, *index),
         }
     }
 
@@ -55,7 +55,9 @@ impl Model {
         Some(match self.place(space, page)? {
             Place::Own(cell) => cell.version,
             Place::Copied(_) => 0,
-            Place::Shared(file, index) => self.files.get(&(*file, *index)).map_or(0, |cell| cell.version),
+            Place::Private(file, index) | Place::Shared(file, index) => {
+                self.files.get(&(*file, *index)).map_or(0, |cell| cell.version)
+            }
         })
     }
 
@@ -128,6 +130,55 @@ impl Model {
         }
     }
 
+    /// A page of a file.
+    pub fn file_values(&self, file: FileId, index: u64) -> Vec<u64> {
+        self.files.get(&(file, index)).map_or(vec![0], |cell| cell.values.clone())
+    }
+
+    /// A file's page is written, or seen to have a value.
+    pub fn write_file(&mut self, file: FileId, index: u64, value: u64) {
+        let version = self.tick();
+        self.files.insert((file, index), Cell { values: vec![value], version });
+    }
+
+    /// A file is mapped from page `offset` on.
+    pub fn map_file(
+        &mut self,
+        space: SpaceId,
+        (from, to): (Vpn, Vpn),
+        file: FileId,
+        offset: u64,
+        shared: bool,
+    ) {
+        for page in from..to {
+            let index = offset + page - from;
+            let place = if shared { Place::Shared(file, index) } else { Place::Private(file, index) };
+            self.spaces.entry(space).or_default().insert(page, place);
+        }
+    }
+
+    /// Pages that are mapped no more are forgotten.
+    pub fn keep(&mut self, space: SpaceId, mapped: impl Fn(Vpn) -> bool) {
+        if let Some(pages) = self.spaces.get_mut(&space) {
+            pages.retain(|page, _| mapped(*page));
+        }
+    }
+
+    /// Pages are again what they were in `before`.
+    pub fn copy(&mut self, before: &Model, space: SpaceId, pages: Vec<Vpn>) {
+        let Some(map) = self.spaces.get_mut(&space) else { return };
+        for page in pages {
+            if let Some(place) = before.place(space, page) {
+                map.insert(page, place.clone());
+            }
+        }
+    }
+
+    /// A page of its own, all zero.
+    pub fn own(&mut self, space: SpaceId, page: Vpn) {
+        self.map_own(space, page, page + 1);
+    }
+
     /// Mappings go.
     pub fn unmap(&mut self, space: SpaceId, from: Vpn, to: Vpn) {
         if let Some(pages) = self.spaces.get_mut(&space) {
@@ -151,6 +202,16 @@ impl Model {
         let Some(map) = self.spaces.get_mut(&space) else { return };
         for index in 0..pages {
             map.remove(&(to + index));
+            if let Some(place) = map.remove(&(from + index)) {
+                map.insert(to + index, place);
+            }
+        }
+    }
+
+    /// The same where holes do not move: what is at their target stays.
+    pub fn remap_mapped(&mut self, space: SpaceId, from: Vpn, pages: u64, to: Vpn) {
+        let Some(map) = self.spaces.get_mut(&space) else { return };
+        for index in 0..pages {
             if let Some(place) = map.remove(&(from + index)) {
                 map.insert(to + index, place);
             }

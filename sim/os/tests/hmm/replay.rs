@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use peerbus_os::mm::rules::MmRules;
+use peerbus_os::device_private::PrivateDesign;
+use peerbus_os::{Profile, Rules, RulesOptions};
 
 use super::line::{Operation, Recording, expand, parse};
 use super::machine::{Machine, Results};
@@ -38,10 +39,12 @@ struct Tally {
     operations_agreeing: u32,
     lines: u32,
     lines_agreeing: u32,
+    checks: u32,
+    checks_agreeing: u32,
     first: Option<String>,
 }
 
-fn replay(recording: &Recording, rules: MmRules) -> Tally {
+fn replay(recording: &Recording, rules: Rules) -> Tally {
     let mut machine = Machine::new(recording, rules);
     let mut expected: BTreeMap<String, String> = BTreeMap::new();
     let mut tally = Tally::default();
@@ -50,6 +53,16 @@ fn replay(recording: &Recording, rules: MmRules) -> Tally {
         let mut difference = result_difference(operation, &got);
         tally.operations += 1;
         tally.operations_agreeing += u32::from(difference.is_none());
+        if let Some(recorded) = operation.results.get("check") {
+            let judged = got.get("check").map_or("", |check| check[0].as_str());
+            // Which page was bad, and what it held, is in the data.
+            let agrees = judged == recorded.split(':').next().unwrap_or_default();
+            tally.checks += 1;
+            tally.checks_agreeing += u32::from(agrees);
+            if !agrees && difference.is_none() {
+                difference = Some(format!("check: recorded {recorded}, got {judged}"));
+            }
+        }
         expected.extend(operation.state.iter().cloned());
         if operation.name == "EXIT" {
             let process = operation.process.to_string();
@@ -75,7 +88,16 @@ fn replay(recording: &Recording, rules: MmRules) -> Tally {
     tally
 }
 
-fn replay_all(folder: &str, rules: MmRules) {
+/// Replays a folder under both designs: nothing that a process or the device's user sees depends on them.
+fn replay_all(folder: &str, profile: Profile, options: RulesOptions) {
+    for design in PrivateDesign::ALL {
+        let options = RulesOptions { private_design: Some(design), ..options };
+        replay_design(folder, profile.rules(options));
+    }
+}
+
+fn replay_design(folder: &str, rules: Rules) {
+    let design = rules.pagemap.private_design;
     let files = recordings(folder);
     if files.is_empty() {
         println!("skipped: no recordings in shared/conformance/hmm/{folder}");
@@ -95,23 +117,30 @@ fn replay_all(folder: &str, rules: MmRules) {
         sum.operations_agreeing += tally.operations_agreeing;
         sum.lines += tally.lines;
         sum.lines_agreeing += tally.lines_agreeing;
+        sum.checks += tally.checks;
+        sum.checks_agreeing += tally.checks_agreeing;
         if let Some(first) = tally.first {
             differing += 1;
             println!("{folder}/{name}: {first}");
         }
     }
-    println!("{folder}: {} of {} operations agree", sum.operations_agreeing, sum.operations);
-    println!("{folder}: {} of {} state lines agree", sum.lines_agreeing, sum.lines);
+    println!("{folder}, {design}: {} of {} operations agree", sum.operations_agreeing, sum.operations);
+    println!("{folder}, {design}: {} of {} state lines agree", sum.lines_agreeing, sum.lines);
+    println!(
+        "{folder}, {design}: {} of {} judgements of data (check=) agree",
+        sum.checks_agreeing, sum.checks
+    );
     assert_eq!(differing, 0, "{differing} recordings of {} differ", files.len());
 }
 
 #[test]
 fn recordings_of_6_12_agree() {
-    replay_all("p2p", MmRules::LINUX_6_12);
+    replay_all("p2p", Profile::Linux_6_12, RulesOptions::default());
 }
 
 #[test]
 fn recordings_of_7_3_agree() {
     // The recorded kernel has the defect; this is the one place where it is wanted.
-    replay_all("p2p73", MmRules { huge_private_words_ignore_offset: true, ..MmRules::LINUX_7_3 });
+    let options = RulesOptions { huge_private_words_ignore_offset: true, ..RulesOptions::default() };
+    replay_all("p2p73", Profile::Linux_7_3, options);
 }

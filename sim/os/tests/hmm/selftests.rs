@@ -1,12 +1,14 @@
-//! The 39 tests kernel developers run against the test device, as scripts: both kinds of device, every profile.
+//! The 39 tests kernel developers run against the test device, as scripts: both kinds of device memory, both designs of
+//! private memory, every profile.
 
-use peerbus_os::mm::rules::MmRules;
+use peerbus_os::{Profile, Rules};
 
 use super::bench::Outcome;
+use super::platform::{self, kernels};
 use super::{selftests_basic as basic, selftests_huge as huge, selftests_two as two};
 
 /// A test: its name, the first profile (0: 6.1, 1: 6.12, 2: 7.3) that has it, what it does.
-type Test = (&'static str, usize, fn(MmRules, bool) -> Outcome);
+type Test = (&'static str, usize, fn(Rules, bool) -> Outcome);
 
 const TESTS: [Test; 39] = [
     ("open_close", 0, basic::open_close),
@@ -52,34 +54,41 @@ const TESTS: [Test; 39] = [
 
 #[test]
 fn the_kernels_own_tests_hold() {
-    let profiles = [MmRules::LINUX_6_1, MmRules::LINUX_6_12, MmRules::LINUX_7_3];
+    let kernels = kernels();
     let mut failures = Vec::new();
-    let mut passed = [[0; 2]; 3];
-    println!("{:<30} {:^13} {:^13} {:^13}", "", "Linux_6_1", "Linux_6_12", "Linux_7_3");
-    println!("{:<30} {}", "test", "priv.  coh.   ".repeat(3).trim_end());
+    let mut passed = vec![[0; 2]; kernels.len()];
+    let heads: Vec<String> = kernels.iter().map(|rules| rules.profile.to_string()).collect();
+    let designs: Vec<String> = kernels.iter().map(|rules| rules.pagemap.private_design.to_string()).collect();
+    println!("private memory/coherent memory");
+    for (what, columns) in [("", &heads), ("test", &designs)] {
+        let columns: Vec<String> = columns.iter().map(|text| format!("{text:<14}")).collect();
+        println!("{}", format!("{what:<28} {}", columns.join(" ")).trim_end());
+    }
     for (name, first, test) in TESTS {
-        let mut row = format!("{name:<30}");
-        for (number, rules) in profiles.into_iter().enumerate() {
-            for (variant, coherent) in [false, true].into_iter().enumerate() {
-                let text = if number < first {
-                    "-"
-                } else {
-                    match test(rules, coherent) {
+        let mut row = format!("{name:<28}");
+        for (number, rules) in kernels.iter().enumerate() {
+            let cell = match rules.profile < Profile::ALL[first] {
+                true => "-".to_owned(),
+                false => [false, true]
+                    .map(|coherent| match test(*rules, coherent) {
                         Ok(()) => {
-                            passed[number][variant] += 1;
+                            passed[number][usize::from(coherent)] += 1;
                             "pass"
                         }
                         Err(why) => {
-                            failures.push(format!("{name}, profile {number}, coherent {coherent}: {why}"));
+                            let kernel = platform::name(rules);
+                            failures.push(format!("{name}, {kernel}, coherent {coherent}: {why}"));
                             "FAIL"
                         }
-                    }
-                };
-                row.push_str(&format!(" {text:<6}"));
-            }
+                    })
+                    .join("/"),
+            };
+            row.push_str(&format!(" {cell:<14}"));
         }
         println!("{}", row.trim_end());
     }
-    println!("passed: {passed:?} of 29, 29 and 39 per variant");
+    println!("passed: {passed:?} of 29, 29 and 39 per design and variant");
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let expected = kernels.iter().map(|rules| [if rules.profile < Profile::Linux_7_3 { 29 } else { 39 }; 2]);
+    assert_eq!(passed, expected.collect::<Vec<_>>());
 }

@@ -1,19 +1,20 @@
 //! Tests of one device: reads, writes, plain migration.
 
-use peerbus_os::mm::rules::{HugePolicy, MmRules};
+use peerbus_os::Rules;
+use peerbus_os::mm::rules::HugePolicy;
 use peerbus_os::mm::vma::Backing;
 use peerbus_os::mm::{DeviceId, Errno, Mapping};
 use peerbus_os::test_device;
 
 use super::bench::{BASE, Bench, Outcome, PAGES, check_answer, ensure, equal};
 
-pub fn open_close(rules: MmRules, coherent: bool) -> Outcome {
+pub fn open_close(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     equal("close", test_device::close(&mut bench.mm, bench.first), Ok(()))?;
     equal("close again", test_device::close(&mut bench.mm, bench.first), Err(Errno::BadFile))
 }
 
-pub fn anon_read(rules: MmRules, coherent: bool) -> Outcome {
+pub fn anon_read(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.anonymous(PAGES);
     bench.fill(2, PAGES, 0)?;
@@ -25,7 +26,7 @@ pub fn anon_read(rules: MmRules, coherent: bool) -> Outcome {
     equal("data", answer.map(|answer| answer.data), Ok(expected))
 }
 
-pub fn anon_read_prot(rules: MmRules, coherent: bool) -> Outcome {
+pub fn anon_read_prot(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.anonymous(PAGES);
     bench.fill(0, PAGES, 0)?;
@@ -35,7 +36,7 @@ pub fn anon_read_prot(rules: MmRules, coherent: bool) -> Outcome {
     bench.cpu_counts(bench.space, 0, PAGES, 0)
 }
 
-pub fn anon_write(rules: MmRules, coherent: bool) -> Outcome {
+pub fn anon_write(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.anonymous(PAGES);
     let answer = bench.write(bench.first, 0, PAGES, 7);
@@ -43,7 +44,7 @@ pub fn anon_write(rules: MmRules, coherent: bool) -> Outcome {
     bench.cpu_counts(bench.space, 0, PAGES, 7)
 }
 
-pub fn anon_write_prot(rules: MmRules, coherent: bool) -> Outcome {
+pub fn anon_write_prot(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.anonymous(PAGES);
     bench.protect(0, PAGES, true, false)?;
@@ -57,8 +58,8 @@ pub fn anon_write_prot(rules: MmRules, coherent: bool) -> Outcome {
     bench.cpu_counts(bench.space, 0, PAGES, 7)
 }
 
-pub fn anon_write_child(rules: MmRules, coherent: bool) -> Outcome {
-    let both: &[bool] = if rules.huge_migration { &[false, true] } else { &[false] };
+pub fn anon_write_child(rules: Rules, coherent: bool) -> Outcome {
+    let both: &[bool] = if rules.mm.huge_migration { &[false, true] } else { &[false] };
     for migrate in both {
         for huge in both {
             let policy = if *huge { HugePolicy::Always } else { HugePolicy::Never };
@@ -89,7 +90,7 @@ fn write_in_child(bench: &mut Bench, migrated: bool) -> Outcome {
     bench.cpu_counts(bench.space, 0, PAGES, 0)
 }
 
-pub fn anon_write_child_shared(rules: MmRules, coherent: bool) -> Outcome {
+pub fn anon_write_child_shared(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     let shared = bench.mm.files.create(PAGES);
     let what = Mapping::file(shared, 0, true, true, true);
@@ -103,7 +104,7 @@ pub fn anon_write_child_shared(rules: MmRules, coherent: bool) -> Outcome {
     bench.cpu_counts(bench.space, 0, PAGES, 5000)
 }
 
-pub fn anon_write_huge(rules: MmRules, coherent: bool) -> Outcome {
+pub fn anon_write_huge(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.huge(512);
     let answer = bench.write(bench.first, 0, 512, 3);
@@ -111,7 +112,7 @@ pub fn anon_write_huge(rules: MmRules, coherent: bool) -> Outcome {
     bench.cpu_counts(bench.space, 0, 512, 3)
 }
 
-pub fn anon_write_hugetlbfs(rules: MmRules, coherent: bool) -> Outcome {
+pub fn anon_write_hugetlbfs(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     let what = Mapping { backing: Backing::Hugetlb, ..Mapping::anonymous(true, true) };
     equal("map", bench.mm.map(bench.space, BASE, BASE + 512, what), Ok(()))?;
@@ -120,7 +121,7 @@ pub fn anon_write_hugetlbfs(rules: MmRules, coherent: bool) -> Outcome {
     bench.cpu_counts(bench.space, 0, 512, 3)
 }
 
-pub fn file_read(rules: MmRules, coherent: bool) -> Outcome {
+pub fn file_read(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     let file = bench.file(PAGES);
     let what = Mapping::file(file, 0, true, true, false);
@@ -130,7 +131,7 @@ pub fn file_read(rules: MmRules, coherent: bool) -> Outcome {
     equal("data", answer.map(|answer| answer.data), Ok((0..PAGES).collect()))
 }
 
-pub fn file_write(rules: MmRules, coherent: bool) -> Outcome {
+pub fn file_write(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     let file = bench.mm.files.create(PAGES);
     let what = Mapping::file(file, 0, true, true, true);
@@ -142,14 +143,14 @@ pub fn file_write(rules: MmRules, coherent: bool) -> Outcome {
     ensure((0..PAGES).all(|index| in_file(index) == Some(9 + index)), "the file has other data")
 }
 
-pub fn migrate(rules: MmRules, coherent: bool) -> Outcome {
+pub fn migrate(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.anonymous(PAGES);
     bench.fill(0, PAGES, 0)?;
     bench.migrate_counted(PAGES)
 }
 
-pub fn migrate_file_private(rules: MmRules, coherent: bool) -> Outcome {
+pub fn migrate_file_private(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     let file = bench.mm.files.create(PAGES);
     let what = Mapping::file(file, 0, false, true, true);
@@ -158,7 +159,7 @@ pub fn migrate_file_private(rules: MmRules, coherent: bool) -> Outcome {
     bench.migrate_counted(PAGES)
 }
 
-pub fn migrate_fault(rules: MmRules, coherent: bool) -> Outcome {
+pub fn migrate_fault(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.anonymous(PAGES);
     bench.fill(0, PAGES, 0)?;
@@ -168,17 +169,17 @@ pub fn migrate_fault(rules: MmRules, coherent: bool) -> Outcome {
     bench.cpu_counts(bench.space, 0, PAGES, 0)
 }
 
-pub fn migrate_release(rules: MmRules, coherent: bool) -> Outcome {
+pub fn migrate_release(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.anonymous(PAGES);
     bench.fill(0, PAGES, 0)?;
     bench.migrate_counted(PAGES)?;
     test_device::evict(&mut bench.mm, DeviceId(0));
-    equal("chunks", bench.mm.devices[&DeviceId(0)].chunks(), 0)?;
+    equal("chunks", bench.mm.devices[&DeviceId(0)].chunks().len(), 0)?;
     bench.cpu_counts(bench.space, 0, PAGES / 2, 0)
 }
 
-pub fn migrate_shared(rules: MmRules, coherent: bool) -> Outcome {
+pub fn migrate_shared(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     let shared = bench.mm.files.create(PAGES);
     let what = Mapping::file(shared, 0, true, true, true);
@@ -186,7 +187,7 @@ pub fn migrate_shared(rules: MmRules, coherent: bool) -> Outcome {
     equal("migrate", bench.move_to_device(bench.first, 0, PAGES), Err(Errno::NoEntry))
 }
 
-pub fn migrate_multiple(rules: MmRules, coherent: bool) -> Outcome {
+pub fn migrate_multiple(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     for _ in 0..10 {
         bench.anonymous(PAGES);
@@ -202,7 +203,7 @@ pub fn migrate_multiple(rules: MmRules, coherent: bool) -> Outcome {
     Ok(())
 }
 
-pub fn anon_read_multiple(rules: MmRules, coherent: bool) -> Outcome {
+pub fn anon_read_multiple(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     for round in 0..10 {
         bench.anonymous(PAGES);

@@ -1,6 +1,6 @@
 //! Tests of huge pages in device memory.
 
-use peerbus_os::mm::rules::MmRules;
+use peerbus_os::Rules;
 use peerbus_os::mm::{DeviceId, Move, PageState};
 use peerbus_os::test_device::codes;
 
@@ -8,7 +8,7 @@ use super::bench::{BASE, Bench, Outcome, check_answer, ensure, equal};
 
 const HUGE: u64 = 512;
 
-pub fn empty(rules: MmRules, coherent: bool) -> Outcome {
+pub fn empty(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.huge(HUGE);
     bench.protect(0, HUGE, true, false)?;
@@ -17,7 +17,7 @@ pub fn empty(rules: MmRules, coherent: bool) -> Outcome {
     equal("data", answer.map(|answer| answer.data), Ok(vec![0; 512]))
 }
 
-pub fn zero(rules: MmRules, coherent: bool) -> Outcome {
+pub fn zero(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.huge(HUGE);
     bench.protect(0, HUGE, true, false)?;
@@ -28,7 +28,7 @@ pub fn zero(rules: MmRules, coherent: bool) -> Outcome {
     equal("CPU", bench.cpu(bench.space, 0, HUGE)?, vec![0; 512])
 }
 
-pub fn free(rules: MmRules, coherent: bool) -> Outcome {
+pub fn free(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.huge(HUGE);
     bench.fill(0, HUGE, 0)?;
@@ -36,7 +36,7 @@ pub fn free(rules: MmRules, coherent: bool) -> Outcome {
     equal("advice", bench.mm.may_lose(bench.space, BASE, BASE + HUGE), Ok(()))
 }
 
-pub fn fault(rules: MmRules, coherent: bool) -> Outcome {
+pub fn fault(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.huge(HUGE);
     bench.fill(0, HUGE, 0)?;
@@ -52,7 +52,7 @@ pub fn fault(rules: MmRules, coherent: bool) -> Outcome {
 }
 
 /// With and without huge pages: the buffer, filled.
-fn filled(rules: MmRules, coherent: bool, huge: bool) -> Result<Bench, String> {
+fn filled(rules: Rules, coherent: bool, huge: bool) -> Result<Bench, String> {
     let mut bench = Bench::new(rules, coherent);
     if huge {
         bench.huge(HUGE);
@@ -63,7 +63,7 @@ fn filled(rules: MmRules, coherent: bool, huge: bool) -> Result<Bench, String> {
     Ok(bench)
 }
 
-pub fn partial_unmap_fault(rules: MmRules, coherent: bool) -> Outcome {
+pub fn partial_unmap_fault(rules: Rules, coherent: bool) -> Outcome {
     for huge in [false, true] {
         for offset in [0, HUGE / 4, HUGE / 2] {
             let mut bench = filled(rules, coherent, huge)?;
@@ -77,7 +77,7 @@ pub fn partial_unmap_fault(rules: MmRules, coherent: bool) -> Outcome {
     Ok(())
 }
 
-pub fn remap_fault(rules: MmRules, coherent: bool) -> Outcome {
+pub fn remap_fault(rules: Rules, coherent: bool) -> Outcome {
     for before in [false, true] {
         for keep in [false, true] {
             for huge in [false, true] {
@@ -112,7 +112,7 @@ fn fail_next(bench: &mut Bench) {
     bench.mm.devices.get_mut(&DeviceId(0)).expect("the device exists").fail_next = true;
 }
 
-pub fn allocation_fails(rules: MmRules, coherent: bool) -> Outcome {
+pub fn allocation_fails(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.huge(HUGE);
     bench.fill(0, HUGE, 0)?;
@@ -132,7 +132,7 @@ pub fn allocation_fails(rules: MmRules, coherent: bool) -> Outcome {
     equal("page 4", bench.cpu(bench.space, 4, 5)?, vec![4])
 }
 
-pub fn allocation_for_zero_fails(rules: MmRules, coherent: bool) -> Outcome {
+pub fn allocation_for_zero_fails(rules: Rules, coherent: bool) -> Outcome {
     for touched in [false, true] {
         let mut bench = Bench::new(rules, coherent);
         bench.huge(HUGE);
@@ -151,7 +151,7 @@ pub fn allocation_for_zero_fails(rules: MmRules, coherent: bool) -> Outcome {
     Ok(())
 }
 
-pub fn sizes(rules: MmRules, coherent: bool) -> Outcome {
+pub fn sizes(rules: Rules, coherent: bool) -> Outcome {
     for pages in [128, 256, 512, 1024, 2048, 4096, 128 * HUGE] {
         for huge in [false, true] {
             let mut bench = Bench::new(rules, coherent);

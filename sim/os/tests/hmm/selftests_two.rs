@@ -1,14 +1,14 @@
 //! Tests of two devices, of snapshots, exclusive pages, pins, races and fault handlers.
 
+use peerbus_os::Rules;
 use peerbus_os::hmm::Step;
-use peerbus_os::mm::rules::MmRules;
 use peerbus_os::mm::vma::Backing;
 use peerbus_os::mm::{Errno, Mapping, Pin, Unmapping, Wait};
 use peerbus_os::test_device::{self, Transfer, codes};
 
 use super::bench::{BASE, Bench, Outcome, PAGES, check_answer, ensure, equal};
 
-pub fn migrate_mixed(rules: MmRules, coherent: bool) -> Outcome {
+pub fn migrate_mixed(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.anonymous(6);
     bench.protect(0, 6, false, false)?;
@@ -27,7 +27,7 @@ pub fn migrate_mixed(rules: MmRules, coherent: bool) -> Outcome {
 }
 
 /// A read with the second half unmapped after every possible number of steps.
-pub fn anon_teardown(rules: MmRules, coherent: bool) -> Outcome {
+pub fn anon_teardown(rules: Rules, coherent: bool) -> Outcome {
     for when in 0..200 {
         let mut bench = Bench::new(rules, coherent);
         bench.anonymous(PAGES);
@@ -38,19 +38,19 @@ pub fn anon_teardown(rules: MmRules, coherent: bool) -> Outcome {
         let mut ended = None;
         for step in 0..10_000 {
             if let Some(change) = unmapping.take() {
-                equal("unmap", Unmapping::finish(change, &mut bench.mm), Ok(()))?;
+                Unmapping::finish(change, &mut bench.mm);
                 unmapped = true;
             } else if step >= when && !unmapped {
                 // The thread that unmaps waits for whoever holds the lock.
                 let half = BASE + PAGES / 2;
-                unmapping = Unmapping::start(&mut bench.mm, bench.space, half, BASE + PAGES).ok();
+                unmapping = Unmapping::start(&mut bench.mm, bench.space, half, BASE + PAGES).ok().flatten();
             }
             match transfer.step(&mut bench.mm) {
                 Step::Done(result) => {
                     ended = Some(result);
                     break;
                 }
-                Step::Go | Step::Wait(Wait::MapLock) => {}
+                Step::Go | Step::Wait(Wait::MapLock | Wait::Invalidation) => {}
                 Step::Wait(wait) => return Err(format!("waits for {wait:?}")),
             }
         }
@@ -63,13 +63,13 @@ pub fn anon_teardown(rules: MmRules, coherent: bool) -> Outcome {
     Ok(())
 }
 
-pub fn mixedmap(rules: MmRules, coherent: bool) -> Outcome {
+pub fn mixedmap(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     equal("map", bench.mm.map_driver_pages(bench.space, BASE, 1), Ok(()))?;
     equal("codes", bench.snapshot(0, 1), Ok(vec![codes::READ]))
 }
 
-pub fn snapshot(rules: MmRules, coherent: bool) -> Outcome {
+pub fn snapshot(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.anonymous(7);
     bench.protect(0, 2, false, false)?;
@@ -91,7 +91,7 @@ pub fn snapshot(rules: MmRules, coherent: bool) -> Outcome {
     equal("codes", bench.snapshot(0, 7), Ok(expected))
 }
 
-pub fn compound(rules: MmRules, coherent: bool) -> Outcome {
+pub fn compound(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     let what = Mapping { backing: Backing::Hugetlb, ..Mapping::anonymous(true, true) };
     equal("map", bench.mm.map(bench.space, BASE, BASE + 512, what), Ok(()))?;
@@ -101,7 +101,7 @@ pub fn compound(rules: MmRules, coherent: bool) -> Outcome {
     equal("codes", bench.snapshot(0, 512), Ok(vec![codes::READ | codes::PMD; 512]))
 }
 
-pub fn double_map(rules: MmRules, coherent: bool) -> Outcome {
+pub fn double_map(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.anonymous(6);
     bench.fill(0, 6, 0)?;
@@ -129,7 +129,7 @@ fn increment(bench: &mut Bench, space: peerbus_os::mm::SpaceId) -> Outcome {
     bench.cpu_counts(space, 0, PAGES, 1)
 }
 
-pub fn exclusive(rules: MmRules, coherent: bool) -> Outcome {
+pub fn exclusive(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.anonymous(PAGES);
     bench.fill(0, PAGES, 0)?;
@@ -142,7 +142,7 @@ pub fn exclusive(rules: MmRules, coherent: bool) -> Outcome {
     equal("check", check, Ok(()))
 }
 
-pub fn exclusive_mprotect(rules: MmRules, coherent: bool) -> Outcome {
+pub fn exclusive_mprotect(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.anonymous(PAGES);
     bench.fill(0, PAGES, 0)?;
@@ -152,7 +152,7 @@ pub fn exclusive_mprotect(rules: MmRules, coherent: bool) -> Outcome {
     equal("write", bench.write(bench.first, 0, PAGES, 0), Err(Errno::Perm))
 }
 
-pub fn exclusive_cow(rules: MmRules, coherent: bool) -> Outcome {
+pub fn exclusive_cow(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.anonymous(PAGES);
     bench.fill(0, PAGES, 0)?;
@@ -164,7 +164,7 @@ pub fn exclusive_cow(rules: MmRules, coherent: bool) -> Outcome {
     increment(&mut bench, parent)
 }
 
-pub fn gup(rules: MmRules, coherent: bool) -> Outcome {
+pub fn gup(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.anonymous(4);
     bench.fill(0, 4, 0)?;
@@ -185,7 +185,7 @@ pub fn gup(rules: MmRules, coherent: bool) -> Outcome {
     bench.cpu_counts(bench.space, 0, 4, 0)
 }
 
-pub fn cow_in_device(rules: MmRules, coherent: bool) -> Outcome {
+pub fn cow_in_device(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
     bench.anonymous(4);
     bench.fill(0, 4, 0)?;
@@ -198,9 +198,9 @@ pub fn cow_in_device(rules: MmRules, coherent: bool) -> Outcome {
     bench.cpu_counts(bench.space, 0, 4, 100)
 }
 
-pub fn userfaultfd_read(rules: MmRules, coherent: bool) -> Outcome {
+pub fn userfaultfd_read(rules: Rules, coherent: bool) -> Outcome {
     let mut bench = Bench::new(rules, coherent);
-    ensure(rules.unlocked_range_fault, "the helper is missing")?;
+    ensure(rules.mm.unlocked_range_fault, "the helper is missing")?;
     bench.anonymous(4);
     let registered = bench.mm.register_handler(bench.space, BASE, BASE + 4, true);
     equal("register", registered, Ok(()))?;

@@ -217,3 +217,34 @@ fn upwards() {
         assert_eq!((answer, found.work.probes), (expected, probes), "row {number}");
     }
 }
+
+/// A request that is made again goes on where the last one ended; one that is made after something was removed begins at the top.
+/// Places and probes are the same.
+#[test]
+fn the_same_request_again() {
+    for profile in Profile::ALL {
+        let (rules, space) = (rules(profile), space((1 << 40) - 1));
+        let (mut kept, mut forgotten) =
+            (IoMem::new(CpuAddr((1 << 40) - 1)), IoMem::new(CpuAddr((1 << 40) - 1)));
+        for tree in [&mut kept, &mut forgotten] {
+            taken(tree, 0xf0_0000_0000, 0xf7_ffff_ffff);
+        }
+        for number in 0..5000u64 {
+            // Two sizes by turns of 50, so that searches begin anew, too; then nothing is left.
+            let size = if number / 50 % 2 == 0 { 2 << 20 } else { 300 << 20 };
+            let again = request(&mut kept, &rules, &space, size);
+            let something = IoResource::memory(Range::sized(CpuAddr(0), Bytes(4096)).unwrap(), "passing");
+            let id = forgotten.request(forgotten.root(), something).unwrap();
+            forgotten.release(id).unwrap();
+            let anew = request(&mut forgotten, &rules, &space, size);
+            assert_eq!((first(&again), again.work), (first(&anew), anew.work), "{profile} {number}");
+            if number == 1200 {
+                // What is removed can be found again.
+                for (tree, found) in [(&mut kept, again), (&mut forgotten, anew)] {
+                    tree.release(found.result.unwrap().id).unwrap();
+                }
+            }
+        }
+        assert!(first(&request(&mut kept, &rules, &space, 2 << 20)).is_err(), "all is taken");
+    }
+}

@@ -217,3 +217,69 @@ fn refusals_have_names() {
     let errnos = [PeerVmaError::ReadOnly, PeerVmaError::NoPath, PeerVmaError::Wait].map(PeerVmaError::errno);
     assert_eq!(errnos, [Some("EPERM"), Some("EREMOTEIO"), None]);
 }
+
+/// A process unmaps the middle: promises end there and nowhere else, importers with addresses there are named, and what is left
+/// are two mappings.
+#[test]
+fn a_part_can_be_unmapped() {
+    let (mut exporter, object) = exporter(8, 8, Policy::default());
+    let vma = exporter.mmap(VmaPages { first: 1, ..lazy(object, 7) }).unwrap();
+    mapped(&mut exporter, vma, NIC, 0, 5);
+    exporter.p2p_unmap(vma, NIC, 3, 1).unwrap();
+    assert_eq!(exporter.touch(vma, 6), CpuFault::Mapped(CpuAddr(BAR + 3 * 4096)));
+    assert_eq!((exporter.claims(), exporter.aperture().used()), (6, 5));
+    let stale = [Stale { vma: Some(vma), importer: NIC, first: 3, pages: 1 }];
+    assert_eq!(exporter.munmap(vma, 2, 2), Ok(stale.to_vec()));
+    assert_eq!((exporter.claims(), exporter.aperture().used()), (5, 5), "no promise is left for page 3");
+    for (first, pages) in [(2, 1), (3, 1), (1, 3), (0, 7)] {
+        assert_eq!(try_map(&mut exporter, vma, first, pages), Err(PeerVmaError::Outside), "{first} {pages}");
+        assert_eq!(exporter.touch(vma, 2), CpuFault::SigBus(PeerVmaError::Outside));
+    }
+    exporter.p2p_unmap(vma, NIC, 2, 1).unwrap();
+    assert_eq!((exporter.claims(), exporter.aperture().used()), (4, 4));
+    assert_eq!(try_map(&mut exporter, vma, 0, 2), Ok(2));
+    assert_eq!(try_map(&mut exporter, vma, 4, 3), Ok(3));
+    for (first, pages) in [(7, 1), (0, 0), (0, 8), (u64::MAX, 2)] {
+        assert_eq!(exporter.munmap(vma, first, pages), Err(PeerVmaError::Outside), "{first} {pages}");
+    }
+    assert_eq!(exporter.munmap(vma, 2, 1), Ok(vec![]), "it is gone already");
+    let left = |first, pages| Stale { vma: Some(vma), importer: NIC, first, pages };
+    assert_eq!(exporter.munmap(vma, 0, 7), Ok(vec![left(1, 2), left(5, 3)]));
+    assert_eq!(exporter.munmap(vma, 0, 1), Err(PeerVmaError::NoVma));
+    exporter.p2p_unmap(vma, NIC, 0, 2).unwrap();
+    exporter.p2p_unmap(vma, NIC, 4, 3).unwrap();
+    assert_eq!(exporter.p2p_unmap(vma, NIC, 4, 1), Err(PeerVmaBug::NotMapped), "the VMA is gone");
+    assert!(exporter.remove_object(object));
+}
+
+/// A child sees what its parent sees, in the same slots, even where there is no room left; importers of the parent's address
+/// space have nothing in the child's.
+#[test]
+fn a_child_inherits_the_mapping() {
+    let policy = Policy { process_limit: Some(3), ..Policy::default() };
+    let (mut exporter, object) = exporter(4, 8, policy);
+    let eager = exporter.mmap(VmaPages { filling: Filling::Eager, ..lazy(object, 2) }).unwrap();
+    let parent = exporter.mmap(VmaPages { first: 2, ..lazy(object, 6) }).unwrap();
+    mapped(&mut exporter, parent, NIC, 0, 1);
+    assert_eq!(exporter.munmap(parent, 5, 1), Ok(vec![]));
+    let before = (exporter.claims(), exporter.aperture().used());
+    let children = [eager, parent].map(|vma| exporter.fork(vma, ProcessId(2)).unwrap());
+    assert_eq!((exporter.claims(), exporter.aperture().used()), before);
+    for page in 0..2 {
+        let slot = CpuAddr(BAR + 4096 * page);
+        assert_eq!(exporter.touch(children[0], page), CpuFault::Mapped(slot));
+    }
+    assert_eq!(exporter.vma(children[1]).map(|vma| vma.process), Some(ProcessId(2)));
+    assert_eq!(exporter.touch(children[1], 5), CpuFault::SigBus(PeerVmaError::Outside));
+    assert_eq!(exporter.p2p_unmap(children[1], NIC, 0, 1), Err(PeerVmaBug::NotMapped));
+    // The child counts as a process of its own, with what it inherited.
+    assert_eq!(try_map(&mut exporter, children[1], 0, 2), Err(PeerVmaError::OverLimit { limit: 3 }));
+    assert_eq!(try_map(&mut exporter, children[1], 0, 1), Ok(1));
+    // What the parent lets go of stays as long as the child has it.
+    assert_eq!(exporter.close(eager), Ok(vec![]));
+    assert_eq!(exporter.touch(children[0], 1), CpuFault::Mapped(CpuAddr(BAR + 4096)));
+    assert_eq!(exporter.close(children[0]), Ok(vec![]));
+    assert_eq!(exporter.aperture().used(), 1);
+    exporter.close(parent).unwrap();
+    assert_eq!(exporter.fork(parent, ProcessId(3)), Err(PeerVmaError::NoVma));
+}

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use peerbus_os::peer_vma::{CpuFault, Exporter, Importer, MoveObject, ObjectId, PeerVmaError, Policy, VmaId};
+use peerbus_os::peer_vma::{
+    CpuFault, Exporter, Importer, MoveObject, ObjectId, PeerVmaError, Policy, ProcessId, VmaId,
+};
 use peerbus_units::{CpuAddr, DevicePage, DmaAddr};
 
 use super::{GPU, NIC, SAME_SWITCH, behind, exporter, lazy};
@@ -19,6 +21,8 @@ struct Life {
     object: ObjectId,
     random: Random,
     vmas: Vec<VmaId>,
+    /// Pages of VMAs that their process has unmapped.
+    gone: BTreeSet<(VmaId, u64)>,
     first: u64,
     moving: Option<u64>,
     /// Addresses that importers have.
@@ -48,6 +52,9 @@ impl Life {
                     self.promised.insert((vma, importer, page));
                 }
             }
+            Err(PeerVmaError::Outside) => {
+                assert!((first..first + pages).any(|page| self.gone.contains(&(vma, page))));
+            }
             Err(PeerVmaError::Wait) => assert!(self.moving.is_some()),
             Err(error) => {
                 let left = SLOTS - claims.len() as u64;
@@ -75,6 +82,7 @@ impl Life {
                 self.cpu.insert((vma, page), at);
             }
             CpuFault::Retry => assert!(self.moving.is_some()),
+            CpuFault::SigBus(PeerVmaError::Outside) => assert!(self.gone.contains(&(vma, page))),
             CpuFault::SigBus(_) => assert!(claims.len() as u64 == SLOTS && !claims.contains(&page)),
         }
     }
@@ -93,6 +101,33 @@ impl Life {
                 assert_eq!(pages, self.active.len() as u64);
             }
         }
+    }
+
+    fn munmap(&mut self, vma: VmaId) {
+        let first = self.random.below(PAGES);
+        let pages = 1 + self.random.below(PAGES - first);
+        let stale = self.exporter.munmap(vma, first, pages).unwrap();
+        let inside = |page: u64| first <= page && page < first + pages;
+        let named: u64 = stale.iter().map(|stale| stale.pages).sum();
+        let active = self.active.keys().filter(|(of, _, page)| *of == vma && inside(*page));
+        assert_eq!(named, active.count() as u64);
+        self.promised.retain(|(of, _, page)| *of != vma || !inside(*page));
+        self.cpu.retain(|(of, page), _| *of != vma || !inside(*page));
+        self.gone.extend((first..first + pages).map(|page| (vma, page)));
+        if (0..PAGES).all(|page| self.gone.contains(&(vma, page))) {
+            assert_eq!(self.exporter.vma(vma), None);
+            self.vmas.retain(|other| *other != vma);
+        }
+    }
+
+    fn fork(&mut self, vma: VmaId) {
+        let child = self.exporter.fork(vma, ProcessId(9)).unwrap();
+        let seen: Vec<(u64, CpuAddr)> =
+            self.cpu.iter().filter(|((of, _), _)| *of == vma).map(|((_, page), at)| (*page, *at)).collect();
+        self.cpu.extend(seen.into_iter().map(|(page, at)| ((child, page), at)));
+        let gone: Vec<u64> = self.gone.iter().filter(|(of, _)| *of == vma).map(|(_, page)| *page).collect();
+        self.gone.extend(gone.into_iter().map(|page| (child, page)));
+        self.vmas.push(child);
     }
 
     fn close(&mut self, vma: VmaId) {
@@ -122,17 +157,19 @@ fn apertures_agree_with_a_plain_model() {
     for seed in 0..cases(150) {
         println!("seed {seed}");
         let (exporter, object) = exporter(SLOTS, PAGES, Policy::default());
-        let (vmas, active, promised, cpu) = Default::default();
+        let (vmas, gone, active, promised, cpu) = Default::default();
         let (random, first, moving) = (Random(seed), 1000, None);
-        let mut life = Life { exporter, object, random, vmas, first, moving, active, promised, cpu };
+        let mut life = Life { exporter, object, random, vmas, gone, first, moving, active, promised, cpu };
         for _ in 0..300 {
             let vma = (!life.vmas.is_empty()).then(|| life.random.pick(&life.vmas.clone()));
-            match (life.random.below(20), vma) {
+            match (life.random.below(23), vma) {
                 (0..8, Some(vma)) => life.map(vma),
                 (8..12, _) => life.unmap(),
                 (12..16, Some(vma)) => life.touch(vma),
                 (16, _) => life.move_or_finish(),
                 (17, Some(vma)) => life.close(vma),
+                (18, Some(vma)) if life.vmas.len() < 8 => life.fork(vma),
+                (19, Some(vma)) => life.munmap(vma),
                 _ => life.vmas.extend(life.exporter.mmap(lazy(object, PAGES))),
             }
             life.check();

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::document::NOT_IN_BASELINES;
+
 /// The name of a value: in which list, in which entry of it, and which value there.
 ///
 /// Prints as `flows[peer].throughput_gbytes_per_s`, `links[gpu0 up]` for an entry, `run.end_ps` for the only variant
@@ -55,7 +57,7 @@ impl fmt::Display for Key {
 }
 
 /// Values that are not results, or repeat others.
-const NOT_COMPARED: [&str; 12] = [
+const NOT_COMPARED: [&str; 13] = [
     "schema",
     "tool_version",
     "scenario",
@@ -66,6 +68,7 @@ const NOT_COMPARED: [&str; 12] = [
     "time_ps",
     "series",
     "counters",
+    "detail",
     "limited_by_all",
     "variant",
 ];
@@ -95,7 +98,7 @@ impl Values {
     }
 
     fn list(&mut self, list: &str, items: &[Value]) {
-        for item in items {
+        for item in items.iter().filter(|item| !is_left_out(item)) {
             let name = entry_name(list, item);
             let mut entry = Key { list: list.to_owned(), name: name.clone(), field: String::new() };
             let mut copy = 1;
@@ -143,6 +146,12 @@ impl Values {
         *self.counts.entry(entry.clone()).or_default() += 1;
         self.entries.insert(Key { field, ..entry.clone() }, value.clone());
     }
+}
+
+/// Spaces that baselines leave out.
+fn is_left_out(item: &Value) -> bool {
+    let kind = item.get("detail").and_then(|detail| detail.get("kind")).and_then(Value::as_str);
+    kind.is_some_and(|kind| NOT_IN_BASELINES.iter().any(|left_out| left_out.name() == kind))
 }
 
 fn compared(object: Option<&Map<String, Value>>) -> impl Iterator<Item = (&String, &Value)> {

@@ -8,12 +8,13 @@
 
 mod measured;
 mod peer_memory;
+mod space;
 
 use std::collections::BTreeMap;
 
 use peerbus_scenario::{Cell, ScenarioResult};
 use peerbus_system::outcome::{
-    CounterOutcome, ErrorOutcome, FlowOutcome, LinkErrors, LinkOutcome, MatrixOutcome, SpaceOutcome,
+    CounterOutcome, ErrorOutcome, FlowOutcome, LinkErrors, LinkOutcome, MatrixOutcome,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,11 @@ pub use measured::MeasuredDocument;
 use measured::measured_document;
 pub use peer_memory::{PeerMemoryDocument, PoolDocument, PoolSeriesDocument, RefusalDocument};
 use peer_memory::{memory_document, pool_documents};
+use space::space_document;
+pub use space::{
+    NOT_IN_BASELINES, SpaceCauseDocument, SpaceDetailDocument, SpaceDocument, SpaceOwnerDocument,
+    SpaceRefusalDocument, SpaceSeriesDocument,
+};
 
 /// Name and number of the schema.
 pub const SCHEMA: &str = "peerbus.run/1";
@@ -65,7 +71,7 @@ pub struct RunDocument {
     /// Their pools.
     #[serde(default)]
     pub pools: Vec<PoolDocument>,
-    /// Address spaces and windows.
+    /// Everything that can run out. Baselines leave out windows of bridges, apertures, I/O virtual addresses and tags.
     pub spaces: Vec<SpaceDocument>,
     /// What went wrong, by place and reason.
     pub errors: Vec<ErrorDocument>,
@@ -227,21 +233,6 @@ pub struct LinkDocument {
     pub queued_per_interval: Option<Vec<u32>>,
 }
 
-/// An address space or window.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct SpaceDocument {
-    /// Its name, with the variant in front.
-    pub name: String,
-    /// Name of the variant.
-    pub variant: String,
-    /// Its size.
-    pub size_bytes: u64,
-    /// What is taken.
-    pub used_bytes: u64,
-    /// Largest piece that is free.
-    pub largest_hole_bytes: u64,
-}
-
 /// Something that went wrong.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorDocument {
@@ -333,11 +324,13 @@ impl RunDocument {
     }
 
     /// The same without what a baseline leaves out: the links' series, which their digests already pin, those of
-    /// pools, whose sums over time remain, where the flows' time went, and counters, which follow from what the digest pins.
+    /// pools, whose sums over time remain, details of spaces and those that follow from others, where the flows' time went, and counters, which follow from what the digest pins.
     pub fn without_series(mut self) -> RunDocument {
         for pool in &mut self.pools {
             pool.series = None;
         }
+        self.spaces.retain(|space| !space.is_left_out());
+        self.spaces.iter_mut().for_each(|space| space.detail = None);
         self.counters.clear();
         for link in &mut self.links {
             link.busy_per_interval_ps = None;
@@ -450,16 +443,6 @@ fn link_document(cell: &Cell, link: &LinkOutcome) -> LinkDocument {
         errors: link.errors,
         busy_per_interval_ps: Some(link.busy.iter().map(|time| time.0).collect()),
         queued_per_interval: Some(link.queued.clone()),
-    }
-}
-
-fn space_document(cell: &Cell, space: &SpaceOutcome) -> SpaceDocument {
-    SpaceDocument {
-        name: cell.qualified(&space.name),
-        variant: cell.variant.clone(),
-        size_bytes: space.size.0,
-        used_bytes: space.used.0,
-        largest_hole_bytes: space.largest_hole.0,
     }
 }
 

@@ -1,12 +1,12 @@
-//! The busiest links over time, all links by how busy they were, and the address windows.
+//! The busiest links over time, and all links by how busy they were.
 
 use maud::{Markup, PreEscaped, html};
-use peerbus_scenario::{Cell, ScenarioResult};
+use peerbus_scenario::Cell;
 use peerbus_system::outcome::LinkOutcome;
 use peerbus_units::{Bytes, Picos};
 
 use crate::chart::{self, Line};
-use crate::{describe, number, rows, summary};
+use crate::{describe, number, summary};
 
 /// Chart with legend, its numbers, and the table of links.
 pub fn section(cell: &Cell) -> Markup {
@@ -113,17 +113,4 @@ fn table(cell: &Cell, links: &[&LinkOutcome]) -> Markup {
         ]
     };
     super::table(&titles, &links.iter().map(row).collect::<Vec<_>>())
-}
-
-/// Size, use and the largest hole of each window of a host bridge, and of each pool when it was fullest.
-pub fn spaces(result: &ScenarioResult) -> Markup {
-    let rows = rows::spaces(result);
-    html! {
-        @if !rows.is_empty() {
-            section {
-                h2 { "Address spaces" }
-                (super::table(&["space", ">size", ">used", ">share", ">largest hole"], &rows))
-            }
-        }
-    }
 }

@@ -9,6 +9,7 @@ mod flows;
 mod heat_map;
 mod links;
 mod peer_memory;
+mod spaces;
 mod style;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -40,7 +41,7 @@ pub fn render(result: &ScenarioResult) -> String {
                     @for cell in &result.cells { (peer_memory::sections(cell)) }
                     (flows::section(result))
                     @for cell in &result.cells { (links::section(cell)) }
-                    (links::spaces(result))
+                    (spaces::section(result))
                     @for cell in &result.cells { (counters(cell)) }
                     (errors(result))
                     (assumed(result))

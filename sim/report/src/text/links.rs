@@ -1,11 +1,11 @@
-//! The links by how busy they were, and the address windows by what is left.
+//! The links by how busy they were.
 
-use peerbus_scenario::{Cell, ScenarioResult};
+use peerbus_scenario::Cell;
 use peerbus_system::outcome::LinkOutcome;
 
 use super::table::{Column, Fit, WIDTH, table, wrapped};
 use super::{TextOptions, of_variant};
-use crate::{describe, number, rows, summary};
+use crate::{describe, number, summary};
 
 /// Links that were sending for more than 1 % of the run, or all of them.
 pub fn links(cell: &Cell, options: TextOptions) -> String {
@@ -59,20 +59,4 @@ fn row(cell: &Cell, link: &LinkOutcome) -> Vec<String> {
         number::efficiency_millionths(link).map_or("-".to_owned(), number::percent_text),
         if link.starved.0 == 0 { "-".to_owned() } else { number::time_text(link.starved) },
     ]
-}
-
-/// Size, use and the largest hole of each window of a host bridge, and of each pool when it was fullest.
-pub fn spaces(result: &ScenarioResult, options: TextOptions) -> String {
-    let rows = rows::spaces(result);
-    if rows.is_empty() {
-        return String::new();
-    }
-    let columns = [
-        Column::Left("space"),
-        Column::Right("size"),
-        Column::Right("used"),
-        Column::Right("share"),
-        Column::Right("largest hole"),
-    ];
-    format!("{}\n{}", options.heading("Address spaces"), table(&columns, rows, Fit::Wrapped))
 }

@@ -14,6 +14,7 @@ mod links;
 mod matrix;
 mod measured;
 mod peer_memory;
+mod spaces;
 pub(crate) mod table;
 
 use peerbus_scenario::{Cell, ScenarioResult};
@@ -62,7 +63,7 @@ pub fn render(result: &ScenarioResult, options: TextOptions) -> String {
     for cell in &result.cells {
         blocks.push(links::links(cell, options));
     }
-    blocks.push(links::spaces(result, options));
+    blocks.push(spaces::spaces(result, options));
     for cell in &result.cells {
         blocks.push(counters::counters(cell, options));
     }

@@ -3,8 +3,9 @@
 use peerbus_scenario::{Cell, Expectation, ScenarioResult};
 use peerbus_system::outcome::{
     CounterOutcome, ErrorOutcome, FlowOutcome, LatencyBucket, LinkOutcome, MatrixOutcome, Outcome,
-    PeerMemoryOutcome, PoolOutcome, PoolSample, RefusalOutcome, SpaceOutcome,
+    PeerMemoryOutcome, PoolOutcome, PoolSample, RefusalOutcome,
 };
+use peerbus_system::space::{Space, SpaceKind};
 use peerbus_units::{Bytes, Picos};
 
 /// A flow that delivered everything at `mbytes` MB/s.
@@ -112,12 +113,8 @@ pub fn small() -> ScenarioResult {
         link("gpu0 to host0/rp0/sw0", 40_330_000, &[8_000_000, 9_000_000, 10_000_000, 9_000_000, 4_330_000]),
         link("host0/rp0/sw0 to gpu0", 330_000, &[66_000; 5]),
     ];
-    outcome.spaces = vec![SpaceOutcome {
-        name: "host0 Mem64Prefetch [0x38000000000-0x3ffffffffff]".to_owned(),
-        size: Bytes(1 << 39),
-        used: Bytes(1 << 37),
-        largest_hole: Bytes(3 << 37),
-    }];
+    let name = "host0 Mem64Prefetch [0x38000000000-0x3ffffffffff]".to_owned();
+    outcome.spaces = vec![Space::settled(SpaceKind::HostBridgeWindow, name, 1 << 39, 1 << 37, 3 << 37)];
     outcome.errors = vec![ErrorOutcome {
         kind: "UNSUPPORTED_REQUEST".to_owned(),
         place: "host0/rp0".to_owned(),

@@ -5,6 +5,7 @@
 //! else meets everything: a condition holds when it holds for all that meet.
 
 use peerbus_machine::load::{list_words, nearest};
+use peerbus_system::space::SpaceKind;
 
 use super::condition::{Condition, Measure, PoolValue, Problem, What};
 use crate::codes;
@@ -58,7 +59,7 @@ pub fn bind(measure: &Measure, variants: &[Names]) -> Vec<Bound> {
             What::Flow(_) => names.flows.iter().collect(),
             What::Matrix(_) => names.matrices.iter().collect(),
             What::Pool(value) => names.of_pools(value).collect(),
-            What::Errors | What::Error(_) | What::Counter(_) => vec![&all],
+            What::Space(_) | What::Errors | What::Error(_) | What::Counter(_) => vec![&all],
         };
         for name in candidates {
             let inner = if measure.what.has_names() { measure.name.captures(name) } else { Some(Vec::new()) };
@@ -128,20 +129,30 @@ pub fn check_measure(measure: &Measure, variants: &[Names]) -> Option<Problem> {
     unknown(measure, variants)
 }
 
+/// `measure` is of one of these kinds of errors or spaces, or why not.
+fn unknown_kind(measure: &Measure, of: &str, kinds: &[&str]) -> Option<Problem> {
+    if kinds.iter().any(|kind| measure.name.matches(kind)) {
+        return None;
+    }
+    let wanted = measure.name.to_string();
+    let list = list_words(kinds, kinds.len()).replace(" or ", " and ");
+    let help = match nearest(&wanted, kinds.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`? runs report {list}"),
+        None => format!("runs report {list}"),
+    };
+    let message = format!("no run reports {of} of the kind `{wanted}`");
+    Some(Problem { code: codes::CONDITION_NAME, span: measure.span.clone(), message, help })
+}
+
 /// `measure` stands for something, or why not.
 fn unknown(measure: &Measure, variants: &[Names]) -> Option<Problem> {
-    if let What::Error(_) = measure.what {
-        let kinds = peerbus_system::outcome::ERROR_KINDS;
-        if !kinds.iter().any(|kind| measure.name.matches(kind)) {
-            let wanted = measure.name.to_string();
-            let list = list_words(&kinds, kinds.len()).replace(" or ", " and ");
-            let help = match nearest(&wanted, kinds) {
-                Some(near) => format!("did you mean `{near}`? runs report {list}"),
-                None => format!("runs report {list}"),
-            };
-            let message = format!("no run reports errors of the kind `{wanted}`");
-            return Some(Problem { code: codes::CONDITION_NAME, span: measure.span.clone(), message, help });
-        }
+    let wrong_kind = match measure.what {
+        What::Error(_) => unknown_kind(measure, "errors", &peerbus_system::outcome::ERROR_KINDS),
+        What::Space(_) => unknown_kind(measure, "spaces", &SpaceKind::ALL.map(|(_, name)| name)),
+        _ => None,
+    };
+    if wrong_kind.is_some() {
+        return wrong_kind;
     }
     if !bind(measure, variants).is_empty() {
         return None;

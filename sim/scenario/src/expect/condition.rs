@@ -149,6 +149,8 @@ pub enum What {
     Matrix(MatrixValue),
     /// Of a workload on peer memory, or of one of its pools: `pool.NAME.…`, `pool.NAME.PROVIDER.…`.
     Pool(PoolValue),
+    /// Over spaces of a kind: `space.KIND.…`, with one of [`peerbus_system::space::SpaceKind::ALL`].
+    Space(SpaceValue),
     /// Errors of all kinds: `errors`.
     Errors,
     /// Errors of a kind: `error.KIND.…`.
@@ -169,6 +171,7 @@ impl What {
             What::Flow(value) => value.kind(),
             What::Matrix(_) => Kind::Number(Dimension::Rate),
             What::Pool(value) => value.kind(),
+            What::Space(value) => value.kind(),
             What::Errors | What::Error(ErrorValue::Count) | What::Counter(_) => {
                 Kind::Number(Dimension::Count)
             }
@@ -228,6 +231,8 @@ words!(
         Distance = "distance",
         /// `BUS` or `CPU`.
         DmaKind = "dma_kind",
+        /// The first DMA address, as a number.
+        DmaAddr = "dma_addr",
         /// Why the operating system refused.
         Refusal = "refusal",
         /// `true` when it went through host memory.
@@ -260,6 +265,39 @@ words!(
         Bytes = "bytes",
     }
 );
+
+words!(
+    /// Values of spaces of a kind, together: sizes, what is taken, slack and refusals in all; the largest hole is that of the
+    /// space that is worst off, and so is fragmentation.
+    SpaceValue {
+        /// All there is.
+        Size = "size",
+        /// The most that was taken.
+        Used = "used",
+        /// The least that the largest free piece ever was.
+        LargestHole = "largest_hole",
+        /// Lost to alignment.
+        Alignment = "alignment",
+        /// Lost to the granule.
+        Granule = "granule",
+        /// 1 − largest free piece / all that is free, over time.
+        Fragmentation = "fragmentation",
+        /// Requests that got nothing.
+        Refused = "refused",
+        /// What decided about the first of them.
+        Decided = "decided",
+    }
+);
+
+impl SpaceValue {
+    fn kind(self) -> Kind {
+        match self {
+            SpaceValue::Fragmentation | SpaceValue::Refused => Kind::Number(Dimension::Count),
+            SpaceValue::Decided => Kind::Text,
+            _ => Kind::Number(Dimension::Size),
+        }
+    }
+}
 
 words!(
     /// Values of a workload on peer memory, and of its pools. Where a workload has several pools, its peak,
@@ -328,7 +366,7 @@ impl FlowValue {
             }
             FlowValue::Start | FlowValue::End => Kind::Number(Dimension::Time),
             FlowValue::Bytes | FlowValue::Delivered | FlowValue::Refused => Kind::Number(Dimension::Size),
-            FlowValue::Distance => Kind::Number(Dimension::Count),
+            FlowValue::Distance | FlowValue::DmaAddr => Kind::Number(Dimension::Count),
             FlowValue::MapType | FlowValue::DmaKind | FlowValue::Refusal | FlowValue::Staged => Kind::Text,
             FlowValue::LimitedBy | FlowValue::Path => Kind::List,
         }

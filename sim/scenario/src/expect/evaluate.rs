@@ -2,11 +2,12 @@
 
 use peerbus_system::expand::Pattern;
 use peerbus_system::outcome::{FlowOutcome, MatrixOutcome, Outcome, PeerMemoryOutcome, PoolOutcome};
+use peerbus_system::space::Space;
 use peerbus_units::Bytes;
 
 use super::bind::{Bound, Names, Pair, bind, pairs, qualified};
 use super::condition::{
-    Condition, ErrorValue, FlowValue, MatrixValue, Measure, PoolValue, Side, Term, Test, What,
+    Condition, ErrorValue, FlowValue, MatrixValue, Measure, PoolValue, Side, SpaceValue, Term, Test, What,
 };
 use super::number::Ratio;
 use super::value::{Dimension, Value};
@@ -193,10 +194,41 @@ fn measured(measure: &Measure, bound: &Bound, cell: &Cell) -> Result<Value, Stri
             let pool = pool.and_then(|(_, pool)| pool_value(value, pool));
             pool.ok_or_else(|| format!("there was no pool {name}"))
         }
+        What::Space(value) => space_value(value, &measure.name, outcome),
         What::Errors => Ok(error_value(ErrorValue::Count, &Pattern::new("*"), outcome)),
         What::Error(value) => Ok(error_value(value, &measure.name, outcome)),
         What::Counter(counter) => counter_value(counter, &measure.name, outcome),
     }
+}
+
+/// A value of all spaces whose kind matches.
+fn space_value(value: SpaceValue, kinds: &Pattern, outcome: &Outcome) -> Result<Value, String> {
+    let spaces: Vec<&Space> =
+        outcome.spaces.iter().filter(|space| kinds.matches(space.kind.name())).collect();
+    if spaces.is_empty() {
+        return Err(format!("there was no space of the kind {kinds}"));
+    }
+    let sum =
+        |part: fn(&Space) -> u64| spaces.iter().fold(0u64, |all, space| all.saturating_add(part(space)));
+    let size = |part: fn(&Space) -> u64| Value::size(Bytes(sum(part)));
+    Ok(match value {
+        SpaceValue::Size => size(|space| space.size),
+        SpaceValue::Used => size(|space| space.peak),
+        SpaceValue::LargestHole => {
+            Value::size(Bytes(spaces.iter().map(|space| space.least_hole).min().unwrap_or(0)))
+        }
+        SpaceValue::Alignment => size(|space| space.alignment),
+        SpaceValue::Granule => size(|space| space.granule),
+        SpaceValue::Fragmentation => {
+            share(spaces.iter().map(|space| space.fragmentation_ppm).max().unwrap_or(0))
+        }
+        SpaceValue::Refused => Value::count(sum(|space| space.refusals)),
+        SpaceValue::Decided => {
+            let first = spaces.iter().find_map(|space| space.first_refusal.as_ref());
+            let first = first.ok_or_else(|| format!("nothing of the kind {kinds} was refused"))?;
+            Value::Text(first.decided.to_owned())
+        }
+    })
 }
 
 fn error_value(value: ErrorValue, kinds: &Pattern, outcome: &Outcome) -> Value {
@@ -305,6 +337,9 @@ fn flow_value(value: FlowValue, flow: &FlowOutcome, name: &str) -> Result<Value,
         FlowValue::Distance => {
             let distance = flow.distance.map(|distance| Value::count(u64::from(distance)));
             distance.ok_or_else(|| format!("{name} has no distance: it goes to host memory"))
+        }
+        FlowValue::DmaAddr => {
+            flow.dma_addr.map(Value::count).ok_or_else(|| format!("{name} has no DMA address"))
         }
         FlowValue::LimitedBy => arrived(Value::List(flow.limited_by.clone())),
         FlowValue::Path => Ok(Value::List(flow.path.clone())),

@@ -14,7 +14,8 @@ mod value;
 
 pub use bind::{Bound, Names, bind, check, check_measure};
 pub use condition::{
-    Condition, ErrorValue, FlowValue, MatrixValue, Measure, PoolValue, Problem, Side, Term, Test, What,
+    Condition, ErrorValue, FlowValue, MatrixValue, Measure, PoolValue, Problem, Side, SpaceValue, Term, Test,
+    What,
 };
 pub use evaluate::{bound, evaluate, value_of};
 pub use number::Ratio;

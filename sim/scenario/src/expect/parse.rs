@@ -21,7 +21,8 @@ use peerbus_system::expand::Pattern;
 use peerbus_system::outcome::COUNTERS;
 
 use super::condition::{
-    Condition, ErrorValue, FlowValue, MatrixValue, Measure, PoolValue, Problem, Side, Term, Test, What,
+    Condition, ErrorValue, FlowValue, MatrixValue, Measure, PoolValue, Problem, Side, SpaceValue, Term, Test,
+    What,
 };
 use super::number::Ratio;
 use super::token::{Kind, Token, tokens};
@@ -81,7 +82,8 @@ fn syntax(span: Range<usize>, message: &str, help: &str) -> Problem {
 fn check_kinds(condition: &Condition, sign: Range<usize>) -> Result<(), Problem> {
     let (left, right) = (&condition.left, &condition.right);
     if left.measure().is_none() && right.measure().is_none() {
-        let help = "one side must be measured: flow.…, matrix.…, pool.…, counter.…, errors or error.…";
+        let help =
+            "one side must be measured: flow.…, matrix.…, pool.…, space.…, counter.…, errors or error.…";
         return Err(syntax(0..condition.text.len(), "nothing in this condition is measured by a run", help));
     }
     if condition.test.fits(left.kind(), right.kind()) {
@@ -288,6 +290,7 @@ fn name(word: &str, at: usize) -> Result<Term, Problem> {
         "flow" => property(rest, at, FlowValue::ALL, What::Flow)?,
         "matrix" => property(rest, at, MatrixValue::ALL, What::Matrix)?,
         "pool" => property(rest, at, PoolValue::ALL, What::Pool)?,
+        "space" => property(rest, at, SpaceValue::ALL, What::Space)?,
         "error" => property(rest, at, ErrorValue::ALL, What::Error)?,
         "counter" => property(rest, at, &COUNTERS.map(|word| (word, word)), What::Counter)?,
         _ => return Err(unknown_family(family, span)),
@@ -303,11 +306,11 @@ fn name(word: &str, at: usize) -> Result<Term, Problem> {
 }
 
 fn unknown_family(family: &str, span: Range<usize>) -> Problem {
-    let families = ["flow", "matrix", "pool", "error", "counter"];
+    let families = ["flow", "matrix", "pool", "space", "error", "counter"];
     let known = match nearest(family, families) {
         Some(near) => format!("did you mean `{near}.…`?"),
         None => {
-            "measured values are flow.…, matrix.…, pool.…, counter.…, errors and error.…; put texts in quotation marks"
+            "measured values are flow.…, matrix.…, pool.…, space.…, counter.…, errors and error.…; put texts in quotation marks"
                 .to_owned()
         }
     };

@@ -119,6 +119,7 @@ impl Context<'_> {
                     self.bar_holds(device, &access.sizes, place, machine);
                 }
                 DeviceRegion::HostManaged => self.host_managed(device, &at, machine),
+                DeviceRegion::Private => self.shares_interconnect(device, access.cpu, &at, machine),
             }
         }
         self.fit_cpu(access.cpu, place, machine);
@@ -132,6 +133,23 @@ impl Context<'_> {
         let message = format!("no CPU uses the memory of `{}` by CXL", machine.devices[device].name);
         let help = "choose a device whose part has `cxl`, below a CPU that has it too";
         self.error(codes::NO_CXL_MEMORY, place, message, help);
+    }
+
+    /// Reports a device that shares no private interconnect with the CPU, or with any when none is named.
+    fn shares_interconnect(&mut self, device: usize, cpu: Option<usize>, place: &Place, machine: &Machine) {
+        if machine.cpus_beside(device).iter().any(|member| cpu.is_none_or(|cpu| cpu == *member)) {
+            return;
+        }
+        let name = &machine.devices[device].name;
+        let message = match cpu {
+            Some(cpu) => format!("cpu{cpu} and `{name}` share no private interconnect"),
+            None => format!("no CPU shares a private interconnect with `{name}`"),
+        };
+        let help = match machine.cpus_beside(device).first() {
+            Some(member) => format!("write `cpu: {member}`, or `region: Bar`"),
+            None => "write `region: Bar`, or a machine whose `interconnects` have a pair of both".to_owned(),
+        };
+        self.error(codes::NO_PRIVATE_LINK, place, message, help);
     }
 
     /// Reports copies that are larger than every BAR of a device.

@@ -28,6 +28,7 @@ impl Context<'_> {
             Workload::DeviceAccess(access) => self.fit_device_access(access, place, machine),
             Workload::NvmeIo(io) => self.fit_nvme_io(io, place, machine),
             Workload::NicIo(io) => self.fit_nic_io(io, place, machine),
+            Workload::SharedVirtual(shared) => self.fit_shared_virtual(shared, place, machine),
         }
     }
 
@@ -105,13 +106,18 @@ impl Context<'_> {
     /// Reports a CPU that the machine does not have.
     pub fn fit_cpu(&mut self, cpu: Option<usize>, place: &Place, machine: &Machine) {
         if let Some(cpu) = cpu.filter(|cpu| *cpu >= machine.cpus.len()) {
-            let message = format!("{} has no cpu {cpu}", machine.name);
-            let help = match machine.cpus.len() {
-                0 | 1 => "it has only cpu 0".to_owned(),
-                count => format!("write 0 to {}", count - 1),
-            };
-            self.error(codes::UNKNOWN_CPU, &place.field("cpu"), message, help);
+            self.no_cpu(cpu, &place.field("cpu"), machine);
         }
+    }
+
+    /// Reports that `machine` has no CPU of that number.
+    pub fn no_cpu(&mut self, cpu: usize, place: &Place, machine: &Machine) {
+        let message = format!("{} has no cpu {cpu}", machine.name);
+        let help = match machine.cpus.len() {
+            0 | 1 => "it has only cpu 0".to_owned(),
+            count => format!("write 0 to {}", count - 1),
+        };
+        self.error(codes::UNKNOWN_CPU, place, message, help);
     }
 
     pub fn one_device(&mut self, name: &str, place: &Place, machine: &Machine) -> Option<usize> {

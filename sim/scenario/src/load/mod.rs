@@ -14,6 +14,7 @@ mod measured;
 mod nvbandwidth;
 mod peer_memory;
 mod set_up;
+mod shared_virtual;
 mod sweep;
 mod tree;
 mod workload;
@@ -24,6 +25,7 @@ use peerbus_machine::diagnostic::{Diagnostic, any_error, sort};
 use peerbus_machine::file::Leaf;
 use peerbus_machine::load::read;
 use peerbus_system::aperture::Aperture;
+use peerbus_system::device_memory::Binding;
 use peerbus_system::expand;
 use peerbus_system::kernel::KernelSettings;
 use peerbus_system::ntb::Requesters;
@@ -105,6 +107,7 @@ struct Settings<'f> {
     events: Vec<PlacedEvent>,
     apertures: Vec<At<Aperture>>,
     ntbs: Vec<At<Requesters>>,
+    device_memory: Option<At<Binding>>,
     seed: u64,
 }
 
@@ -118,6 +121,7 @@ fn lower(context: &mut Context<'_>, scenario: &file::Scenario, machines: &mut Ma
         events: context.events(&scenario.events, &top),
         apertures: context.apertures(&scenario.apertures, &top),
         ntbs: context.ntbs(&scenario.ntbs, &top),
+        device_memory: context.device_memory(&scenario.device_memory, &top, None),
         seed: context.take(&scenario.seed, &top, "seed", "a whole number from 0").unwrap_or_default(),
     };
     context.completeness(scenario);
@@ -193,6 +197,11 @@ fn variants(
                 Some(ntbs) => context.ntbs(ntbs, &place),
                 None => common.ntbs.clone(),
             },
+            device_memory: context.device_memory(
+                &variant.device_memory,
+                &place,
+                common.device_memory.clone(),
+            ),
             seed: common.seed,
         };
         // Even without a name, so that everything else wrong with it is found.
@@ -223,11 +232,15 @@ fn cell(
     for placed in &settings.ntbs {
         context.fit_requesters(placed, &machine);
     }
+    if let Some(placed) = &settings.device_memory {
+        context.fit_device_memory(placed, &machine);
+    }
     let input = RunInput {
         kernel: settings.kernel,
         link_layer: settings.link_layer,
         workloads: settings.workloads.into_iter().map(|placed| placed.workload).collect(),
         events: settings.events.into_iter().map(|placed| placed.event).collect(),
+        device_memory: settings.device_memory.map(|placed| placed.value),
         seed: settings.seed,
         apertures: settings.apertures.into_iter().map(|placed| placed.value).collect(),
         ntbs: settings.ntbs.into_iter().map(|placed| placed.value).collect(),
@@ -253,7 +266,7 @@ impl Context<'_> {
             || self.left_out(&top, "measured");
         let idle = !asks && scenario.workloads.is_empty() && !all_have(|variant| variant.workloads.is_some());
         if idle && !self.left_out(&top, "workloads") {
-            let help = "add `workloads:` with a list of Copy, PairMatrix, AllToAll, HostDma or PeerMemory";
+            let help = "add `workloads:` with a list of Copy, PairMatrix, AllToAll, HostDma, PeerMemory or SharedVirtual";
             self.error(codes::NO_WORKLOADS, &top, "the scenario runs nothing".to_owned(), help);
         }
         for (index, variant) in scenario.variants.iter().enumerate() {

@@ -2,7 +2,9 @@
 
 use peerbus_machine::Machine;
 use peerbus_machine::file::Leaf;
+use peerbus_machine::part::DeviceKind;
 use peerbus_system::aperture::{self, Aperture, Pages, Run};
+use peerbus_system::device_memory::{Binding, Levels};
 use peerbus_system::expand::devices;
 use peerbus_system::ntb::{self, Requesters};
 use peerbus_system::workload::WhenRefused;
@@ -59,6 +61,62 @@ impl Context<'_> {
             (None, _) => Pages::Runs(runs.into_iter().collect::<Option<_>>()?),
         };
         Some(Aperture { device: device?, pages })
+    }
+
+    /// The conditions at `device_memory` of `holder`; what is not named stays as in `base`.
+    pub fn device_memory(
+        &mut self,
+        given: &Option<file::DeviceMemory>,
+        holder: &Place,
+        base: Option<At<Binding>>,
+    ) -> Option<At<Binding>> {
+        let Some(given) = given else { return base };
+        let place = holder.field("device_memory");
+        let mut binding = base.map_or_else(Binding::default, |base| base.value);
+        let design = self.take(&given.design, &place, "design", "PhysicalSpace or OwnSpace");
+        let drivers = self.take(&given.drivers, &place, "drivers", "AtStart or OnDemand");
+        binding.design = design.unwrap_or(binding.design);
+        binding.drivers = drivers.unwrap_or(binding.drivers);
+        let conditions = &mut binding.conditions;
+        let bits = self.within(&given.physical_bits, &place, "physical_bits", 32..=57);
+        let levels = self.within(&given.paging, &place, "paging", 4..=5);
+        let window = self.within(&given.guest_window, &place, "guest_window", 2..=128);
+        conditions.physical_bits = bits.or(conditions.physical_bits);
+        let levels = levels.map(|levels| if levels == 4 { Levels::Four } else { Levels::Five });
+        conditions.paging = levels.or(conditions.paging);
+        conditions.guest_window = window.or(conditions.guest_window);
+        let trimmed = self.take(&given.trimmed, &place, "trimmed", "true or false");
+        conditions.trimmed = trimmed.unwrap_or(conditions.trimmed);
+        Some(At { value: binding, place })
+    }
+
+    /// A number that must lie in a range.
+    fn within(
+        &mut self,
+        given: &Option<Leaf<u8>>,
+        place: &Place,
+        field: &'static str,
+        range: std::ops::RangeInclusive<u8>,
+    ) -> Option<u8> {
+        let (first, last) = (range.start(), range.end());
+        let help = format!("a whole number from {first} to {last}");
+        let value = self.take(given, place, field, &help)?;
+        if !range.contains(&value) {
+            let message = format!("`{field}` of {value} is out of range");
+            self.error(codes::WRONG_COUNT, &place.field(field), message, format!("write {first} to {last}"));
+            return None;
+        }
+        Some(value)
+    }
+
+    /// Reports conditions for a machine that has no memory for them.
+    pub fn fit_device_memory(&mut self, placed: &At<Binding>, machine: &Machine) {
+        let gpus = machine.devices.iter().filter(|device| device.part.kind == DeviceKind::Gpu);
+        if !gpus.into_iter().any(|gpu| gpu.memory.is_some_and(|memory| memory > Bytes::ZERO)) {
+            let message = format!("{} has no GPU with memory of its own", machine.name);
+            let help = "drop `device_memory`, or describe GPUs whose parts have `memory`";
+            self.error(codes::UNKNOWN_DEVICE, &placed.place, message, help);
+        }
     }
 
     fn run(&mut self, given: &file::Run, place: &Place) -> Option<Run> {

@@ -53,6 +53,9 @@ impl Context<'_> {
                 }
                 file::Workload::NvmeIo(io) => self.nvme_io(io, &place).map(Workload::NvmeIo),
                 file::Workload::NicIo(io) => self.nic_io(io, &place).map(Workload::NicIo),
+                file::Workload::SharedVirtual(shared) => self
+                    .shared_virtual(shared, &place)
+                    .map(|shared| Workload::SharedVirtual(Box::new(shared))),
             };
             placed.extend(workload.map(|workload| Placed { workload, place }));
         }
@@ -67,7 +70,8 @@ impl Context<'_> {
             let Some(name) = name.and_then(Leaf::get) else { continue };
             let before = names[..index].iter().flatten().any(|other| other.get() == Some(name));
             if before {
-                let message = format!("there are two {what}s called `{name}`");
+                let several = what.strip_suffix('y').map_or(format!("{what}s"), |stem| format!("{stem}ies"));
+                let message = format!("there are two {several} called `{name}`");
                 self.error(codes::DUPLICATE_NAME, &place(index), message, "give each its own name");
             }
         }
@@ -193,6 +197,7 @@ impl Context<'_> {
         let by = self.choice(&given.by, place, "by");
         let absent = self.absent(&given.absent, place);
         let through = self.through(&given.through, place);
+        let way = self.choice(&given.way, place, "way");
         let (sizes, transfers, window) = (sizes?, transfers?, window?);
         let larger = |size: &&Bytes| window.is_some_and(|window| size.0.next_power_of_two() > window.0);
         if let Some(size) = sizes.iter().find(larger) {
@@ -218,6 +223,7 @@ impl Context<'_> {
             by: by?,
             absent: absent?,
             through: through?,
+            way: way?,
         })
     }
 

@@ -6,6 +6,7 @@ use peerbus_system::outcome::{
     CounterOutcome, ErrorOutcome, FlowOutcome, MatrixOutcome, Outcome, PeerMemoryOutcome, PoolOutcome,
     RefusalOutcome,
 };
+use peerbus_system::space::{Space, SpaceKind, SpaceRefusal};
 use peerbus_units::{Bytes, Picos};
 
 /// `delivered` of `bytes` within 1 ms.
@@ -206,6 +207,44 @@ fn pools() {
     assert_eq!(problems[0].help, "did you mean `churn`? it has churn and idle");
 }
 
+/// Two windows, of which the second refused two BARs, and a window of a bridge.
+fn windows() -> Vec<Cell> {
+    let space = |kind, name: &str, size, used, hole| Space::settled(kind, name.to_owned(), size, used, hole);
+    let mut outcome = outcome(vec![], &[], &[]);
+    let mut full = space(SpaceKind::HostBridgeWindow, "host1", 64 << 20, 60 << 20, 2 << 20);
+    (full.granule, full.alignment) = (1 << 20, 8 << 20);
+    for who in ["gpu0 BAR1", "gpu1 BAR1"] {
+        let (who, decided) = (who.to_owned(), "fragments");
+        full.refuse(SpaceRefusal { time: None, who, amount: 4 << 20, decided, chain: vec![] });
+    }
+    outcome.spaces = vec![
+        space(SpaceKind::HostBridgeWindow, "host0", 64 << 20, 16 << 20, 48 << 20),
+        full,
+        space(SpaceKind::BridgeWindow, "port", 16 << 20, 16 << 20, 0),
+    ];
+    vec![Cell { variant: String::new(), outcome }]
+}
+
+#[test]
+fn spaces() {
+    check_rows(
+        &windows(),
+        &[
+            ("space.host_bridge_window.size == 128MiB", true, "128MiB == 128MiB"),
+            ("space.host_bridge_window.used == 76MiB", true, "76MiB == 76MiB"),
+            ("space.*_window.used == 92MiB", true, "92MiB == 92MiB"),
+            ("space.host_bridge_window.largest_hole == 2MiB", true, "2MiB == 2MiB"),
+            ("space.host_bridge_window.alignment == 8MiB", true, "8MiB == 8MiB"),
+            ("space.host_bridge_window.granule == 1MiB", true, "1MiB == 1MiB"),
+            ("space.host_bridge_window.fragmentation == 0.5", true, "0.5 == 0.5"),
+            ("space.host_bridge_window.refused == 2", true, "2 == 2"),
+            ("space.host_bridge_window.decided == fragments", true, "fragments == fragments"),
+            ("space.bridge_window.decided == limit", false, "nothing of the kind bridge_window was refused"),
+            ("space.tags.used == 0B", false, "there was no space of the kind tags"),
+        ],
+    );
+}
+
 /// Each row: a condition, whether it holds, and the detail.
 fn check_rows(cells: &[Cell], rows: &[(&str, bool, &str)]) {
     let mut wrong = Vec::new();
@@ -250,6 +289,7 @@ fn one_run() {
             ("flow.x.map_type != 'BUS_ADDR'", false, "BUS_ADDR != BUS_ADDR"),
             ("flow.x.map_type contains BUS", true, "BUS_ADDR contains BUS"),
             ("flow.x.distance == 4", true, "4 == 4"),
+            ("flow.x.dma_addr >= 0", true, "0 >= 0"),
             ("flow.x.distance < 3", false, "4 < 3"),
             ("flow.x.dma_kind == CPU", false, "BUS == CPU"),
             ("flow.x.staged == false", true, "false == false"),

@@ -3,6 +3,7 @@
 use peerbus_os::device_private::{
     AnyDesign, DevicePrivate, Platform, PrivateDesign, PrivateRequest, design_of,
 };
+use peerbus_os::iomem::{Descriptor, IoResource};
 use peerbus_os::pagemap::Owner;
 use peerbus_units::{Bytes, CpuAddr, Range};
 
@@ -10,6 +11,7 @@ use super::cause::refused;
 use super::ground::reach;
 use super::{Answer, Asker, Granted, Hole, Question, Reach, ReachedBy, Refused};
 use crate::kernel::ProfileName;
+use crate::space::Part;
 
 /// What drivers take from: one machine, kernel and design.
 pub(super) struct Ground {
@@ -70,6 +72,7 @@ impl Question<'_> {
             largest_hole: largest(&holes),
             granted,
             refused: failed,
+            on_demand: self.conditions.on_demand.then(|| self.on_demand(profile, design, ram)),
         }
     }
 }
@@ -96,6 +99,19 @@ impl Ground {
     /// True when frames are physical addresses.
     pub fn is_physical(&self) -> bool {
         self.design.design() == PrivateDesign::PhysicalSpace
+    }
+
+    /// RAM and windows, and what else is no device's memory.
+    pub fn others(&self) -> Vec<Part> {
+        let iomem = &self.platform.iomem;
+        let others = iomem.children(iomem.root()).map(|(_, entry)| entry);
+        let others = others.filter(|entry| entry.descriptor != Descriptor::DevicePrivate);
+        let part = |entry: &IoResource| Part {
+            first: entry.range.first().0,
+            amount: entry.range.size().0,
+            owner: entry.name.clone(),
+        };
+        others.map(part).collect()
     }
 
     /// What is free, lowest first. A space of its own is filled from the bottom without gaps, for nothing is given back.

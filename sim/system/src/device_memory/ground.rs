@@ -2,7 +2,7 @@
 
 use peerbus_machine::part::ResourceKind;
 use peerbus_os::device_private::{Platform, PrivateDesign};
-use peerbus_os::iomem::{Arm64, DirectMapTrim, IoMem, IoResource, PageSize, Paging, PhysicalSpace};
+use peerbus_os::iomem::{Arm64, DirectMapTrim, IoMem, IoResource, PageSize, PhysicalSpace};
 use peerbus_os::pagemap::KernelMemory;
 use peerbus_os::pci::ResourceFlags;
 use peerbus_os::{Rules, RulesOptions};
@@ -58,10 +58,16 @@ impl Question<'_> {
         ram.into_iter().filter_map(|range| range.intersection(all)).collect()
     }
 
+    /// Where the firmware of a guest puts its window above 4 GiB: the uppermost part of what it can address.
+    pub fn guest_window(&self) -> Option<Range<CpuAddr>> {
+        let parts = self.conditions.guest_window.map(u64::from).filter(|parts| *parts >= 2)?;
+        let end = 1u64 << self.bits();
+        Range::new(CpuAddr(end - end / parts), CpuAddr(end - 1))
+    }
+
     /// Windows of host bridges in memory space, named as the kernel's tree names them.
     fn windows(&self) -> Vec<(String, Range<CpuAddr>)> {
-        let guest = self.conditions.guest_window.map(u64::from).filter(|parts| *parts >= 2);
-        let end = 1u64 << self.bits();
+        let guest = self.guest_window();
         let bridges = self.machine.host_bridges.iter();
         let given = bridges.flat_map(|bridge| {
             let name = format!("PCI Bus {:04x}:{:02x}", bridge.domain, bridge.bus);
@@ -71,10 +77,7 @@ impl Question<'_> {
         let kept = memory.filter(|(_, window)| guest.is_none() || window.cpu.first().0 < HIGH);
         let mut found: Vec<(String, Range<CpuAddr>)> =
             kept.map(|(name, window)| (name, window.cpu)).collect();
-        if let Some(parts) = guest {
-            let top = Range::new(CpuAddr(end - end / parts), CpuAddr(end - 1));
-            found.extend(top.map(|top| ("PCI Bus 0000:00".to_owned(), top)));
-        }
+        found.extend(guest.map(|top| ("PCI Bus 0000:00".to_owned(), top)));
         found
     }
 
@@ -94,7 +97,7 @@ impl Question<'_> {
         let bits = self.bits();
         if self.is_pc() {
             let five = match self.conditions.paging {
-                None => bits > Paging::FourLevel.physical_bits(),
+                None => self.machine.cpus.first().is_some_and(|cpu| cpu.part.has_five_levels(bits)),
                 Some(levels) => levels == Levels::Five,
             };
             return PhysicalSpace::pc(&self.parameters, bits, five, CpuAddr(last.saturating_add(1)));

@@ -1,24 +1,27 @@
 //! Whether all device memory of a machine gets its page structs: where each device's range lands, what is left, and what
 //! fails first.
 //!
-//! Every GPU's driver asks once, for all of its memory, as drivers that take everything at their start do; those of CXL memory are
+//! Every GPU's driver asks once, for all of its memory, as drivers that take everything at their start do (amdkfd, xe), and if
+//! that is to be shown, chunk by chunk, as drivers do that ask when they need more (nouveau); those of CXL memory are
 //! left out, whose memory is RAM. Drivers ask in the order of their functions, in which they bind. Each profile is asked in both
 //! designs (`os::device_private`). A refusal comes with its chain: the granule that the request is rounded to, the
 //! distance of the places that are tried, the holes there are, the limit above; and with the [`Obstacle`] that decided.
 //!
-//! What [`Conditions`] leave open is the machine's: the width of CPU 0, page tables of five levels beyond 46 bits, windows
-//! and RAM as described. A machine whose CPU is no PC's counts as an arm64 machine with a distribution's kernel (pages of
+//! What [`Conditions`] leave open is the machine's: the width of CPU 0 and the levels of its page tables, windows and
+//! RAM as described. A machine whose CPU is no PC's counts as an arm64 machine with a distribution's kernel (pages of
 //! 4 KiB, 52 configured bits, RAM's kernel image within its first 64 MiB).
 //!
 //! Invariants: a pure function of its arguments; a region never overlaps RAM, a window or another region; no condition leads
 //! to a panic. All RAM is taken to be free for page structs.
 //!
-//! Modules in reading order: `ground` (physical addresses), `answer` (who gets what), `cause` (why not), `trials` (what is
+//! Modules in reading order: `ground` (physical addresses), `answer` (who gets what), `on_demand` (chunk by chunk), `bind` (in a run), `cause` (why not), `trials` (what is
 //! unknown, drawn), `proportion` (how sure the trials are), `text`.
 
 mod answer;
+mod bind;
 mod cause;
 mod ground;
+mod on_demand;
 mod proportion;
 mod text;
 mod trials;
@@ -32,23 +35,28 @@ use serde::Serialize;
 
 use crate::boot::Booted;
 use crate::kernel::ProfileName;
+pub use crate::space::Cause;
 
+pub use bind::{Binding, Bound, Drivers, FrameDesign, bind};
+pub use on_demand::OnDemand;
 pub use proportion::Proportion;
 pub use text::render_device_memory;
-pub use trials::{Draw, TrialOptions, TrialReport, TrialRow, Trials, Verdict};
+pub use trials::{Draw, TrialOptions, TrialReport, TrialRow, Trials, Verdict, Weighted};
 
 /// What may be chosen beside the machine and the kernel's command line.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
 pub struct Conditions {
     /// Physical address bits of the CPU, 32 to 57; `None`: those of its part. RAM and windows beyond are lost.
     pub physical_bits: Option<u8>,
-    /// Levels of an x86 kernel's page tables; `None`: five if the CPU has more than 46 bits. `no5lvl` goes before.
+    /// Levels of an x86 kernel's page tables; `None`: those of CPU 0's part. `no5lvl` goes before.
     pub paging: Option<Levels>,
     /// The machine is a guest whose firmware gives its host bridges the uppermost 1/N of physical addresses instead of their windows
     /// above 4 GiB, N from 2 on.
     pub guest_window: Option<u8>,
     /// Kernels shorten the direct map whenever they place it at random, as all did until 6.15.
     pub trimmed: bool,
+    /// Drivers that ask on demand are shown, too.
+    pub on_demand: bool,
 }
 
 /// Levels of page tables.
@@ -111,7 +119,7 @@ impl<'a> Question<'a> {
     /// The whole document; `trials` as far as there are any.
     pub fn document(&self, trials: Option<TrialReport>) -> DeviceMemory {
         DeviceMemory {
-            schema: "peerbus.device-memory/1",
+            schema: "peerbus.device-memory/2",
             version: env!("CARGO_PKG_VERSION"),
             machine: self.machine.name.clone(),
             conditions: self.conditions,
@@ -123,6 +131,20 @@ impl<'a> Question<'a> {
     }
 }
 
+/// What frames and page structs of a booted machine are taken from under a kernel, in a design or in the kernel's own.
+pub(crate) fn platform(
+    machine: &Machine,
+    booted: &Booted,
+    profile: ProfileName,
+    design: Option<PrivateDesign>,
+) -> peerbus_os::device_private::Platform {
+    let question = Question::new(machine, booted, Conditions::default());
+    let own = profile.profile().rules(peerbus_os::RulesOptions::default()).pagemap.private_design;
+    let ram = question.ram();
+    let space = question.space(&ram, 0);
+    question.platform(question.rules(profile, design.unwrap_or(own)), &space, &ram)
+}
+
 /// Every profile in both designs.
 fn pairs() -> impl Iterator<Item = (ProfileName, PrivateDesign)> {
     ProfileName::ALL.into_iter().flat_map(|profile| PrivateDesign::ALL.map(|design| (profile, design)))
@@ -131,7 +153,7 @@ fn pairs() -> impl Iterator<Item = (ProfileName, PrivateDesign)> {
 /// Everything `peerbus plan --device-memory` shows.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct DeviceMemory {
-    /// `peerbus.device-memory/1`.
+    /// `peerbus.device-memory/2`.
     pub schema: &'static str,
     /// Version of this program.
     pub version: &'static str,
@@ -170,6 +192,9 @@ pub struct Answer {
     pub free: u64,
     /// Their largest hole; `None` when nothing is free.
     pub largest_hole: Option<Hole>,
+    /// What becomes of drivers that ask on demand, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_demand: Option<OnDemand>,
 }
 
 impl Answer {
@@ -299,13 +324,4 @@ impl Obstacle {
             Obstacle::Other => "other",
         }
     }
-}
-
-/// One link of the chain.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Cause {
-    /// `granule`, `alignment`, `holes`, `limit`, `page structs` or `kernel`.
-    pub what: &'static str,
-    /// In words, with numbers.
-    pub text: String,
 }

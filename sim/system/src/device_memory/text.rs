@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use peerbus_units::Bytes;
 
 use super::cause::limit_text;
-use super::{Answer, DeviceMemory, Granted, Refused, TrialReport, TrialRow};
+use super::{Answer, DeviceMemory, Granted, OnDemand, Refused, TrialReport, TrialRow};
 
 /// The document as text, ending with a newline.
 pub fn render_device_memory(document: &DeviceMemory) -> String {
@@ -56,10 +56,21 @@ fn write_answer(out: &mut String, answer: &Answer) -> fmt::Result {
     match answer.largest_hole {
         Some(hole) => {
             let last = hole.first.saturating_add(hole.size - 1);
-            writeln!(out, ", largest hole {} at {:#x}-{last:#x}", Bytes(hole.size), hole.first)
+            writeln!(out, ", largest hole {} at {:#x}-{last:#x}", Bytes(hole.size), hole.first)?;
         }
-        None => writeln!(out),
+        None => writeln!(out)?,
     }
+    answer.on_demand.as_ref().map_or(Ok(()), |found| write_on_demand(out, found))
+}
+
+fn write_on_demand(out: &mut String, found: &OnDemand) -> fmt::Result {
+    let OnDemand { chunk, wanted, granted, taken, page_structs, refused } = found;
+    let (chunk, taken, structs) = (Bytes(*chunk), Bytes(*taken), Bytes(*page_structs));
+    writeln!(
+        out,
+        "  on demand, {chunk} at a time: {granted} of {wanted} chunks, which take {taken}; page structs {structs}"
+    )?;
+    refused.as_ref().map_or(Ok(()), |refusal| write_refused(out, refusal))
 }
 
 fn write_granted(out: &mut String, grant: &Granted) -> fmt::Result {
@@ -104,7 +115,8 @@ fn write_row(out: &mut String, row: &TrialRow) -> fmt::Result {
     if !row.first_failures.is_empty() {
         let failures = row.first_failures.iter().map(|(kind, times)| format!("{} {times}", kind.name()));
         let failures: Vec<String> = failures.collect();
-        write!(out, "; at worst {} fit; first failure: {}", row.fewest, failures.join(", "))?;
+        let failures = failures.join(", ");
+        write!(out, "; at worst {} of {} fit; first failure: {failures}", row.fewest, row.of)?;
     }
     writeln!(out)
 }

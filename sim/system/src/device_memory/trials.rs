@@ -1,8 +1,11 @@
 //! Trials: what is unknown is drawn, and how often everything fits is counted.
 //!
-//! Unknown are the order in which drivers bind and ask, any order as likely as any other; the size of RAM, where several are
-//! given, each as likely; and the seed by which arm64 kernels up to 6.12 place their linear map, 16 bits. A trial draws all
-//! three from a stream of its own (seed, number of the trial), so that what is drawn depends on neither threads nor other trials.
+//! Unknown are the number of devices, where several are given, and the size of RAM, each by weight; the order in which drivers
+//! bind and ask, any order as likely as any other; and the seed by which arm64 kernels up to 6.12 place their linear map, 16 bits.
+//! A trial draws all from a stream of its own (seed, number of the trial), so that what is drawn depends on neither threads nor
+//! other trials.
+//!
+//! A machine with fewer devices has the first of those described, one with more begins again with the first.
 //!
 //! Devices of equal memory are the same to every kernel: trials with the same [`Draw`] are judged once.
 
@@ -24,8 +27,40 @@ pub struct TrialOptions {
     pub trials: u64,
     /// Seed of all streams.
     pub seed: u64,
-    /// Sizes of the machine's RAM in bytes, each as likely; none: as the machine has.
-    pub ram: Vec<u64>,
+    /// Sizes of the machine's RAM in bytes; none: as the machine has.
+    pub ram: Vec<Weighted>,
+    /// Numbers of devices; none: as the machine has.
+    pub devices: Vec<Weighted>,
+}
+
+/// One of several values that a trial may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Weighted {
+    /// The value.
+    pub value: u64,
+    /// How likely it is, in relation to the others; at least 1.
+    pub weight: u32,
+}
+
+impl Weighted {
+    /// A value that is as likely as any other.
+    pub const fn once(value: u64) -> Weighted {
+        Weighted { value, weight: 1 }
+    }
+}
+
+/// Draws one of some, by number; 0 of none.
+fn pick(choices: &[Weighted], stream: &mut Stream) -> usize {
+    let all: u64 = choices.iter().map(|choice| u64::from(choice.weight)).sum();
+    let mut left = stream.below(all.max(1));
+    let reached = choices.iter().position(|choice| match left.checked_sub(u64::from(choice.weight)) {
+        Some(more) => {
+            left = more;
+            false
+        }
+        None => true,
+    });
+    reached.unwrap_or(0)
 }
 
 /// Everything that differs between trials.
@@ -44,6 +79,8 @@ pub struct Draw {
 pub struct Verdict {
     /// Drivers that got page structs.
     pub granted: usize,
+    /// Drivers that asked.
+    pub of: usize,
     /// Why the first of the others did not.
     pub first: Option<Obstacle>,
 }
@@ -59,7 +96,7 @@ pub struct Trials<'a> {
 impl<'a> Trials<'a> {
     /// Trials of a question.
     pub fn new(question: &Question<'a>, options: TrialOptions) -> Trials<'a> {
-        let mut ram: Vec<_> = options.ram.iter().map(|total| question.ram_of(Bytes(*total))).collect();
+        let mut ram: Vec<_> = options.ram.iter().map(|total| question.ram_of(Bytes(total.value))).collect();
         if ram.is_empty() {
             ram.push(question.ram());
         }
@@ -77,12 +114,20 @@ impl<'a> Trials<'a> {
 
     fn draw(&self, number: u64) -> Draw {
         let mut stream = Stream::new(self.options.seed, number);
-        let mut sizes: Vec<u64> = self.question.askers.iter().map(|asker| asker.memory).collect();
+        let askers = &self.question.askers;
+        let count = match self.options.devices.as_slice() {
+            [] => askers.len(),
+            choices => {
+                let chosen = choices.get(pick(choices, &mut stream)).map_or(0, |choice| choice.value);
+                usize::try_from(chosen).unwrap_or(usize::MAX)
+            }
+        };
+        let mut sizes: Vec<u64> = askers.iter().cycle().take(count).map(|asker| asker.memory).collect();
         for at in (1..sizes.len()).rev() {
             let other = usize::try_from(stream.below(at as u64 + 1)).unwrap_or(at);
             sizes.swap(at, other);
         }
-        let ram = usize::try_from(stream.below(self.ram.len() as u64)).unwrap_or(0);
+        let ram = pick(&self.options.ram, &mut stream);
         let random = !self.question.is_pc() && self.question.is_random();
         let seed = if random { u16::try_from(stream.below(1 << 16)).unwrap_or(0) } else { 0 };
         Draw { sizes, ram, seed }
@@ -99,9 +144,10 @@ impl<'a> Trials<'a> {
     }
 
     fn verdict(&self, ground: &mut Ground, draw: &Draw) -> Verdict {
-        let mut verdict = Verdict { granted: 0, first: None };
+        let mut verdict = Verdict { granted: 0, of: draw.sizes.len(), first: None };
         // Who asks matters to nobody but for the size: the askers' names stand in any order.
-        for ((number, memory), asker) in (0..).zip(&draw.sizes).zip(&self.question.askers) {
+        let askers = self.question.askers.iter().cycle();
+        for ((number, memory), asker) in (0..).zip(&draw.sizes).zip(askers) {
             match ground.ask(&Asker { memory: *memory, ..asker.clone() }, number) {
                 Ok(_) => verdict.granted += 1,
                 Err(refused) => verdict.first = verdict.first.or(Some(refused.obstacle)),
@@ -127,17 +173,22 @@ impl<'a> Trials<'a> {
         design: PrivateDesign,
         column: impl Iterator<Item = (u64, Verdict)>,
     ) -> TrialRow {
-        let (mut fits, mut fewest) = (0, self.question.askers.len());
+        let mut fits = 0;
+        let mut worst: Option<Verdict> = None;
         let mut first_failures: BTreeMap<Obstacle, u64> = BTreeMap::new();
         for (times, verdict) in column {
-            fewest = fewest.min(verdict.granted);
+            let refused = |verdict: Verdict| verdict.of - verdict.granted;
+            if worst.is_none_or(|worst| refused(verdict) > refused(worst)) {
+                worst = Some(verdict);
+            }
             match verdict.first {
                 None => fits += times,
                 Some(obstacle) => *first_failures.entry(obstacle).or_insert(0) += times,
             }
         }
         let fits = Proportion::new(fits, self.options.trials.max(1));
-        TrialRow { profile, design: design.into(), fits, fewest: fewest as u64, first_failures }
+        let (fewest, of) = worst.map_or((0, 0), |worst| (worst.granted as u64, worst.of as u64));
+        TrialRow { profile, design: design.into(), fits, fewest, of, first_failures }
     }
 }
 
@@ -161,8 +212,10 @@ pub struct TrialRow {
     pub design: Design,
     /// Trials in which all device memory got page structs.
     pub fits: Proportion,
-    /// Devices that got theirs in the worst trial.
+    /// Devices that got theirs in the worst trial, in which most were refused.
     pub fewest: u64,
+    /// Devices in that trial.
+    pub of: u64,
     /// In how many trials the first failure was of which kind.
     pub first_failures: BTreeMap<Obstacle, u64>,
 }

@@ -186,7 +186,7 @@ fn summed<T>(weighted: impl Iterator<Item = (T, u64)>) -> Vec<(T, u64)> {
 
 /// 2^52 / rank^exponent, rounded down: at least 4096 for the smallest weight there can be, so none is off by more
 /// than 1 in 4096.
-fn zipf_weight(rank: u64, exponent: u32) -> u64 {
+pub(crate) fn zipf_weight(rank: u64, exponent: u32) -> u64 {
     (1 << 52) / rank.saturating_pow(exponent).max(1)
 }
 

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::workload::WhenRefused;
 
+pub(crate) use distribution::zipf_weight;
 pub use distribution::{Distribution, LARGEST_EXPONENT, MOST_VALUES, Quantity, Sampler};
 
 /// Memory that devices register.

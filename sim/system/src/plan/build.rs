@@ -2,18 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use peerbus_machine::model::{Attachment, Fact, FunctionIndex, Machine, PortKind, Role, Stated, Window};
+use peerbus_machine::model::{Attachment, Fact, FunctionIndex, Machine, PortKind, Role, Stated};
 use peerbus_machine::part::ResourceKind;
 use peerbus_os::pci::resource::{RESOURCES, is_window};
-use peerbus_os::pci::{self, ResourceFlags, ResourceRef, WhyNot};
-use peerbus_units::{Address, Bytes, CpuAddr, Range};
+use peerbus_os::pci::{ResourceFlags, ResourceRef, WhyNot};
+use peerbus_units::{Address, Bytes};
 
 use super::log::boot_log;
 use super::why::explain;
 use super::{Plan, PlannedFunction, PlannedHostBridge, PlannedLink, PlannedResource, Space};
 use crate::boot::Booted;
-use crate::outcome::SpaceOutcome;
 use crate::resource::{index_name, kind_name, kind_word};
+use crate::space::{WindowSpace, host_windows};
 
 /// The plan of a booted machine.
 pub fn plan(machine: &Machine, booted: &Booted) -> Plan {
@@ -174,17 +174,6 @@ fn flags(kind: ResourceKind) -> ResourceFlags {
     space | wide | prefetch
 }
 
-/// Host-bridge windows and how full they are, as a run reports them.
-pub fn spaces(machine: &Machine, booted: &Booted) -> Vec<SpaceOutcome> {
-    let outcome = |space: Space| SpaceOutcome {
-        name: format!("{} {} {}", space.host_bridge, space.kind, span(space.cpu_addr, space.size)),
-        size: Bytes(space.size),
-        used: Bytes(space.used),
-        largest_hole: Bytes(space.largest_hole),
-    };
-    window_rows(machine, booted).into_iter().map(outcome).collect()
-}
-
 /// Memory BARs that found no place: `gpu0's path BAR1`, the size asked for, and why. I/O BARs are left out: no
 /// traffic uses them, and machines commonly have too few ports for all.
 pub fn unplaced(machine: &Machine, booted: &Booted) -> Vec<(String, Bytes, String)> {
@@ -208,70 +197,15 @@ pub(super) fn span(first: u64, size: u64) -> String {
 
 /// Every window of every host bridge with what lies in it.
 fn window_rows(machine: &Machine, booted: &Booted) -> Vec<Space> {
-    let mut spaces = Vec::new();
-    for (number, bridge) in machine.host_bridges.iter().enumerate() {
-        let below =
-            || booted.tree.iter().filter(|(_, function)| booted.tree[function.bus].host_bridge == number);
-        let on_root = below().filter(|(_, function)| booted.tree[function.bus].is_root());
-        let taken = claims(on_root.map(|(_, function)| function), |_| true);
-        let bars = claims(below().map(|(_, function)| function), |resource| !is_window(resource));
-        spaces.extend(bridge.windows.iter().map(|window| space(&bridge.name, window, &taken, &bars)));
-    }
-    spaces
-}
-
-/// Ranges of the assigned resources of `functions` whose number `wanted` accepts, with whether they are I/O.
-fn claims<'a>(
-    functions: impl Iterator<Item = &'a pci::Function>,
-    wanted: impl Fn(usize) -> bool,
-) -> Vec<(bool, Range<CpuAddr>)> {
-    let mut claims = Vec::new();
-    for function in functions {
-        for (number, resource) in function.resources.iter().enumerate() {
-            let range = resource.range().filter(|_| wanted(number));
-            claims.extend(range.map(|range| (resource.flags.is_io(), range)));
-        }
-    }
-    claims
-}
-
-fn space(
-    name: &str,
-    window: &Window,
-    taken: &[(bool, Range<CpuAddr>)],
-    bars: &[(bool, Range<CpuAddr>)],
-) -> Space {
-    let io = window.kind == ResourceKind::Io;
-    let within = |claims: &[(bool, Range<CpuAddr>)]| -> Vec<Range<CpuAddr>> {
-        claims
-            .iter()
-            .filter(|claim| claim.0 == io)
-            .filter_map(|claim| claim.1.intersection(window.cpu))
-            .collect()
-    };
-    let taken = within(taken);
-    let sum = |ranges: &[Range<CpuAddr>]| ranges.iter().map(|range| range.size()).sum::<Bytes>().0;
-    Space {
-        host_bridge: name.to_string(),
-        kind: kind_word(window.kind),
-        cpu_addr: window.cpu.first().raw(),
+    let row = |window: WindowSpace| Space {
+        host_bridge: window.host_bridge,
+        kind: window.kind,
+        cpu_addr: window.range.first().raw(),
         bus_addr: window.bus.raw(),
-        size: window.cpu.size().0,
-        used: sum(&taken),
-        used_by_bars: sum(&within(bars)),
-        largest_hole: largest_hole(window.cpu, taken).0,
-    }
-}
-
-/// The largest part of `window` that none of `taken` covers.
-fn largest_hole(window: Range<CpuAddr>, taken: Vec<Range<CpuAddr>>) -> Bytes {
-    let mut free = vec![window];
-    for range in taken {
-        let cut = |hole: Range<CpuAddr>| {
-            let (below, above) = hole.without(range);
-            below.into_iter().chain(above)
-        };
-        free = free.into_iter().flat_map(cut).collect();
-    }
-    free.into_iter().map(Range::size).max().unwrap_or(Bytes::ZERO)
+        size: window.space.size,
+        used: window.space.used,
+        used_by_bars: window.bars,
+        largest_hole: window.space.largest_hole,
+    };
+    host_windows(machine, booted).into_iter().map(row).collect()
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::kernel::ProfileName;
 
-pub use build::{plan, spaces, unplaced};
+pub use build::{plan, unplaced};
 pub use dump::render_dump;
 pub use log::BootLine;
 pub use text::render_plan;

@@ -3,7 +3,9 @@
 //! Cores use CPU addresses, of which no operating system has to be asked; a device uses what the DMA layer gave it, as for
 //! a copy. What accesses is an engine of its own: a core has a few buffers, one pace and no payload size to agree on.
 
-use peerbus_fabric::{Attributes, COMPLETION_TIMEOUT, Direction, EngineSpec, LinkId, Warmth, WriteBuffers};
+use peerbus_fabric::{
+    Attributes, COMPLETION_TIMEOUT, Direction, EngineSpec, LinkId, Warmth, WriteBuffers, private_addr,
+};
 use peerbus_machine::part::CorePart;
 use peerbus_units::{Address, Bytes, CpuAddr, Picos, Range};
 
@@ -34,13 +36,14 @@ impl Planner<'_> {
     pub(super) fn cpu_access(&mut self, access: &CpuAccess) -> Result<(), String> {
         let device = self.one_device(&access.device)?;
         self.check_linked(device)?;
-        let cpu = access.cpu.unwrap_or_else(|| self.memory.cpu_of(self.machine, device));
+        let cpu = access.cpu.unwrap_or_else(|| self.own_cpu(access, device));
         if access.copies == 0 || access.cores == 0 || access.sizes.is_empty() {
             return Err("sizes, copies and cores must be more than 0".to_owned());
         }
-        let bar = match access.region {
-            DeviceRegion::Bar => self.largest_bar(device)?,
-            DeviceRegion::HostManaged => self.host_managed(device)?,
+        let place = match access.region {
+            DeviceRegion::Bar => raw(self.largest_bar(device)?),
+            DeviceRegion::HostManaged => raw(self.host_managed(device)?),
+            DeviceRegion::Private => self.private_memory(device),
         };
         let mut engines = Vec::new();
         for core in 0..access.cores {
@@ -48,6 +51,7 @@ impl Planner<'_> {
             engines.push(match access.region {
                 DeviceRegion::Bar => self.core(cpu, device, name, access.kind, access.memory)?,
                 DeviceRegion::HostManaged => self.core_at_memory(cpu, device, name, access)?,
+                DeviceRegion::Private => self.core_at_member(cpu, device, name, access)?,
             });
         }
         let mut phases = Vec::new();
@@ -59,7 +63,7 @@ impl Planner<'_> {
                     1 => format!("{}.{size}", access.name),
                     _ => format!("{}.{size}.{core}", access.name),
                 };
-                let plan = self.core_flow(access, (cpu, device), bar, (*size, *engine), name)?;
+                let plan = self.core_flow(access, (cpu, device), place, (*size, *engine), name)?;
                 phase.push(self.add(plan, &access.name)?);
             }
             phases.push(phase);
@@ -73,19 +77,18 @@ impl Planner<'_> {
         &self,
         access: &CpuAccess,
         (cpu, device): (usize, usize),
-        bar: Range<CpuAddr>,
+        (base, extent): (u64, u64),
         (size, engine): (Bytes, usize),
         name: String,
     ) -> Result<FlowPlan, String> {
         let stride = stride(size);
-        let room = bar.size().0 / stride;
+        let room = extent / stride;
         let target = &self.machine.devices[device].name;
         if room == 0 {
-            return Err(format!("the memory of {target} has {}, and a copy {size}", bar.size()));
+            return Err(format!("the memory of {target} has {}, and a copy {size}", Bytes(extent)));
         }
         // A core waits for what it loads, and not for what it stores.
         let outstanding = if access.kind == AccessKind::Load { 1 } else { STORES_AHEAD.min(room) };
-        let (base, extent) = (bar.first().raw(), bar.size().0);
         let leg = Leg {
             device,
             direction: access.kind.direction(),
@@ -99,7 +102,8 @@ impl Planner<'_> {
             AccessKind::Load => (target.clone(), host),
             AccessKind::Store => (host, target.clone()),
         };
-        Ok(transfers_plan(name, (from, to), leg, (size, stride), (access.copies, outstanding), None))
+        let peer = (access.region == DeviceRegion::Private).then(Peer::private);
+        Ok(transfers_plan(name, (from, to), leg, (size, stride), (access.copies, outstanding), peer))
     }
 
     pub(super) fn device_access(&mut self, access: &DeviceAccess) -> Result<(), String> {
@@ -112,7 +116,7 @@ impl Planner<'_> {
         if access.accesses == 0 || access.outstanding == 0 || access.sizes.is_empty() {
             return Err("sizes, accesses and outstanding must be more than 0".to_owned());
         }
-        let engine = self.processors(device, access.kind)?;
+        let engine = self.processors(device, access.kind, None)?;
         let mut phases = Vec::new();
         for size in &access.sizes {
             check_size(*size)?;
@@ -149,6 +153,23 @@ impl Planner<'_> {
         let own = ranges.into_iter().filter(|(owner, _)| *owner == device).map(|(_, range)| range);
         own.max_by_key(|range| range.size())
             .ok_or_else(|| format!("no CPU uses the memory of {} by CXL", self.machine.devices[device].name))
+    }
+
+    /// The CPU whose cores reach a device when nothing is said: the one it hangs below, or for `Private` the member.
+    fn own_cpu(&self, access: &CpuAccess, device: usize) -> usize {
+        let linked =
+            |cpu: &usize| self.spec.private_link_from_cpu(*cpu, device, access.kind.direction()).is_some();
+        let member = match access.region {
+            DeviceRegion::Private => (0..self.machine.cpus.len()).find(linked),
+            _ => None,
+        };
+        member.unwrap_or_else(|| self.memory.cpu_of(self.machine, device))
+    }
+
+    /// First private address and size of a device's memory.
+    fn private_memory(&self, device: usize) -> (u64, u64) {
+        let size = self.machine.devices[device].memory.map_or(0, |memory| memory.0);
+        (private_addr(device, 0).raw(), size)
     }
 
     /// CPU addresses of a device's first memory BAR, where its registers are.
@@ -205,17 +226,45 @@ impl Planner<'_> {
         self.add_engine(engine)
     }
 
-    /// The engine that stands for the processors of `device`.
-    pub(super) fn processors(&mut self, device: usize, kind: AccessKind) -> Result<usize, String> {
+    /// An engine that stands for one core of `cpu` on its way to memory of `device` by a private interconnect of both.
+    fn core_at_member(
+        &mut self,
+        cpu: usize,
+        device: usize,
+        name: String,
+        access: &CpuAccess,
+    ) -> Result<usize, String> {
+        let part = self.machine.cpus.get(cpu).map(|cpu| cpu.part.core.unwrap_or_default());
+        let part = part.ok_or_else(|| format!("there is no cpu {cpu}"))?;
+        let link = self.spec.private_link_from_cpu(cpu, device, access.kind.direction());
+        let target = &self.machine.devices[device].name;
+        let link = link.ok_or_else(|| format!("cpu{cpu} and {target} share no private interconnect"))?;
+        let engine = core_engine(&part, (name, self.spec.cpu(cpu), link), access.kind, access.memory);
+        self.add_engine(engine)
+    }
+
+    /// The engine that stands for the processors of `device`, on its PCIe link or a private one.
+    pub(super) fn processors(
+        &mut self,
+        device: usize,
+        kind: AccessKind,
+        private: Option<LinkId>,
+    ) -> Result<usize, String> {
         let word = if kind == AccessKind::Load { "loads" } else { "stores" };
-        let name = format!("{}/{word}", self.machine.devices[device].name);
+        let own = private.and_then(|link| self.spec.private_engine(link, kind.direction()));
+        let name = match private.map(|link| usize::try_from(link.0).unwrap_or(usize::MAX)) {
+            None => format!("{}/{word}", self.machine.devices[device].name),
+            Some(link) => {
+                format!("{}/{word} on {}", self.machine.devices[device].name, self.spec.links[link].name)
+            }
+        };
         if let Some(known) = self.schedule.engines.iter().position(|engine| engine.name == name) {
             return Ok(known);
         }
-        let own = match kind {
+        let own = own.unwrap_or_else(|| match kind {
             AccessKind::Load => self.spec.reader(device),
             AccessKind::Store => self.spec.writer(device),
-        };
+        });
         let own = &self.spec.engines[usize::try_from(own.0).unwrap_or(usize::MAX)];
         let (write, read) = (own.max_payload.min(COALESCED), own.max_read_request.min(COALESCED));
         let engine = EngineSpec {
@@ -242,6 +291,11 @@ impl Planner<'_> {
         self.schedule.engines.push(engine);
         Ok(self.schedule.engines.len() - 1)
     }
+}
+
+/// First address and bytes of a range of CPU addresses.
+fn raw(range: Range<CpuAddr>) -> (u64, u64) {
+    (range.first().raw(), range.size().0)
 }
 
 /// Engines that one link can have.

@@ -15,15 +15,24 @@ use super::failures;
 use super::flow::{FlowPlan, Program};
 use super::peer_memory;
 use super::schedule::MatrixPlan;
+use super::shared_virtual;
 use super::{RunInput, RunResult};
 use crate::boot::Booted;
+use crate::device_memory::{Refused, bind};
 use crate::expand::PeerMemoryRole;
 use crate::outcome::{ErrorOutcome, FlowOutcome, LatencyBucket, LinkOutcome, MatrixOutcome, Outcome};
 use crate::plan;
+use crate::space::{self, Space};
 
-/// Turns a finished run into its outcome.
-pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Driven) -> RunResult {
-    let Driven { mut fabric, standstill, schedule, mut flows, peer_memories } = driven;
+/// Turns a finished run into its outcome. `io` are I/O address spaces with what was mapped for all of the run.
+pub fn collect(
+    machine: &Machine,
+    input: &RunInput,
+    booted: &Booted,
+    driven: Driven,
+    mut io: Vec<Space>,
+) -> RunResult {
+    let Driven { mut fabric, standstill, schedule, mut flows, peer_memories, io_levels, shared } = driven;
     for memory in &peer_memories {
         note_first_addresses(memory, &mut flows);
     }
@@ -37,10 +46,17 @@ pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Dri
             limits.push(resources);
         }
     }
+    for process in &shared {
+        for outcome in shared_virtual::flows(machine, process) {
+            outcomes.push(outcome);
+            limits.push(Vec::new());
+        }
+    }
     let matrices =
         schedule.matrices.iter().map(|matrix| matrix_outcome(machine, matrix, &first_outcome)).collect();
     let mut errors = refusals(&flows, &outcomes);
     errors.extend(peer_memory::errors(machine, &peer_memories));
+    errors.extend(shared.iter().flat_map(|process| shared_virtual::errors(machine, process)));
     errors.extend(unsupported_requests(&fabric, &flows));
     errors.extend(misdirected(&mut fabric, &flows));
     errors.extend(malformed(machine, booted, &fabric, &flows));
@@ -48,8 +64,20 @@ pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Dri
     errors.extend(failures::poisoned(machine, &fabric, &flows));
     errors.extend(unplaced(machine, booted));
     errors.extend(standstill.iter().map(|standstill| no_progress(standstill, &flows)));
-    let mut spaces = plan::spaces(machine, booted);
+    let mut spaces = space::windows(machine, booted);
+    spaces.extend(space::apertures(machine, &schedule.shown));
+    let device_memory =
+        input.device_memory.map(|binding| bind(machine, booted, input.kernel.profile, &binding));
+    if let Some(bound) = device_memory {
+        errors.extend(bound.refused.into_iter().map(device_memory_refused));
+        spaces.extend(bound.spaces);
+    }
     spaces.extend(peer_memory::spaces(machine, &peer_memories));
+    space::followed(&mut io, machine, booted, &io_levels);
+    spaces.extend(io);
+    spaces.extend(space::tags(&fabric));
+    let mut counted = counters::counters(machine, &fabric);
+    counted.extend(shared.iter().flat_map(|process| shared_virtual::counters(machine, process)));
     let outcome = Outcome {
         machine: machine.name.clone(),
         profile: input.kernel.profile.name().to_owned(),
@@ -67,7 +95,7 @@ pub fn collect(machine: &Machine, input: &RunInput, booted: &Booted, driven: Dri
             .collect(),
         spaces,
         errors,
-        counters: counters::counters(machine, &fabric),
+        counters: counted,
         assumed: assumptions(machine),
         flows: outcomes,
     };
@@ -459,6 +487,22 @@ fn no_progress(standstill: &Standstill, flows: &[FlowRun]) -> ErrorOutcome {
         addr: None,
         flow: first,
         time: Some(standstill.at),
+    }
+}
+
+/// A driver whose device's memory, or a chunk of it, got no page structs.
+fn device_memory_refused(refused: Refused) -> ErrorOutcome {
+    let chain = refused.chain.iter().map(|cause| format!("{}: {}", cause.what, cause.text));
+    let chain: Vec<String> = chain.collect();
+    ErrorOutcome {
+        kind: "DEVICE_MEMORY_REFUSED".to_owned(),
+        place: refused.device,
+        text: format!("{}; {}", refused.obstacle.name(), chain.join("; ")),
+        count: 1,
+        bytes: Bytes(refused.size),
+        addr: None,
+        flow: None,
+        time: None,
     }
 }
 

@@ -7,7 +7,7 @@ use peerbus_fabric::{
     Descriptor, Direction, EngineId, Fabric, FlowId, LatencyOf, LinkId, Standstill, Upcall,
 };
 use peerbus_machine::Machine;
-use peerbus_units::{Bytes, DmaAddr, Picos};
+use peerbus_units::{Bytes, DmaAddr, Picos, Rate};
 
 use super::flow::{
     Commands, FlowPlan, Leg, Part, Program, STAGING_CHUNK, STAGING_CHUNKS, STAGING_HANDOVER, Step,
@@ -15,7 +15,9 @@ use super::flow::{
 };
 use super::peer_memory::{self, Event, Io, Order, PeerMemories};
 use super::schedule::Schedule;
+use super::shared_virtual::{self, SharedOrder, SharedSpaces};
 use crate::boot::Booted;
+use crate::space::IoLevels;
 
 /// A flow under way or done.
 #[derive(Clone, Debug)]
@@ -52,6 +54,10 @@ pub struct Driven {
     pub flows: Vec<FlowRun>,
     /// What became of its workloads on peer memory.
     pub peer_memories: Vec<peer_memory::Driven>,
+    /// What became of its workloads on shared memory.
+    pub shared: Vec<shared_virtual::Driven>,
+    /// How full I/O address spaces were, where that changed.
+    pub io_levels: IoLevels,
 }
 
 /// What a timer is set for.
@@ -60,12 +66,16 @@ enum Due {
     Start(usize),
     /// Something happens to peer memory.
     PeerMemory(Event),
+    /// An agent of a workload on shared memory goes on.
+    Shared((usize, usize)),
     /// A command's step can be taken: flow and number of the command.
     Step(usize, usize),
 }
 
 /// Tokens of transfers that clients of peer memory ordered; flow numbers leave this bit alone.
 const ORDERED: u64 = 1 << 63;
+/// Of those, the ones that agents on shared memory ordered.
+const SHARED: u64 = 1 << 62;
 
 /// Random streams of flows, apart from those of clients of peer memory.
 const PLACES: u64 = 1 << 62;
@@ -75,6 +85,10 @@ const STEP_BITS: u32 = 4;
 struct Driver<'a> {
     fabric: Fabric,
     memories: PeerMemories<'a>,
+    shared: SharedSpaces,
+    /// Who of them ordered a transfer, as `orders`.
+    shared_orders: Vec<(usize, usize)>,
+    free_shared: Vec<usize>,
     /// Who ordered a transfer, by number; numbers of transfers that are done are used again.
     orders: Vec<(usize, usize, usize)>,
     free_orders: Vec<usize>,
@@ -116,6 +130,9 @@ pub fn drive(
         workload_of,
         due: BTreeMap::new(),
         memories: PeerMemories::new(machine, booted, &schedule.peer_memories, seed),
+        shared: SharedSpaces::new(&schedule.shared, &memory_rates(machine, &fabric), seed),
+        shared_orders: Vec::new(),
+        free_shared: Vec::new(),
         orders: Vec::new(),
         free_orders: Vec::new(),
         engines,
@@ -135,9 +152,14 @@ pub fn drive(
     }
     let io = driver.memories.start();
     driver.follow(io);
+    let io = driver.shared.start();
+    driver.follow_shared(io);
     driver.plan_timer();
     while let Some(upcall) = driver.fabric.advance() {
         match upcall {
+            Upcall::Done { token, .. } if token & (ORDERED | SHARED) == ORDERED | SHARED => {
+                driver.shared_done(token);
+            }
             Upcall::Done { token, .. } if token & ORDERED != 0 => driver.order_done(token),
             Upcall::Done { token, delivered, refused, .. } => driver.done(token, delivered + refused),
             Upcall::Issued { token } => driver.step_done(token, true),
@@ -146,8 +168,19 @@ pub fn drive(
         driver.plan_timer();
     }
     let standstill = driver.fabric.end();
-    let peer_memories = driver.memories.finish(driver.fabric.now(), standstill.is_none());
-    Driven { fabric: driver.fabric, standstill, schedule, flows: driver.flows, peer_memories }
+    let (peer_memories, io_levels) = driver.memories.finish(driver.fabric.now(), standstill.is_none());
+    let shared = driver.shared.finish();
+    let flows = driver.flows;
+    Driven { fabric: driver.fabric, standstill, schedule, flows, peer_memories, io_levels, shared }
+}
+
+/// Rates of the memories of devices, by index in the machine.
+fn memory_rates(machine: &Machine, fabric: &Fabric) -> BTreeMap<usize, Rate> {
+    let rate = |device: usize| {
+        let node = usize::try_from(fabric.spec.device(device).0).unwrap_or(usize::MAX);
+        Some((device, fabric.spec.nodes.get(node)?.memory?.rate))
+    };
+    (0..machine.devices.len()).filter_map(rate).collect()
 }
 
 impl Driver<'_> {
@@ -208,6 +241,10 @@ impl Driver<'_> {
                 match due {
                     Due::Start(flow) => self.start(flow),
                     Due::Step(flow, command) => self.take_step(flow, command),
+                    Due::Shared(agent) => {
+                        let io = self.shared.timer(agent, now);
+                        self.follow_shared(io);
+                    }
                     Due::PeerMemory(event) => {
                         let io = self.memories.timer(event, now);
                         self.follow(io);
@@ -228,6 +265,37 @@ impl Driver<'_> {
         for order in io.orders {
             self.start_order(&order);
         }
+    }
+
+    /// The same for agents on shared memory.
+    fn follow_shared(&mut self, io: shared_virtual::Io) {
+        for (time, agent) in io.timers {
+            self.due.entry(time).or_default().push(Due::Shared(agent));
+        }
+        for order in io.orders {
+            self.start_shared(&order);
+        }
+    }
+
+    fn start_shared(&mut self, order: &SharedOrder) {
+        let number = self.free_shared.pop().unwrap_or(self.shared_orders.len());
+        if number == self.shared_orders.len() {
+            self.shared_orders.push(order.owner);
+        } else {
+            self.shared_orders[number] = order.owner;
+        }
+        let token = ORDERED | SHARED | u64::try_from(number).unwrap_or(u64::MAX);
+        let flow = self.flows[order.flow].legs[0];
+        self.flows[order.flow].started.get_or_insert(self.fabric.now());
+        let engine = self.engine_of(order.device, order.direction, order.link);
+        self.fabric.submit(Descriptor::new(engine, DmaAddr(order.addr), order.bytes, flow, token));
+    }
+
+    fn shared_done(&mut self, token: u64) {
+        let number = usize::try_from(token & !(ORDERED | SHARED)).unwrap_or(usize::MAX);
+        self.free_shared.push(number);
+        let io = self.shared.done(self.shared_orders[number], self.fabric.now());
+        self.follow_shared(io);
     }
 
     fn start_order(&mut self, order: &Order) {

@@ -3,7 +3,7 @@
 use peerbus_fabric::{Direction, Warmth};
 use peerbus_units::{Bytes, CpuAddr, Picos, Range};
 
-use super::flow::{Commands, FlowPlan, Leg, Part, Program, Step};
+use super::flow::{Commands, FlowPlan, Leg, Part, Peer, Program, Step};
 use super::schedule::{Planner, check_size, stride};
 use crate::ntb::sides;
 use crate::workload::{AccessKind, CacheState, HostDirection, HostDma, Initiator};
@@ -121,10 +121,17 @@ impl Planner<'_> {
             {
                 buffers.push((cpu, buffer));
             }
-            let leg = match &dma.through {
-                Some(through) => self.leg_through(through, device, direction, (at, layout.extent))?,
-                None => self.host_leg(device, direction, at, layout.extent),
+            let leg = match (&dma.through, owner) {
+                (Some(through), _) => self.leg_through(through, device, direction, (at, layout.extent))?,
+                (None, Owner::Cpu(cpu)) => {
+                    self.memory_leg((device, direction), cpu, dma.way, (at, layout.extent))
+                }
+                (None, Owner::Device(_)) => self.host_leg(device, direction, at, layout.extent),
             };
+            if dma.absent.is_some() && matches!(&leg, Ok(leg) if leg.private.is_some()) {
+                let why = "absent pages are found by an IOMMU, which no private interconnect asks: write `way: Pcie`";
+                return Err(why.to_owned());
+            }
             if let (Some(absent), Ok(leg)) = (dma.absent, &leg) {
                 self.schedule.absent.push((device, leg.base, leg.extent, absent));
             }
@@ -140,6 +147,11 @@ impl Planner<'_> {
         let (program, unmappable) = match legs.into_iter().collect() {
             Ok(legs) => (self.transfer_program(dma, legs, buffers, size, &layout)?, None),
             Err(why) => (Program::Refused, Some(why)),
+        };
+        let private = match &program {
+            Program::Transfers { legs, .. } => legs.iter().any(|leg| leg.private.is_some()),
+            Program::Commands(commands) => commands.steps.iter().any(|step| step.leg.private.is_some()),
+            _ => false,
         };
         let name = self.machine.devices[device].name.clone();
         let host = match owner {
@@ -157,7 +169,7 @@ impl Planner<'_> {
             bytes: Bytes(size.0.saturating_mul(dma.transfers).saturating_mul(moved)),
             chunk: size,
             program,
-            peer: None,
+            peer: private.then(Peer::private),
             unmappable,
             start: Picos::ZERO,
             packets: dma.packets,
@@ -215,6 +227,7 @@ impl Planner<'_> {
             spacing: Picos::ZERO,
             posted: true,
         };
+        // By the same link, on which it cannot pass the write.
         let read = Leg { direction: Direction::Read, engine: None, ..leg };
         let leg = self.moved_by(by, read)?;
         let wait = dma.map_or(Picos::ZERO, |dma| dma.completion_latency);
@@ -229,7 +242,9 @@ impl Planner<'_> {
         };
         Ok(match by {
             Initiator::Engine => leg,
-            Initiator::Processor => Leg { engine: Some(self.processors(leg.device, kind)?), ..leg },
+            Initiator::Processor => {
+                Leg { engine: Some(self.processors(leg.device, kind, leg.private)?), ..leg }
+            }
         })
     }
 }

@@ -18,6 +18,8 @@ mod peer_memory;
 mod region;
 mod resolve;
 mod schedule;
+mod shared_plan;
+mod shared_virtual;
 mod through;
 
 use peerbus_fabric::{Fabric, LinkLayer, Options, Scaling, Spec, supports};
@@ -26,14 +28,17 @@ use peerbus_units::{Bytes, Iova, Range};
 
 use crate::aperture::Aperture;
 use crate::boot::{BootOptions, Booted, boot};
+use crate::device_memory::Binding;
 use crate::event::Event;
 use crate::kernel::KernelSettings;
 use crate::ntb::Requesters;
 use crate::outcome::Outcome;
+use crate::space;
 use crate::workload::Workload;
 
 pub use peerbus_fabric::{EngineId, FlowId, LinkId, NodeId, Resource};
 pub use schedule::RunError;
+pub use shared_virtual::{Role, costs};
 
 /// What to run, beside the machine.
 #[derive(Clone, Debug)]
@@ -52,6 +57,8 @@ pub struct RunInput {
     /// Tables of requesters of non-transparent bridges; where none is given it holds the devices that workloads send
     /// through that side.
     pub ntbs: Vec<Requesters>,
+    /// What drivers do with the memory of their devices when the machine has come up; nothing without it.
+    pub device_memory: Option<Binding>,
     /// Seed of all random streams.
     pub seed: u64,
     /// Capacities that differ from the parts', for "what if" questions.
@@ -112,11 +119,12 @@ pub fn run_booted(machine: &Machine, mut booted: Booted, input: &RunInput) -> Re
         faults.into_iter().for_each(|fault| fabric.plan(event.at, fault));
     }
     let driven = drive::drive(machine, &booted, fabric, schedule, input.seed);
+    let io = space::io_addresses(machine, &booted);
     for mapping in mappings {
         let unmapped = booted.unmap(mapping);
         assert!(unmapped.is_ok(), "a flow's memory is not mapped any more: {unmapped:?}");
     }
-    Ok(collect::collect(machine, input, &booted, driven))
+    Ok(collect::collect(machine, input, &booted, driven, io))
 }
 
 /// Takes the pages that are absent out of the tables.

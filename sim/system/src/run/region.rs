@@ -1,6 +1,6 @@
 //! Regions of memory that flows go through: of hosts and of devices, mapped for who moves the data.
 
-use peerbus_fabric::{Direction, Shown};
+use peerbus_fabric::{Direction, LinkId, Shown};
 use peerbus_units::{Address, Bytes, CpuAddr};
 
 use super::flow::{Leg, Peer};
@@ -8,6 +8,7 @@ use super::resolve::{self, Target};
 use super::schedule::Planner;
 use crate::aperture;
 use crate::iommu::{BarMemory, MapError, Mapping};
+use crate::workload::Way;
 
 /// Memory is mapped in whole pages.
 const PAGE: u64 = 4096;
@@ -112,6 +113,32 @@ impl Planner<'_> {
         let place = (base.wrapping_add(inside), (length - inside).min(part.room));
         peer.dma = Some((place.0, kind));
         Ok(place)
+    }
+
+    /// A leg of `device` over memory of the CPU `cpu`: by a private interconnect, where one leads there and `way` lets it, or by
+    /// PCIe, mapped for it; or why it cannot be. A private interconnect shows a CPU's own addresses, and nothing is mapped.
+    pub(super) fn memory_leg(
+        &mut self,
+        (device, direction): (usize, Direction),
+        cpu: usize,
+        way: Way,
+        (at, extent): (u64, u64),
+    ) -> Result<Leg, String> {
+        match self.private_way_to(device, cpu, direction, way) {
+            Some(link) => Ok(Leg { device, direction, private: Some(link), base: at, extent, engine: None }),
+            None => self.host_leg(device, direction, at, extent),
+        }
+    }
+
+    /// The private link that data between `device` and memory of the CPU `cpu` takes, if it does.
+    pub(super) fn private_way_to(
+        &self,
+        device: usize,
+        cpu: usize,
+        direction: Direction,
+        way: Way,
+    ) -> Option<LinkId> {
+        self.spec.private_link_to_host(device, cpu, direction).filter(|_| way == Way::Fastest)
     }
 
     /// A leg of `device` over host memory, mapped for it; or why it cannot be.

@@ -12,6 +12,7 @@ use super::flow::{FlowPlan, Leg, Peer, Program, STAGING_CHUNK, STAGING_CHUNKS};
 use super::peer_memory::PeerMemoryPlan;
 use super::region::PeerRegion;
 use super::resolve::{self, HostMemory, Target};
+use super::shared_virtual::SharedPlan;
 use super::through::Bridges;
 use crate::aperture::{self, Aperture, Pages};
 use crate::boot::Booted;
@@ -66,6 +67,8 @@ pub struct Schedule {
     pub mappings: Vec<Mapping>,
     /// Workloads on peer memory.
     pub peer_memories: Vec<PeerMemoryPlan>,
+    /// Workloads on memory that processes share with devices.
+    pub shared: Vec<SharedPlan>,
     /// Pages that are absent at the start: the device, its first address, the bytes, and what is absent.
     pub absent: Vec<(usize, u64, u64, AbsentPages)>,
     /// Engines that the run adds to those of the machine's devices.
@@ -131,6 +134,7 @@ pub fn plan(
             Workload::AllToAll(exchange) => planner.all_to_all(exchange),
             Workload::HostDma(dma) => planner.host_dma(dma),
             Workload::PeerMemory(memory) => planner.peer_memory(number, memory, workloads),
+            Workload::SharedVirtual(shared) => planner.shared_virtual(number, shared),
             Workload::CpuAccess(access) => planner.cpu_access(access),
             Workload::DeviceAccess(access) => planner.device_access(access),
             Workload::NvmeIo(io) => planner.nvme_io(io),
@@ -309,7 +313,8 @@ impl Planner<'_> {
             );
         }
         let fastest = wanted.way == Way::Fastest && wanted.through.is_none();
-        if let Some(link) = self.spec.private_link(mover, target).filter(|_| fastest) {
+        let moves = if wanted.engine == Engine::Writer { Direction::Write } else { Direction::Read };
+        if let Some(link) = self.spec.private_link(mover, target, moves).filter(|_| fastest) {
             return self.private(wanted, mover, target, link);
         }
         for device in [wanted.from, wanted.to] {
@@ -400,8 +405,9 @@ impl Planner<'_> {
         let cpu = self.memory.cpu_of(self.machine, wanted.from);
         let extent = wanted.chunk.0.min(STAGING_CHUNK) * STAGING_CHUNKS;
         let at = self.memory.allocate(cpu, extent).ok_or("the host has no memory for a staging buffer")?;
-        let legs = self.host_leg(wanted.from, Direction::Write, at, extent).and_then(|fill| {
-            self.host_leg(wanted.to, Direction::Read, at, extent).map(|drain| (fill, drain))
+        let (way, buffer) = (wanted.way, (at, extent));
+        let legs = self.memory_leg((wanted.from, Direction::Write), cpu, way, buffer).and_then(|fill| {
+            self.memory_leg((wanted.to, Direction::Read), cpu, way, buffer).map(|drain| (fill, drain))
         });
         Ok(match legs {
             Ok((fill, drain)) => {

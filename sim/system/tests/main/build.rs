@@ -59,6 +59,7 @@ impl Build {
             family: model.family,
             models: vec![1],
             physical_bits: 46,
+            virtual_bits: None,
             host_bridges: 4,
             root_bus_head: model
                 .head

@@ -99,7 +99,7 @@ impl Boot {
             })
         };
         let bits = text("address sizes").and_then(|sizes| sizes.split(' ').next()?.parse().ok());
-        Processor { identity: identity(), physical_bits: bits }
+        Processor { identity: identity(), physical_bits: bits, virtual_bits: None }
     }
 
     pub fn capture(&self) -> Capture<'_> {

@@ -84,12 +84,14 @@ fn host_dma_meets_the_closed_form_within_half_a_percent() {
             cache: CacheState::default(),
             by: Initiator::default(),
             absent: None,
+            way: Default::default(),
             through: None,
         };
         let input = RunInput {
             kernel: KernelSettings::default(),
             link_layer: FLAT,
             workloads: vec![Workload::HostDma(workload)],
+            device_memory: None,
             seed: 1,
             events: vec![],
             scaling: vec![],

@@ -223,6 +223,7 @@ fn host_dma() -> Workload {
         cache: CacheState::default(),
         by: Initiator::default(),
         absent: None,
+        way: Default::default(),
         through: None,
     })
 }

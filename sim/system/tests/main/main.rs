@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests read PEERBUS_CASES, and machines from files")]
 #![allow(clippy::print_stdout, reason = "tests say what they compared and what they skipped")]
 
+mod address_space;
 mod boot;
 mod build;
 mod captured;
@@ -18,7 +19,9 @@ mod plan;
 mod replay;
 mod run;
 mod set_up;
+mod shared_virtual;
 mod shipped;
+mod spaces;
 mod translation_services;
 mod why;
 mod wrx90;

@@ -70,6 +70,7 @@ fn outcome_of(machine: &Machine, profile: ProfileName, seed: u64, memories: &[Pe
         kernel,
         link_layer: LinkLayer::ByRule,
         workloads,
+        device_memory: None,
         seed,
         events: vec![],
         scaling: vec![],
@@ -135,7 +136,7 @@ fn what_was_granted_was_moved() {
     // Random among equals: both drives are used by both adapters.
     assert!(found.flows.iter().all(|flow| flow.delivered.0 > 0));
     let space = found.spaces.iter().find(|space| space.name.starts_with("ssd0")).unwrap();
-    assert_eq!((space.size, space.used), (Bytes::mib(64), memory.pools[0].peak));
+    assert_eq!((space.size, space.peak), (64 << 20, memory.pools[0].peak.0));
 }
 
 #[test]
@@ -421,6 +422,7 @@ fn workloads_that_cannot_run_are_refused() {
             kernel: KernelSettings::default(),
             link_layer: LinkLayer::ByRule,
             workloads: vec![Workload::PeerMemory(Box::new(memory))],
+            device_memory: None,
             seed: 1,
             events: vec![],
             scaling: vec![],

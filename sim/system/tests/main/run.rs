@@ -33,6 +33,7 @@ pub fn input(workloads: Vec<Workload>) -> RunInput {
         kernel: KernelSettings::default(),
         link_layer: LinkLayer::ByRule,
         workloads,
+        device_memory: None,
         seed: 1,
         events: vec![],
         scaling: vec![],
@@ -167,6 +168,7 @@ fn what_cannot_be_simulated_is_an_error_not_a_panic() {
             cache: CacheState::default(),
             by: Initiator::default(),
             absent: None,
+            way: Default::default(),
             through: None,
         })
     };
@@ -214,6 +216,7 @@ fn read_latency(cpu: usize, window: Option<Bytes>, cache: CacheState) -> Picos {
         packets: Packets::default(),
         by: Initiator::default(),
         absent: None,
+        way: Default::default(),
         through: None,
     };
     run(machine, &input(vec![Workload::HostDma(dma)])).unwrap().flows[0].latency_p50
@@ -242,6 +245,7 @@ fn latency_by(direction: HostDirection, by: Initiator) -> u64 {
         packets: Packets::default(),
         by,
         absent: None,
+        way: Default::default(),
         through: None,
     };
     let outcome = run(&topologies()["broadwell-nfp6000.ron"], &input(vec![Workload::HostDma(dma)])).unwrap();

@@ -7,8 +7,8 @@ use peerbus_system::ntb::Requesters;
 use peerbus_system::outcome::Outcome;
 use peerbus_system::run::{RunInput, run};
 use peerbus_system::workload::{
-    Addresses, CacheState, Copy, Engine, HostDirection, HostDma, Initiator, Packets, Way, WhenRefused,
-    Workload,
+    AbsentPages, AccessKind, Addresses, CacheState, Copy, CpuAccess, CpuMemory, DeviceRegion, Engine,
+    HostDirection, HostDma, Initiator, Packets, Way, WhenRefused, Workload,
 };
 use peerbus_units::{Bytes, Picos};
 
@@ -166,6 +166,7 @@ fn to_memory() -> HostDma {
         memory: None,
         absent: None,
         through: Some("ntb0".into()),
+        way: Way::default(),
     }
 }
 
@@ -217,4 +218,106 @@ fn a_bridge_has_so_many_windows() {
     let wrong = Copy { through: Some("gpu1".into()), ..through() };
     let problem = run(&two_hosts(), &input(vec![Workload::Copy(wrong)])).unwrap_err().problem;
     assert_eq!(problem, "`gpu1` is no side of a non-transparent bridge");
+}
+
+/// Two CPUs, each with a GPU; GPU 0 and CPU 0 share a private link: 50 GB/s to the CPU, 200 GB/s back.
+fn beside_a_cpu() -> Machine {
+    let gpu = "(link: (gen: 4), below: Device(part: \"a100-pcie-80g\"))";
+    let cpu = "(part: \"amd-rome\", memory: \"64GiB\")";
+    load(&format!(
+        "(cpus: [{cpu}, {cpu}], cpu_links: [(from: 0, to: 1, part: \"xgmi2-x4\")],
+          host_bridges: [(cpu: 0, ports: [{gpu}]), (cpu: 1, ports: [{gpu}])],
+          parts: [Interconnect(id: \"coherent\", description: \"\", rate: \"50GB/s\", rate_back: \"200GB/s\", latency: \"200ns\",
+              switched: false, sources: {{}})],
+          interconnects: [(name: \"c2c\", part: \"coherent\", pairs: [(from: \"gpu0\", to: \"cpu0\")])])"
+    ))
+}
+
+fn with_cpu(device: &str, cpu: usize, direction: HostDirection, by: Initiator, way: Way) -> HostDma {
+    HostDma {
+        device: device.into(),
+        cpu: Some(cpu),
+        direction,
+        sizes: vec![MIB],
+        transfers: 8,
+        outstanding: 4,
+        through: None,
+        by,
+        way,
+        ..to_memory()
+    }
+}
+
+/// Gigabytes per second of the first flow, its path in one line, and whether it took a private link.
+fn first_flow(workload: Workload) -> (u64, String, bool) {
+    let outcome = run(&beside_a_cpu(), &input(vec![workload])).unwrap();
+    let flow = &outcome.flows[0];
+    assert_eq!(flow.refused, Bytes::ZERO, "{:?}", flow.refusal);
+    let rate = flow.delivered.0 * 1000 / (flow.end.0 - flow.start.0);
+    (rate, flow.path.join(" "), flow.map_type.as_deref() == Some("PRIVATE_LINK"))
+}
+
+#[test]
+fn copies_with_memory_of_a_cpu_take_the_private_link() {
+    use HostDirection::{Read, Write};
+    use Initiator::{Engine, Processor};
+    // 200 GB/s towards the device, 50 GB/s away from it, 128 B at most and no header in every packet; 102 GB/s between the CPUs;
+    // 26.9 GB/s of payload, or less, over PCIe. The ramp takes a tenth at most.
+    for (device, cpu, direction, by, way, rates, private) in [
+        ("gpu0", 0, Read, Engine, Way::Fastest, 150..=200, true),
+        ("gpu0", 0, Write, Engine, Way::Fastest, 45..=50, true),
+        ("gpu0", 0, Write, Processor, Way::Fastest, 45..=50, true),
+        ("gpu0", 1, Read, Engine, Way::Fastest, 85..=102, true),
+        ("gpu0", 0, Read, Engine, Way::Pcie, 20..=27, false),
+        ("gpu0", 0, Write, Engine, Way::Pcie, 20..=28, false),
+        // Of the other GPU no CPU is a member.
+        ("gpu1", 0, Read, Engine, Way::Fastest, 20..=27, false),
+        ("gpu1", 1, Write, Engine, Way::Fastest, 20..=28, false),
+    ] {
+        let found = first_flow(Workload::HostDma(with_cpu(device, cpu, direction, by, way)));
+        let case = format!("{device} cpu{cpu} {direction:?} {by:?} {way:?}: {found:?}");
+        assert!(rates.contains(&found.0) && found.2 == private, "{case}");
+        assert_eq!(found.1.contains("host"), !private, "{case}");
+    }
+}
+
+#[test]
+fn staged_copies_fill_their_buffer_by_the_private_link() {
+    let wanted = Copy { refused: WhenRefused::StageAlways, through: None, ..copy("gpu0", "gpu1") };
+    let [pcie, fastest] =
+        [Way::Pcie, Way::Fastest].map(|way| first_flow(Workload::Copy(Copy { way, ..wanted.clone() })).1);
+    assert_eq!(pcie.matches("host").count(), 2, "{pcie}");
+    assert_eq!(fastest.matches("host").count(), 1, "down to gpu1 alone: {fastest}");
+}
+
+fn core_access(device: &str, cpu: Option<usize>) -> Workload {
+    Workload::CpuAccess(CpuAccess {
+        name: "core".into(),
+        cpu,
+        device: device.into(),
+        region: DeviceRegion::Private,
+        kind: AccessKind::Load,
+        memory: CpuMemory::WriteCombining,
+        sizes: vec![Bytes(64)],
+        copies: 10,
+        cores: 2,
+    })
+}
+
+#[test]
+fn cores_reach_a_member_beside_their_cpu_alone() {
+    let (_, path, private) = first_flow(core_access("gpu0", None));
+    assert!(private && path == "gpu0 cpu0", "{path}");
+    for (device, cpu) in [("gpu0", Some(1)), ("gpu1", None)] {
+        let error = run(&beside_a_cpu(), &input(vec![core_access(device, cpu)])).unwrap_err().to_string();
+        assert!(error.contains("share no private interconnect"), "{error}");
+    }
+}
+
+#[test]
+fn absent_pages_are_a_matter_of_pcie() {
+    let absent = Some(AbsentPages { hundredths: 10, software: Picos::nanos(20_000) });
+    let dma = with_cpu("gpu0", 0, HostDirection::Read, Initiator::Engine, Way::Fastest);
+    let error = run(&beside_a_cpu(), &input(vec![Workload::HostDma(HostDma { absent, ..dma })])).unwrap_err();
+    assert!(error.to_string().contains("way: Pcie"), "{error}");
 }

@@ -66,6 +66,7 @@ fn simulate(machine: &Machine, pairs: &[(u32, u32)]) -> (f64, String) {
         kernel: KernelSettings::default(),
         link_layer: LinkLayer::ByRule,
         workloads: copies.collect(),
+        device_memory: None,
         seed: 1,
         events: vec![],
         scaling: vec![],

@@ -17,8 +17,9 @@ pub fn processor(text: &str) -> Processor {
             model: field("model")?.parse().ok()?,
         })
     };
-    let bits = field("address sizes").and_then(|sizes| sizes.split_whitespace().next()?.parse().ok());
-    Processor { identity: identity(), physical_bits: bits }
+    // "48 bits physical, 48 bits virtual".
+    let width = |word: usize| field("address sizes")?.split_whitespace().nth(word)?.parse().ok();
+    Processor { identity: identity(), physical_bits: width(0), virtual_bits: width(3) }
 }
 
 #[cfg(test)]
@@ -28,9 +29,9 @@ mod tests {
     #[test]
     fn a_pc_and_another_machine() {
         let text = "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 1\n\
-                    address sizes\t: 48 bits physical, 48 bits virtual\n";
+                    address sizes\t: 52 bits physical, 57 bits virtual\n";
         let found = processor(text);
-        assert_eq!(found.physical_bits, Some(48));
+        assert_eq!((found.physical_bits, found.virtual_bits), (Some(52), Some(57)));
         assert_eq!(
             found.identity.map(|cpu| (cpu.vendor, cpu.family, cpu.model)),
             Some(("AuthenticAMD".into(), 25, 1))

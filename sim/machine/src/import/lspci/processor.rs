@@ -28,6 +28,8 @@ pub struct Processor {
     pub identity: Option<Identity>,
     /// Width of a physical address.
     pub physical_bits: Option<u8>,
+    /// Width of a virtual address.
+    pub virtual_bits: Option<u8>,
 }
 
 /// Vendor of a CPU that nobody named, on a machine that is no PC.
@@ -83,6 +85,7 @@ pub fn choose(
         }
     }
     part.physical_bits = bits(processor, &part, apertures, notes);
+    part.virtual_bits = processor.virtual_bits.filter(|bits| (32..=64).contains(bits)).or(part.virtual_bits);
     let own = part != *base;
     if own {
         part.id = format!("{}-as-captured", base.id);

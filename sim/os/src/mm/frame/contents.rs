@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use peerbus_units::Pfn;
 
 use super::block::{Mappings, Page, Pages, bit, empty_pages, heads, split_number};
-use super::{DEVICE_FIRST_BLOCK, DeviceId, Frames, Freed, HUGE, Place};
+use super::{Frames, Freed, HUGE};
 
 impl Frames {
     /// The page's contents. A page that was freed reads as zero.
@@ -93,10 +93,9 @@ impl Frames {
         self.split_into(head, |_, _| (1, true));
     }
 
-    /// First pages of the folios in use of one device's memory.
-    pub fn device_folios(&self, device: DeviceId) -> Vec<Pfn> {
-        let mine = |place| matches!(place, Place::Private(one) | Place::Coherent(one) if one == device);
-        let blocks = self.blocks.range(DEVICE_FIRST_BLOCK..).filter(|(_, block)| mine(block.place));
+    /// First pages of the folios in use among `pages` pages from `first` on: whole blocks.
+    pub fn folios_in(&self, first: Pfn, pages: u64) -> Vec<Pfn> {
+        let blocks = self.blocks.range(first.0 / HUGE..(first.0 + pages) / HUGE);
         blocks.flat_map(|(number, block)| heads(*number, block)).collect()
     }
 

@@ -16,8 +16,9 @@ mod state;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::ops;
 
-use peerbus_units::Pfn;
+use peerbus_units::{CpuAddr, Pfn, Range};
 
 use super::{DeviceId, FileId, SpaceId, Vpn};
 use block::{
@@ -26,6 +27,9 @@ use block::{
 
 /// Pages of a huge entry and of a huge folio.
 pub const HUGE: u64 = 512;
+
+/// Bytes of a page.
+pub const PAGE: u64 = 4096;
 
 /// The shared page of zeros. Nothing is ever stored there.
 pub const ZERO_PAGE: Pfn = Pfn(0);
@@ -77,8 +81,8 @@ pub struct Freed {
     pub place: Place,
 }
 
-/// First frame number of device memory: above everything a machine has as RAM.
-const DEVICE_FIRST_BLOCK: u64 = 1 << 40;
+/// Blocks at the beginning that are not handed out: the shared pages of zeros are there.
+const ZERO_BLOCKS: u64 = 2;
 
 /// All page frames in use.
 #[derive(Clone, Debug)]
@@ -87,25 +91,30 @@ pub struct Frames {
     /// Blocks of system memory with pages to hand out.
     partial: BTreeSet<u64>,
     free_blocks: Vec<u64>,
-    next_block: u64,
-    next_device_block: u64,
-    /// Pages of system memory that may be in use at once.
-    limit: u64,
+    /// Blocks of RAM that were never used, the lowest last.
+    fresh_blocks: Vec<ops::Range<u64>>,
     in_use: u64,
     /// Allocations of system memory that fail: the next after so many successes.
     fail_after: Option<u64>,
 }
 
 impl Frames {
-    /// No page in use; at most `limit` pages of system memory at once.
-    pub fn new(limit: u64) -> Frames {
+    /// No page in use. System memory is `ram`, as far as it has whole blocks.
+    pub fn new(ram: &[Range<CpuAddr>]) -> Frames {
+        let block = HUGE * PAGE;
+        let mut fresh_blocks: Vec<ops::Range<u64>> = ram
+            .iter()
+            .map(|range| {
+                let first = range.first().0.div_ceil(block).max(ZERO_BLOCKS);
+                first..(range.last().0 / block + u64::from(range.last().0 % block == block - 1)).max(first)
+            })
+            .collect();
+        fresh_blocks.sort_by_key(|blocks| core::cmp::Reverse(blocks.start));
         Frames {
             blocks: BTreeMap::new(),
             partial: BTreeSet::new(),
             free_blocks: Vec::new(),
-            next_block: 2,
-            next_device_block: DEVICE_FIRST_BLOCK,
-            limit,
+            fresh_blocks,
             in_use: 0,
             fail_after: None,
         }
@@ -121,7 +130,7 @@ impl Frames {
         self.fail_after = Some(successes);
     }
 
-    fn admit(&mut self, pages: u64) -> bool {
+    fn admit(&mut self) -> bool {
         match &mut self.fail_after {
             Some(0) => {
                 self.fail_after = None;
@@ -130,18 +139,18 @@ impl Frames {
             Some(left) => *left -= 1,
             None => {}
         }
-        self.in_use + pages <= self.limit
+        true
     }
 
     /// A zeroed page of system memory with one reference, or `None` when there is none left.
     pub fn allocate(&mut self, content: Content) -> Option<Pfn> {
-        if !self.admit(1) {
+        if !self.admit() {
             return None;
         }
         let number = match self.partial.first() {
             Some(number) => *number,
             None => {
-                let number = self.fresh_block();
+                let number = self.fresh_block()?;
                 self.blocks
                     .insert(number, Block { place: Place::System, pages: Pages::Small(empty_pages()) });
                 self.partial.insert(number);
@@ -153,11 +162,18 @@ impl Frames {
         Some(pfn)
     }
 
-    fn fresh_block(&mut self) -> u64 {
-        self.free_blocks.pop().unwrap_or_else(|| {
-            self.next_block += 1;
-            self.next_block - 1
-        })
+    fn fresh_block(&mut self) -> Option<u64> {
+        if let Some(number) = self.free_blocks.pop() {
+            return Some(number);
+        }
+        let blocks = self.fresh_blocks.last_mut()?;
+        match blocks.next() {
+            Some(number) => Some(number),
+            None => {
+                self.fresh_blocks.pop();
+                self.fresh_block()
+            }
+        }
     }
 
     fn take_page(&mut self, number: u64, content: Content) -> Pfn {
@@ -173,21 +189,14 @@ impl Frames {
 
     /// A zeroed huge folio of system memory with one reference.
     pub fn allocate_huge(&mut self, content: Content) -> Option<Pfn> {
-        if !self.admit(HUGE) {
+        if !self.admit() {
             return None;
         }
-        let number = self.fresh_block();
+        let number = self.fresh_block()?;
         self.blocks
             .insert(number, Block { place: Place::System, pages: Pages::Huge(Box::new(folio(content))) });
         self.in_use += HUGE;
         Some(Pfn(number * HUGE))
-    }
-
-    /// Frame numbers for `blocks` blocks of a device's memory; page structs exist from [`Frames::enter`] on.
-    pub fn reserve_device(&mut self, blocks: u64) -> Pfn {
-        let first = self.next_device_block;
-        self.next_device_block += blocks;
-        Pfn(first * HUGE)
     }
 
     /// A free page of a device, chosen by its driver, becomes a zeroed page with one reference.

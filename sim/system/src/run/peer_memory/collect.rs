@@ -7,9 +7,10 @@ use peerbus_units::{Bytes, Picos};
 use super::drive::Driven;
 use super::tally::{Granted, Refusals};
 use crate::expand::PeerMemoryRole;
-use crate::outcome::{ErrorOutcome, PeerMemoryOutcome, PoolOutcome, RefusalOutcome, SpaceOutcome};
+use crate::outcome::{ErrorOutcome, PeerMemoryOutcome, PoolOutcome, RefusalOutcome};
 use crate::peer_memory::{Choose, PeerMemory, Policy, Transfer, User};
 use crate::run::drive::FlowRun;
+use crate::space::Level;
 
 /// What became of one workload.
 pub fn outcome(machine: &Machine, fabric: &Fabric, flows: &[FlowRun], driven: &Driven) -> PeerMemoryOutcome {
@@ -80,7 +81,7 @@ fn pool(machine: &Machine, driven: &Driven, device: usize) -> PoolOutcome {
     let granted = driven.tally.granted.get(&device).cloned().unwrap_or_default();
     let Granted { count, bytes, refused, .. } = granted;
     let level = driven.levels.get(&device);
-    let size = |size: fn(&super::Level) -> Bytes| level.map_or(Bytes::ZERO, size);
+    let size = |size: fn(&Level) -> Bytes| level.map_or(Bytes::ZERO, size);
     PoolOutcome {
         provider: machine.devices[device].name.clone(),
         published: driven.plan.spec.publish && !registered.is_empty(),
@@ -93,7 +94,7 @@ fn pool(machine: &Machine, driven: &Driven, device: usize) -> PoolOutcome {
         least_hole: size(|level| level.least_hole),
         available: size(|level| level.available),
         largest_hole: size(|level| level.largest_hole),
-        fragmentation_ppm: level.map_or(0, super::Level::fragmentation_ppm),
+        fragmentation_ppm: level.map_or(0, Level::fragmentation_ppm),
         interval: level.map_or(Picos::ZERO, |level| level.interval),
         samples: level.map(|level| level.samples.clone()).unwrap_or_default(),
     }
@@ -131,17 +132,4 @@ pub fn errors(machine: &Machine, driven: &[Driven]) -> Vec<ErrorOutcome> {
         }
     }
     errors
-}
-
-/// Pools as address spaces, each once, with the most that was in use and the smallest its largest free piece was.
-pub fn spaces(machine: &Machine, driven: &[Driven]) -> Vec<SpaceOutcome> {
-    let mut seen = Vec::new();
-    for (device, level) in driven.iter().flat_map(|of| &of.levels) {
-        if !seen.iter().any(|(known, _)| known == device) {
-            let name = format!("{} p2pmem, at its fullest", machine.devices[*device].name);
-            let (size, used, largest_hole) = (level.size, level.peak, level.least_hole);
-            seen.push((*device, SpaceOutcome { name, size, used, largest_hole }));
-        }
-    }
-    seen.into_iter().map(|(_, space)| space).collect()
 }

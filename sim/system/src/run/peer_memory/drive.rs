@@ -9,13 +9,13 @@ use peerbus_os::pci;
 use peerbus_units::{Address, Picos};
 
 use super::client::{ClientRun, Holding};
-use super::level::Level;
 use super::plan::PeerMemoryPlan;
 use super::pools::{Pools, Registration};
 use super::tally::Tally;
 use super::transfer::Order;
 use crate::boot::Booted;
 use crate::iommu::{Mapping, TableWrites, unmap};
+use crate::space::{IoLevels, Level, io_level, io_size};
 
 /// What a timer was set for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,6 +84,8 @@ pub struct PeerMemories<'a> {
     pub(super) dma: Dma,
     /// What is mapped while data move, by workload, client and slot.
     mappings: BTreeMap<(usize, usize, usize), Mapping>,
+    /// How full the I/O address spaces of clients are.
+    io_levels: IoLevels,
     pub(super) workloads: Vec<Workload>,
 }
 
@@ -110,7 +112,15 @@ impl<'a> PeerMemories<'a> {
         seed: u64,
     ) -> PeerMemories<'a> {
         let (pools, dma, mappings) = (Pools::new(booted), booted.dma.clone(), BTreeMap::new());
-        let mut memories = PeerMemories { machine, booted, pools, dma, mappings, workloads: Vec::new() };
+        let mut memories = PeerMemories {
+            machine,
+            booted,
+            pools,
+            dma,
+            mappings,
+            io_levels: IoLevels::new(),
+            workloads: Vec::new(),
+        };
         for plan in plans {
             let registrations = memories.register(plan);
             let clients = plan.clients.iter().enumerate();
@@ -124,6 +134,21 @@ impl<'a> PeerMemories<'a> {
             memories.workloads.push(Workload { plan, clients, registrations, tally, first_dma });
         }
         memories
+    }
+
+    /// Something of the I/O address space of `client` changed at `now`.
+    pub(super) fn note_io(&mut self, client: pci::FunctionIndex, now: Picos) {
+        let Some(group) = self.dma.groups().of(client) else { return };
+        let Some((available, hole, ranges)) = io_level(&self.dma, group) else { return };
+        let level = self.io_levels.entry(group).or_insert_with(|| {
+            // As it was before the first change.
+            let before = io_level(&self.booted.dma, group);
+            let (free, hole, ranges) = before.unwrap_or((available, hole, ranges));
+            let size = io_size(&self.booted.dma, group).unwrap_or(free);
+            Level::partly(size, free, hole, ranges)
+        });
+        level.advance(now);
+        level.set(available, hole, ranges);
     }
 
     fn register(&mut self, plan: &PeerMemoryPlan) -> Vec<Registration> {
@@ -258,6 +283,9 @@ impl<'a> PeerMemories<'a> {
         if let Some(mapping) = self.mappings.remove(&(workload, client, slot)) {
             let unmapped = unmap(&mut self.dma, &mut io.writes, mapping, now);
             assert!(unmapped.is_ok(), "peer memory is not mapped any more: {unmapped:?}");
+            if let Some(function) = self.workloads[workload].clients[client].plan.function {
+                self.note_io(function, now);
+            }
         }
         let run = &mut self.workloads[workload].clients[client];
         let Some(holding) = run.slots[slot] else { return };
@@ -306,9 +334,10 @@ impl<'a> PeerMemories<'a> {
     }
 
     /// After the run: checks that everything was given back, if it came to its end, and hands over what was counted.
-    pub fn finish(mut self, now: Picos, complete: bool) -> Vec<Driven> {
+    pub fn finish(mut self, now: Picos, complete: bool) -> (Vec<Driven>, IoLevels) {
         assert!(self.mappings.is_empty() || !complete, "peer memory is still mapped");
         self.pools.advance(now);
+        self.io_levels.values_mut().for_each(|level| level.advance(now));
         let mut driven = Vec::new();
         for of in std::mem::take(&mut self.workloads) {
             assert!(
@@ -334,7 +363,7 @@ impl<'a> PeerMemories<'a> {
                 first_dma: of.first_dma,
             });
         }
-        driven
+        (driven, self.io_levels)
     }
 }
 

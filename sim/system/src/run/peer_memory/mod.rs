@@ -8,22 +8,21 @@
 //! and bytes granted are bytes given back ([`Driven::finish`] asserts both). A client has at most `outstanding`
 //! requests in its slots, and at most one that waits for a slot.
 //!
-//! Modules in reading order: `plan` (clients and flows, before anything runs), `level` (how full a pool is over
-//! time), `pools` (the operating system's side), `tally` (what is counted), `client` (what a client draws and holds),
-//! `drive` (the events), `obtain` (memory for a request), `transfer` (what is done with it), `collect` (the outcome).
+//! Modules in reading order: `plan` (clients and flows, before anything runs), `pools` (the operating system's side), `tally` (what is counted), `client` (what a client draws and holds),
+//! `drive` (the events), `obtain` (memory for a request), `transfer` (what is done with it), `collect` (the outcome), `spaces` (pools among all that can run out).
 
 mod client;
 mod collect;
 mod drive;
-mod level;
 mod obtain;
 mod plan;
 mod pools;
+mod spaces;
 mod tally;
 mod transfer;
 
-pub use collect::{errors, outcome, spaces};
+pub use collect::{errors, outcome};
 pub use drive::{Driven, Event, Io, PeerMemories};
-pub use level::Level;
 pub use plan::PeerMemoryPlan;
+pub use spaces::spaces;
 pub use transfer::Order;

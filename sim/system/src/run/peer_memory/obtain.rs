@@ -25,7 +25,7 @@ impl PeerMemories<'_> {
         let name = self.machine.devices[device].name.clone();
         let Some(function) = self.workloads[workload].clients[client].plan.function else {
             let text = format!("the operating system did not find {name}");
-            return Err(Refusal { cause: Cause::NoProvider, text, provider: None });
+            return Err(Refusal { cause: Cause::NoProvider, text, provider: None, lack: None });
         };
         let provider = self.choose(workload, client, function)?;
         let Some(owner) = self.device_of(provider) else {
@@ -33,13 +33,14 @@ impl PeerMemories<'_> {
         };
         let owner_name = self.machine.devices[owner].name.clone();
         let taken = match self.workloads[workload].plan.spec.user {
-            User::Kernel => self.pools.alloc(provider, size, now),
-            User::Mmap => self.pools.map(provider, size, now),
+            User::Kernel => self.pools.alloc(provider, (device, size), now),
+            User::Mmap => self.pools.map(provider, (device, size), now),
         };
         let memory =
             taken.map_err(|error| explain(error, &self.pools, (owner, provider), &owner_name, size))?;
         match self.pools.map_dma(&memory, function, (&mut self.dma, &mut io.writes), now) {
             Ok(mapping) => {
+                self.note_io(function, now);
                 let first = self.workloads[workload].first_dma.entry((device, owner));
                 first.or_insert((mapping.address.raw(), mapping.kind));
                 Ok((owner, memory, mapping))
@@ -51,7 +52,7 @@ impl PeerMemories<'_> {
                     _ => Cause::Failed,
                 };
                 let text = format!("{name} cannot map memory of {owner_name}: {error}");
-                Err(Refusal { cause, text, provider: Some(owner) })
+                Err(Refusal { cause, text, provider: Some(owner), lack: None })
             }
         }
     }
@@ -112,7 +113,7 @@ impl PeerMemories<'_> {
         let (_, refusal) = peer(self.machine, self.booted, owner, device);
         let name = &self.machine.devices[device].name;
         let text = format!("{name} cannot reach {}: {refusal}", self.machine.devices[owner].name);
-        Err(Refusal { cause: Cause::NotSupported, text, provider: Some(owner) })
+        Err(Refusal { cause: Cause::NotSupported, text, provider: Some(owner), lack: None })
     }
 
     /// Why the search found nothing: what stands between the client and each provider.
@@ -132,6 +133,6 @@ impl PeerMemories<'_> {
         }
         let name = &self.machine.devices[device].name;
         let text = format!("no provider is found for {name}; {}", reasons.join("; "));
-        Refusal { cause: Cause::NoProvider, text, provider: None }
+        Refusal { cause: Cause::NoProvider, text, provider: None, lack: None }
     }
 }

@@ -13,10 +13,10 @@ use peerbus_os::pci;
 use peerbus_os::pool::Algorithm;
 use peerbus_units::{Bytes, CpuAddr, Picos, Range};
 
-use super::level::Level;
 use crate::boot::{Booted, kernel_memory};
 use crate::iommu::{self, Mapping};
 use crate::peer_memory::{Policy, Provider};
+use crate::space::Level;
 
 /// A registration, as it went.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,6 +34,8 @@ pub struct Registration {
 pub struct Memory {
     /// Whose it is.
     pub provider: pci::FunctionIndex,
+    /// The device that uses it, by index in the machine.
+    pub client: usize,
     /// First byte.
     pub address: CpuAddr,
     /// Bytes asked for.
@@ -150,17 +152,27 @@ impl<'a> Pools<'a> {
     pub fn alloc(
         &mut self,
         provider: pci::FunctionIndex,
-        size: Bytes,
+        (client, size): (usize, Bytes),
         now: Picos,
     ) -> Result<Memory, NoMemory> {
         let id = self.booted.tree[provider].id;
         let address = self.p2pdma.alloc(id, size).map_err(NoMemory::Driver)?;
-        self.note(provider, now, 1, 0);
-        Ok(Memory { provider, address, size, mapping: None })
+        let memory = Memory { provider, client, address, size, mapping: None };
+        let rounded = self.rounded(size);
+        self.note(provider, now, |level| {
+            level.take(client, rounded, rounded.saturating_sub(size));
+            level.allocations += 1;
+        });
+        Ok(memory)
     }
 
     /// Memory for a process: whole pages, each of which is given back on its own. They are pinned, as direct I/O does.
-    pub fn map(&mut self, provider: pci::FunctionIndex, size: Bytes, now: Picos) -> Result<Memory, NoMemory> {
+    pub fn map(
+        &mut self,
+        provider: pci::FunctionIndex,
+        (client, size): (usize, Bytes),
+        now: Picos,
+    ) -> Result<Memory, NoMemory> {
         let id = self.booted.tree[provider].id;
         let pages = size.0.div_ceil(self.p2pdma.page_size().0);
         let request = MapRequest { may_share: true, page_offset: 0, pages };
@@ -169,9 +181,13 @@ impl<'a> Pools<'a> {
         for page in &shown {
             self.p2pdma.get_page(*page);
         }
-        self.note(provider, now, pages, 0);
+        let taken = self.rounded(size);
+        self.note(provider, now, |level| {
+            level.take(client, taken, Bytes::ZERO);
+            level.allocations += pages;
+        });
         let address = shown.first().copied().unwrap_or(CpuAddr(0));
-        Ok(Memory { provider, address, size, mapping: Some((mapping, shown.len())) })
+        Ok(Memory { provider, client, address, size, mapping: Some((mapping, shown.len())) })
     }
 
     /// The I/O on the pages of a process is over.
@@ -184,7 +200,11 @@ impl<'a> Pools<'a> {
     /// A driver gives memory back.
     pub fn free(&mut self, memory: &Memory, now: Picos) -> Result<(), MemoryBug> {
         self.p2pdma.free(self.booted.tree[memory.provider].id, memory.address, memory.size)?;
-        self.note(memory.provider, now, 0, 1);
+        let rounded = self.rounded(memory.size);
+        self.note(memory.provider, now, |level| {
+            level.give_back(memory.client, rounded, rounded.saturating_sub(memory.size));
+            level.allocations -= 1;
+        });
         Ok(())
     }
 
@@ -192,7 +212,11 @@ impl<'a> Pools<'a> {
     pub fn unmap_page(&mut self, memory: &Memory, page: usize, now: Picos) -> Result<(), MemoryBug> {
         let Some((mapping, _)) = memory.mapping else { return Ok(()) };
         self.p2pdma.unmap(mapping, page, 1)?;
-        self.note(memory.provider, now, 0, 1);
+        let page = self.p2pdma.page_size();
+        self.note(memory.provider, now, |level| {
+            level.give_back(memory.client, page, Bytes::ZERO);
+            level.allocations -= 1;
+        });
         Ok(())
     }
 
@@ -245,12 +269,13 @@ impl<'a> Pools<'a> {
     }
 
     /// Something of the pool of `function` changed at `now`.
-    fn note(&mut self, function: pci::FunctionIndex, now: Picos, taken: u64, given: u64) {
+    fn note(&mut self, function: pci::FunctionIndex, now: Picos, change: impl FnOnce(&mut Level)) {
         let available = self.p2pdma.available(self.booted.tree[function].id);
         let hole = self.largest_hole(function);
         if let Some(level) = self.levels.get_mut(&function.0) {
             level.advance(now);
-            level.set(available, hole, level.allocations + taken - given);
+            change(level);
+            level.set(available, hole, level.allocations);
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct Refusal {
     pub text: String,
     /// The provider that was asked, by index in the machine.
     pub provider: Option<usize>,
+    /// Where its pool had no room: what was asked for in whole pages, and whether a hole is as large.
+    pub lack: Option<(Bytes, bool)>,
 }
 
 /// Refusals of one cause.
@@ -65,6 +67,25 @@ pub struct Refusals {
     pub text: String,
 }
 
+/// The first request for which a provider's pool had no room.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FirstRefusal {
+    /// Why.
+    pub cause: Cause,
+    /// A hole is as large, but not where the policy wants it.
+    pub aligned: bool,
+    /// In words.
+    pub text: String,
+    /// Bytes asked for.
+    pub size: Bytes,
+    /// In whole pages.
+    pub rounded: Bytes,
+    /// Client, by index in the machine.
+    pub client: usize,
+    /// When.
+    pub at: Picos,
+}
+
 /// What one provider gave one workload.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Granted {
@@ -76,6 +97,10 @@ pub struct Granted {
     pub returned: Bytes,
     /// Requests that asked it in vain.
     pub refused: u64,
+    /// Those for which its pool had no room.
+    pub lacks: u64,
+    /// The first of these.
+    pub first_lack: Option<FirstRefusal>,
 }
 
 /// What became of a workload's requests.
@@ -125,7 +150,21 @@ impl Tally {
     /// It got none.
     pub fn refuse(&mut self, refusal: Refusal, size: Bytes, client: usize, now: Picos) {
         if let Some(provider) = refusal.provider {
-            self.granted.entry(provider).or_default().refused += 1;
+            let granted = self.granted.entry(provider).or_default();
+            granted.refused += 1;
+            if let Some((rounded, aligned)) = refusal.lack {
+                let (cause, text) = (refusal.cause, &refusal.text);
+                granted.lacks += 1;
+                granted.first_lack.get_or_insert_with(|| FirstRefusal {
+                    cause,
+                    aligned,
+                    text: text.clone(),
+                    size,
+                    rounded,
+                    client,
+                    at: now,
+                });
+            }
         }
         let first =
             || Refusals { count: 0, bytes: Bytes::ZERO, first: now, client, text: refusal.text.clone() };
@@ -167,7 +206,7 @@ pub fn explain(
     name: &str,
     size: Bytes,
 ) -> Refusal {
-    let refusal = |cause, text| Refusal { cause, text, provider: Some(provider.0) };
+    let refusal = |cause, text| Refusal { cause, text, provider: Some(provider.0), lack: None };
     match error {
         NoMemory::Process(MapError::NoFile) => {
             let text =
@@ -177,7 +216,10 @@ pub fn explain(
         NoMemory::Driver(MemoryError::Pool(AllocError::Exhausted))
         | NoMemory::Process(MapError::NoMemory(AllocError::Exhausted)) => {
             let (cause, text) = shortage(pools, provider.1, name, size);
-            refusal(cause, text)
+            let wanted = pools.rounded(size);
+            let level = pools.level(provider.1);
+            let lack = level.map(|level| (wanted, wanted <= level.largest_hole));
+            Refusal { lack, ..refusal(cause, text) }
         }
         NoMemory::Driver(error) => refusal(Cause::Failed, format!("{name}: {error}")),
         NoMemory::Process(error) => refusal(Cause::Failed, format!("{name}: {error}")),
@@ -228,7 +270,7 @@ mod tests {
     fn the_first_refusal_of_a_cause_is_told() {
         let mut tally = Tally::default();
         for (at, provider) in [(3, Some(7)), (4, None), (5, Some(7))] {
-            let refusal = Refusal { cause: Cause::Exhausted, text: format!("at {at}"), provider };
+            let refusal = Refusal { cause: Cause::Exhausted, text: format!("at {at}"), provider, lack: None };
             tally.refuse(refusal, Bytes(10), 1, Picos(at));
         }
         let all = &tally.refused[&Cause::Exhausted];

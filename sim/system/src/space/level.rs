@@ -1,7 +1,10 @@
-//! [`Level`]: how full one pool is, over time.
+//! [`Level`]: how full a space is, over time.
+
+use std::collections::BTreeMap;
 
 use peerbus_units::{Bytes, Picos};
 
+use super::{Space, SpaceKind, SpaceSample};
 use crate::outcome::PoolSample;
 
 /// Samples of a level; when there are more, every second one is dropped and the interval doubled.
@@ -9,10 +12,10 @@ const MOST_SAMPLES: usize = 256;
 /// The first interval: that of the links' series.
 const FIRST_INTERVAL: Picos = Picos::micros(4);
 
-/// How full one pool is, over time.
+/// How full a space is, over time.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Level {
-    /// Bytes registered.
+    /// All there is.
     pub size: Bytes,
     /// Bytes free.
     pub available: Bytes,
@@ -28,10 +31,22 @@ pub struct Level {
     area_available: u128,
     area_hole: u128,
     now: Picos,
+    holding: Holding,
+    /// Who had what when most was in use.
+    at_peak: Holding,
     /// Regular looks at it, the first at time 0.
     pub samples: Vec<PoolSample>,
     /// Time between two of them.
     pub interval: Picos,
+}
+
+/// Who has how much of a space, by device, and what of it is slack by the granule.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Holding {
+    /// By index of the device in the machine.
+    pub devices: BTreeMap<usize, u64>,
+    /// What nobody asked for.
+    pub slack: u64,
 }
 
 impl Level {
@@ -47,9 +62,18 @@ impl Level {
             area_available: 0,
             area_hole: 0,
             now: Picos::ZERO,
+            holding: Holding::default(),
+            at_peak: Holding::default(),
             samples: Vec::new(),
             interval: FIRST_INTERVAL,
         }
+    }
+
+    /// Some of it in use at time 0.
+    pub fn partly(size: Bytes, available: Bytes, largest_hole: Bytes, allocations: u64) -> Level {
+        let mut level = Level::new(size, largest_hole);
+        level.set(available, largest_hole, allocations);
+        level
     }
 
     /// Lets the present values last until `now`.
@@ -76,10 +100,50 @@ impl Level {
         self.interval.0.saturating_mul(u64::try_from(self.samples.len()).unwrap_or(u64::MAX))
     }
 
+    /// A device takes `amount`, of which `slack` was not asked for. The values follow.
+    pub fn take(&mut self, device: usize, amount: Bytes, slack: Bytes) {
+        *self.holding.devices.entry(device).or_default() += amount.0;
+        self.holding.slack += slack.0;
+    }
+
+    /// It gives that back.
+    pub fn give_back(&mut self, device: usize, amount: Bytes, slack: Bytes) {
+        let held = self.holding.devices.entry(device).or_default();
+        *held = held.saturating_sub(amount.0);
+        self.holding.slack = self.holding.slack.saturating_sub(slack.0);
+    }
+
+    /// Who had what when most was in use.
+    pub fn at_peak(&self) -> &Holding {
+        &self.at_peak
+    }
+
+    /// As a space, without owners.
+    pub fn space(&self, kind: SpaceKind, name: String) -> Space {
+        let sample = |sample: &PoolSample| SpaceSample {
+            used: self.size.saturating_sub(sample.available).0,
+            largest_hole: sample.largest_hole.0,
+        };
+        let used = self.size.saturating_sub(self.available).0;
+        Space {
+            peak: self.peak.0,
+            least_hole: self.least_hole.0,
+            granule: self.at_peak.slack,
+            fragmentation_ppm: self.fragmentation_ppm(),
+            interval: self.interval,
+            samples: self.samples.iter().map(sample).collect(),
+            ..Space::settled(kind, name, self.size.0, used, self.largest_hole.0)
+        }
+    }
+
     /// The values from now on.
     pub fn set(&mut self, available: Bytes, largest_hole: Bytes, allocations: u64) {
         (self.available, self.largest_hole, self.allocations) = (available, largest_hole, allocations);
-        self.peak = self.peak.max(self.size.saturating_sub(available));
+        let used = self.size.saturating_sub(available);
+        if used > self.peak {
+            self.peak = used;
+            self.at_peak.clone_from(&self.holding);
+        }
         self.least_hole = self.least_hole.min(largest_hole);
     }
 

@@ -1,0 +1,94 @@
+//! `SharedVirtual` as written.
+
+use peerbus_machine::file::Leaf;
+use peerbus_system::shared_virtual::{GpuDriver, Order, PageNumbers, Reaching, Touch};
+use peerbus_units::Bytes;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A process's memory, used by CPUs, GPUs and adapters by the same addresses.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SharedVirtual {
+    /// Name; flows are called `NAME.ACTIVITY`, and `NAME.DEVICE.arrive`, `.leave`, `.reads` and `.writes` for the traffic of each
+    /// device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Leaf<String>>,
+    /// The process's memory.
+    pub ranges: Vec<Range>,
+    /// GPUs whose memory may hold pages of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<Gpu>,
+    /// How private pages of devices are numbered: `PhysicalSpace` or `OwnSpace`; default: as the kernel does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<Leaf<PageNumbers>>,
+    /// Lists of activities: those of a list begin together, when those of the list before are over.
+    pub phases: Vec<Vec<Activity>>,
+}
+
+/// A range of the process's memory.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Range {
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Leaf<String>>,
+    /// Its size, rounded up to 2MiB; up to 64GiB for all together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Leaf<Bytes>>,
+    /// Huge pages where they fit; default `true`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub huge: Option<Leaf<bool>>,
+}
+
+/// A GPU that uses the process's memory.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gpu {
+    /// The device, or a pattern such as `gpu*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<Leaf<String>>,
+    /// Its driver: `Xe`, `Amdkfd` or `Nouveau`; default `Xe`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub driver: Option<Leaf<GpuDriver>>,
+    /// Bytes of its memory that may hold pages of the process; default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Leaf<Bytes>>,
+    /// GPUs with the same word here are one owner to the kernel: each uses the others' private pages as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Leaf<String>>,
+    /// Other devices may use its private pages through its BAR; default `false`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer_pages: Option<Leaf<bool>>,
+}
+
+/// What one agent does in a phase.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Activity {
+    /// Its name, unique in the workload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Leaf<String>>,
+    /// A CPU such as `cpu0`, one of the GPUs, or any other device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<Leaf<String>>,
+    /// The range it uses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<Leaf<String>>,
+    /// `Read` or `Write`; default `Read`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub touch: Option<Leaf<Touch>>,
+    /// `Sequential`, `Strided(PAGES)`, `Random` or `Zipf(EXPONENT)`; default `Sequential`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<Leaf<Order>>,
+    /// Pages it touches, up to 100000000; default: as many as the range has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub touches: Option<Leaf<u64>>,
+    /// Bytes it uses of each page; default 4KiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Leaf<Bytes>>,
+    /// `Migrate`, `InPlace` or `Pinned`; default `Migrate`: what a GPU faults on comes to its memory. Adapters have no memory
+    /// for it: they fault pages in where they are, or pin them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reach: Option<Leaf<Reaching>>,
+}

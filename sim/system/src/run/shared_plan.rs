@@ -1,0 +1,221 @@
+//! Plans a `SharedVirtual`: finds its devices, gives its process RAM, maps that for all of them, and finds their ways to one
+//! another's memory.
+
+use std::collections::BTreeMap;
+
+use peerbus_fabric::Direction;
+use peerbus_units::{Bytes, CpuAddr, Picos, Range};
+
+use super::flow::{FlowPlan, Program};
+use super::schedule::Planner;
+use super::shared_virtual::{GpuPlan, PeerWay, Role, SharedPlan, Who, design_of, kind_of, ram_for};
+use crate::device_memory;
+use crate::expand;
+use crate::shared_virtual::{LARGEST_PROCESS, SharedVirtual};
+use crate::workload::Packets;
+
+/// Everybody who may be named, and who that is.
+type Names = Vec<(String, Who)>;
+
+impl Planner<'_> {
+    /// A workload on shared memory has no phases of flows: its agents begin and end by themselves.
+    pub(super) fn shared_virtual(&mut self, number: usize, spec: &SharedVirtual) -> Result<(), String> {
+        let bytes: Bytes = spec.ranges.iter().map(|range| range.bytes).sum();
+        if bytes.0 == 0 || bytes > LARGEST_PROCESS {
+            return Err(format!(
+                "the ranges of a process have 1 B to {LARGEST_PROCESS} together, not {bytes}"
+            ));
+        }
+        let (gpus, names) = self.gpus(spec)?;
+        let (adapters, names) = self.others(spec, &gpus, names)?;
+        let devices: Vec<usize> = gpus.iter().map(|gpu| gpu.device).chain(adapters.iter().copied()).collect();
+        devices.iter().try_for_each(|device| self.check_linked(*device))?;
+        let cpu = devices.first().map_or(0, |device| self.memory.cpu_of(self.machine, *device));
+        let size = ram_for(bytes);
+        let ram = self
+            .memory
+            .allocate(cpu, size)
+            .ok_or_else(|| format!("cpu{cpu} has no {} of memory", Bytes(size)))?;
+        let mut plan = SharedPlan {
+            number,
+            spec: spec.clone(),
+            gpus,
+            adapters,
+            ram,
+            ram_for: BTreeMap::new(),
+            ways: BTreeMap::new(),
+            flows: BTreeMap::new(),
+            platform: self.platform(spec, ram, size)?,
+            names,
+        };
+        for device in devices.iter().copied() {
+            let leg = self.host_leg(device, Direction::Write, ram, size)?;
+            plan.ram_for.insert(device, leg.base);
+        }
+        self.find_ways(&mut plan, &devices)?;
+        for device in devices {
+            for (role, word) in Role::ALL {
+                let flow = self.shared_flow(spec, device, (role, word), cpu);
+                let number = self.add(flow, &spec.name)?;
+                plan.flows.insert((device, role), number);
+            }
+        }
+        self.schedule.phases.push(Vec::new());
+        self.schedule.shared.push(plan);
+        Ok(())
+    }
+
+    /// GPUs with their drivers. Those with the same word have one owner.
+    fn gpus(&self, spec: &SharedVirtual) -> Result<(Vec<GpuPlan>, Names), String> {
+        let (mut gpus, mut names): (Vec<GpuPlan>, Names) = (Vec::new(), Vec::new());
+        let mut words: Vec<&String> = Vec::new();
+        for given in &spec.gpus {
+            let found = expand::devices(self.machine, &given.device);
+            if found.is_empty() {
+                return Err(format!("no device is called `{}`", given.device));
+            }
+            for device in found {
+                let name = &self.machine.devices[device].name;
+                if names.iter().any(|(known, _)| known == name) {
+                    return Err(format!("`{name}` is named twice among the GPUs"));
+                }
+                let all = self.machine.devices[device].memory.unwrap_or_default();
+                let memory = given.memory.unwrap_or(all).min(all);
+                if memory.0 < 2 << 20 {
+                    return Err(format!(
+                        "`{name}` has {memory} of memory for processes; 2 MiB are needed at least"
+                    ));
+                }
+                let owner = match &given.owner {
+                    None => names.len() as u64,
+                    Some(word) => {
+                        let known = words.iter().position(|known| *known == word).unwrap_or_else(|| {
+                            words.push(word);
+                            words.len() - 1
+                        });
+                        OWNERS + known as u64
+                    }
+                };
+                names.push((name.clone(), Who::Gpu(gpus.len())));
+                gpus.push(GpuPlan { device, driver: kind_of(given.driver), memory, owner, window: None });
+            }
+        }
+        Ok((gpus, names))
+    }
+
+    /// CPUs and other devices that activities name.
+    fn others(
+        &self,
+        spec: &SharedVirtual,
+        gpus: &[GpuPlan],
+        mut names: Names,
+    ) -> Result<(Vec<usize>, Names), String> {
+        let mut adapters = Vec::new();
+        for activity in spec.phases.iter().flatten() {
+            let by = &activity.by;
+            if names.iter().any(|(known, _)| known == by) {
+                continue;
+            }
+            let cpu = by.strip_prefix("cpu").and_then(|number| number.parse::<usize>().ok());
+            match (cpu.filter(|cpu| *cpu < self.machine.cpus.len()), expand::single(self.machine, by)) {
+                (Some(cpu), _) => names.push((by.clone(), Who::Cpu(cpu))),
+                (None, Some(device)) => {
+                    debug_assert!(gpus.iter().all(|gpu| gpu.device != device));
+                    names.push((by.clone(), Who::Adapter(adapters.len())));
+                    adapters.push(device);
+                }
+                (None, None) => return Err(format!("there is no CPU or device `{by}`")),
+            }
+            if spec.ranges.iter().all(|range| range.name != activity.range) {
+                return Err(format!("there is no range `{}`", activity.range));
+            }
+        }
+        Ok((adapters, names))
+    }
+
+    /// What frames and page structs are taken from: all of the machine, but RAM for pages of the process is what it was given.
+    fn platform(
+        &self,
+        spec: &SharedVirtual,
+        ram: u64,
+        size: u64,
+    ) -> Result<peerbus_os::device_private::Platform, String> {
+        let profile = self.booted.settings.profile;
+        let mut platform =
+            device_memory::platform(self.machine, self.booted, profile, spec.numbers.map(design_of));
+        let own = Range::sized(CpuAddr(ram), Bytes(size)).ok_or("RAM ends before the process's pages do")?;
+        platform.layout.system_ram = vec![own];
+        Ok(platform)
+    }
+
+    /// How devices reach the memory of GPUs: by a private link, or by their BARs where drivers hand those out.
+    fn find_ways(&mut self, plan: &mut SharedPlan, devices: &[usize]) -> Result<(), String> {
+        for index in 0..plan.gpus.len() {
+            let GpuPlan { device: owner, memory, owner: word, .. } = plan.gpus[index];
+            let given = plan
+                .spec
+                .gpus
+                .iter()
+                .find(|given| expand::devices(self.machine, &given.device).contains(&owner));
+            let peer_pages = given.is_some_and(|given| given.peer_pages);
+            for device in devices.iter().copied().filter(|device| *device != owner) {
+                let shares = plan.gpus.iter().any(|gpu| gpu.device == device && gpu.owner == word);
+                if !shares && !peer_pages {
+                    continue;
+                }
+                // The kernel hands out addresses of BARs to those who do not share the owner.
+                if let Some(link) = self.spec.private_link(device, owner, Direction::Read).filter(|_| shares)
+                {
+                    plan.ways.insert((device, owner), PeerWay::Private(link));
+                    continue;
+                }
+                let region = self.peer_region(device, owner, memory, None);
+                if let Some((base, room)) = region.place {
+                    plan.ways.insert((device, owner), PeerWay::Bar { base, room });
+                    if peer_pages {
+                        plan.gpus[index].window = Range::sized(CpuAddr(region.by_cpu), Bytes(room));
+                    }
+                } else if shares {
+                    let [of, own] = [device, owner].map(|device| &self.machine.devices[device].name);
+                    let why = region.peer.refusal.or(region.unmappable).unwrap_or_default();
+                    return Err(format!(
+                        "{of} and {own} share an owner, but no way leads from one to the other: {why}"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn shared_flow(
+        &self,
+        spec: &SharedVirtual,
+        device: usize,
+        (role, word): (Role, &str),
+        cpu: usize,
+    ) -> FlowPlan {
+        let name = self.machine.devices[device].name.clone();
+        let memory = format!("cpu{cpu} memory");
+        let (from, to) = match role {
+            Role::Arrive => (memory, name.clone()),
+            Role::Leave => (name.clone(), memory),
+            Role::Reads => ("pages where they are".to_owned(), name.clone()),
+            Role::Writes => (name.clone(), "pages where they are".to_owned()),
+        };
+        FlowPlan {
+            name: format!("{}.{name}.{word}", spec.name),
+            from,
+            to,
+            bytes: Bytes::ZERO,
+            chunk: Bytes::ZERO,
+            program: Program::Ordered,
+            peer: None,
+            unmappable: None,
+            start: Picos::ZERO,
+            packets: Packets::default(),
+        }
+    }
+}
+
+/// Owners that are words, apart from those that are GPUs.
+const OWNERS: u64 = 1 << 32;
