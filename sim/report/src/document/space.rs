@@ -33,7 +33,7 @@ pub struct SpaceDocument {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SpaceDetailDocument {
     /// `host_bridge_window`, `bridge_window`, `aperture`, `peer_pool`, `physical_addresses`, `private_offsets`,
-    /// `page_struct_memory`, `io_addresses` or `tags`.
+    /// `page_struct_memory`, `device_memory`, `io_addresses` or `tags`.
     pub kind: String,
     /// `bytes`, or `pieces` of what is counted.
     pub unit: String,

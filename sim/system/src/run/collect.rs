@@ -75,6 +75,7 @@ pub fn collect(
     spaces.extend(peer_memory::spaces(machine, &peer_memories));
     space::followed(&mut io, machine, booted, &io_levels);
     spaces.extend(io);
+    spaces.extend(shared.iter().flat_map(|process| shared_virtual::spaces(machine, process)));
     spaces.extend(space::tags(&fabric));
     let mut counted = counters::counters(machine, &fabric);
     counted.extend(shared.iter().flat_map(|process| shared_virtual::counters(machine, process)));

@@ -169,7 +169,7 @@ pub fn drive(
     }
     let standstill = driver.fabric.end();
     let (peer_memories, io_levels) = driver.memories.finish(driver.fabric.now(), standstill.is_none());
-    let shared = driver.shared.finish();
+    let shared = driver.shared.finish(driver.fabric.now());
     let flows = driver.flows;
     Driven { fabric: driver.fabric, standstill, schedule, flows, peer_memories, io_levels, shared }
 }

@@ -1,5 +1,6 @@
 //! [`Space`]: one thing that can run out, whatever it is: windows of host bridges and bridges, apertures of BARs, pools of peer
-//! memory, physical addresses and private offsets for device memory, RAM for page structs, I/O virtual addresses, tags.
+//! memory, physical addresses and private offsets for device memory, RAM for page structs, device memory for pages of processes, I/O
+//! virtual addresses, tags.
 //!
 //! All have a size, what is taken of it by whom, the largest hole that is left, the most that was ever taken, and the first
 //! request that got nothing, with the chain of causes that decided. What changes while a run goes on is followed by a
@@ -47,6 +48,8 @@ pub enum SpaceKind {
     PrivateOffsets,
     /// RAM for page structs of device memory.
     PageStructMemory,
+    /// Memory of a device that pages of processes may move to.
+    DeviceMemory,
     /// I/O virtual addresses of an IOMMU group.
     IoAddresses,
     /// Read requests that an engine can have under way.
@@ -55,7 +58,7 @@ pub enum SpaceKind {
 
 impl SpaceKind {
     /// All of them, with the words that documents and conditions use.
-    pub const ALL: [(SpaceKind, &str); 9] = [
+    pub const ALL: [(SpaceKind, &str); 10] = [
         (SpaceKind::HostBridgeWindow, "host_bridge_window"),
         (SpaceKind::BridgeWindow, "bridge_window"),
         (SpaceKind::Aperture, "aperture"),
@@ -63,6 +66,7 @@ impl SpaceKind {
         (SpaceKind::PhysicalAddresses, "physical_addresses"),
         (SpaceKind::PrivateOffsets, "private_offsets"),
         (SpaceKind::PageStructMemory, "page_struct_memory"),
+        (SpaceKind::DeviceMemory, "device_memory"),
         (SpaceKind::IoAddresses, "io_addresses"),
         (SpaceKind::Tags, "tags"),
     ];

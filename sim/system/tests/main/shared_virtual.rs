@@ -9,6 +9,7 @@ use peerbus_system::kernel::{KernelSettings, ProfileName};
 use peerbus_system::outcome::{FlowOutcome, Outcome};
 use peerbus_system::run::{RunInput, run};
 use peerbus_system::shared_virtual::*;
+use peerbus_system::space::SpaceKind;
 use peerbus_system::workload::{Addresses, Copy, Engine, Packets, Way, WhenRefused, Workload};
 use peerbus_units::{Bytes, Picos};
 
@@ -173,6 +174,9 @@ fn what_does_not_fit_comes_again_and_again() {
             "{size} MiB"
         );
         assert_eq!(flow(&outcome, "svm.gpu0.leave").bytes, Bytes::mib(evicted));
+        let memory = outcome.spaces.iter().find(|space| space.kind == SpaceKind::DeviceMemory).unwrap();
+        assert_eq!((memory.size, memory.peak), (32 << 20, size.min(32) << 20), "{size} MiB");
+        assert!(memory.is_followed() && memory.samples[0].used == 0, "{:?}", memory.samples);
         assert_eq!(flow(&outcome, "svm.gpu0.arrive").bytes, Bytes::mib(arrived));
     }
 }

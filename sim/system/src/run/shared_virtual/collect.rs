@@ -11,6 +11,7 @@ use super::agent::Agent;
 use super::drive::{Driven, Who};
 use super::tally::{Step, Tally};
 use crate::outcome::{CounterOutcome, ErrorOutcome, FlowOutcome, LatencyBucket};
+use crate::space::{Level, Space, SpaceKind};
 
 /// Activities, phase by phase.
 pub fn flows(machine: &Machine, driven: &Driven) -> Vec<FlowOutcome> {
@@ -161,6 +162,17 @@ fn counts(tally: &Tally, structs: u64) -> Vec<(&'static str, u64)> {
         ("hmm.ns_replay", time(&[Step::Replay])),
         ("hmm.page_struct_bytes", structs),
     ]
+}
+
+/// Memory of GPUs for pages of the process, over time.
+pub fn spaces(machine: &Machine, driven: &Driven) -> Vec<Space> {
+    let space = |(gpu, level): (usize, &Level)| {
+        let name = name_of(machine, driven, Who::Gpu(gpu));
+        let owner = (driven.plan.spec.name.clone(), level.peak.0);
+        let name = format!("{name} memory for {}", driven.plan.spec.name);
+        level.space(SpaceKind::DeviceMemory, name).owned_by([owner])
+    };
+    driven.levels.iter().enumerate().map(space).collect()
 }
 
 /// Device memory without page structs, and activities that gave up.

@@ -16,6 +16,7 @@ use super::costs;
 use super::plan::SharedPlan;
 use super::tally::{Step, Tally};
 use crate::shared_virtual::{Activity, Reaching};
+use crate::space::Level;
 
 /// First page of a process's first range.
 const FIRST_PAGE: Vpn = 0x0007_f000_0000;
@@ -79,6 +80,8 @@ pub(super) struct Process {
     /// All agents so far; those of earlier phases are over.
     pub agents: Vec<Agent>,
     pub tallies: BTreeMap<Who, Tally>,
+    /// Per GPU, how full its memory for processes is.
+    pub levels: Vec<Level>,
     /// Rate of each device's memory.
     pub rates: BTreeMap<usize, Rate>,
     phase: usize,
@@ -104,6 +107,8 @@ pub struct Driven {
     pub without_structs: BTreeMap<usize, String>,
     /// Bytes of page structs per GPU.
     pub page_structs: Vec<Bytes>,
+    /// How full each GPU's memory for processes was.
+    pub levels: Vec<Level>,
 }
 
 impl SharedSpaces {
@@ -159,8 +164,9 @@ impl SharedSpaces {
     }
 
     /// After the last event.
-    pub fn finish(self) -> Vec<Driven> {
-        let driven = self.processes.into_iter().map(|process| {
+    pub fn finish(self, end: Picos) -> Vec<Driven> {
+        let driven = self.processes.into_iter().map(|mut process| {
+            process.levels.iter_mut().for_each(|level| level.advance(end));
             let structs = |gpu: usize| {
                 let id = DeviceId(u32::try_from(gpu).unwrap_or(u32::MAX));
                 process.mm.page_structs(id)
@@ -169,6 +175,7 @@ impl SharedSpaces {
                 page_structs: (0..process.plan.gpus.len()).map(structs).collect(),
                 plan: process.plan,
                 tallies: process.tallies,
+                levels: process.levels,
                 agents: process.agents,
                 without_structs: process.without_structs,
             }
@@ -206,6 +213,7 @@ impl Process {
             left_at: BTreeMap::new(),
             agents: Vec::new(),
             tallies: BTreeMap::new(),
+            levels: plan.gpus.iter().map(|gpu| Level::new(gpu.memory, gpu.memory)).collect(),
             rates: rates.clone(),
             phase: 0,
             running: 0,
@@ -291,6 +299,7 @@ impl Process {
             return;
         }
         self.run(&mut agent, (workload, number), now, io);
+        self.follow_levels(now);
         let over = agent.end.is_some();
         self.agents[number] = agent;
         if over {
@@ -298,6 +307,20 @@ impl Process {
             if self.running == 0 {
                 self.phase += 1;
                 self.start_phase(workload, now, io);
+            }
+        }
+    }
+
+    /// Notes how full the memories of GPUs are from now on. What is free is never cut up for pages of processes: any page will do.
+    fn follow_levels(&mut self, now: Picos) {
+        for (gpu, level) in self.levels.iter_mut().enumerate() {
+            let id = DeviceId(u32::try_from(gpu).unwrap_or(u32::MAX));
+            let Some(memory) = self.mm.devices.get(&id) else { continue };
+            let used = Bytes(memory.pages().saturating_sub(memory.free_pages()) * 4096);
+            level.advance(now);
+            let free = level.size.saturating_sub(used);
+            if free != level.available {
+                level.set(free, free, used.0 / 4096);
             }
         }
     }

@@ -21,6 +21,6 @@ mod plan;
 mod steps;
 mod tally;
 
-pub use collect::{counters, errors, flows};
+pub use collect::{counters, errors, flows, spaces};
 pub use drive::{Driven, Io, SharedOrder, SharedSpaces, Who};
 pub use plan::{GpuPlan, PeerWay, Role, SharedPlan, design_of, kind_of, ram_for};
