@@ -143,11 +143,11 @@ impl SharedSpaces {
                 if *left == 0 {
                     let (since, pieces) = (*since, *pieces);
                     let telling = costs::COPY.of(pieces);
-                    let mut under_way = process.agents[agent].clone();
-                    process.spend(&mut under_way, Step::Transfer, now.saturating_sub(since));
-                    process.spend(&mut under_way, Step::Copy, telling);
-                    under_way.waits = Waits::Timer;
-                    process.agents[agent] = under_way;
+                    let mut agents = std::mem::take(&mut process.agents);
+                    process.spend(&mut agents[agent], Step::Transfer, now.saturating_sub(since));
+                    process.spend(&mut agents[agent], Step::Copy, telling);
+                    agents[agent].waits = Waits::Timer;
+                    process.agents = agents;
                     io.timers.push((Picos(now.0 + telling.0), (workload, agent)));
                 }
             }
@@ -294,14 +294,14 @@ impl Process {
     }
 
     fn go_on(&mut self, (workload, number): (usize, usize), now: Picos, io: &mut Io) {
-        let mut agent = self.agents[number].clone();
-        if agent.end.is_some() {
+        if self.agents[number].end.is_some() {
             return;
         }
-        self.run(&mut agent, (workload, number), now, io);
+        let mut agents = std::mem::take(&mut self.agents);
+        self.run(&mut agents[number], (workload, number), now, io);
+        let over = agents[number].end.is_some();
+        self.agents = agents;
         self.follow_levels(now);
-        let over = agent.end.is_some();
-        self.agents[number] = agent;
         if over {
             self.running -= 1;
             if self.running == 0 {
@@ -316,11 +316,10 @@ impl Process {
         for (gpu, level) in self.levels.iter_mut().enumerate() {
             let id = DeviceId(u32::try_from(gpu).unwrap_or(u32::MAX));
             let Some(memory) = self.mm.devices.get(&id) else { continue };
-            let used = Bytes(memory.pages().saturating_sub(memory.free_pages()) * 4096);
             level.advance(now);
-            let free = level.size.saturating_sub(used);
+            let free = Bytes(memory.room().saturating_mul(4096)).min(level.size);
             if free != level.available {
-                level.set(free, free, used.0 / 4096);
+                level.set(free, free, level.size.saturating_sub(free).0 / 4096);
             }
         }
     }
