@@ -4,12 +4,26 @@ use alloc::vec::Vec;
 
 use super::home::HomeComing;
 use super::moving::Moving;
-use super::{Driver, Part, Work};
+use super::policy::ATOMIC_TRIES;
+use super::{Driver, Part, Work, own_pages};
 use crate::hmm::{Flags, Range, RangeFault, Step};
 use crate::migrate::{self, Refusal, Request};
+use crate::mm::frame::Place;
 use crate::mm::{Errno, Mm, SpaceId, Vpn, Wait};
 use crate::notifier::{DeviceEntry, Tag, WatchId};
 use crate::test_device::{Way, enter_moved};
+use peerbus_units::Picos;
+
+/// What a device wants with a page.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct DeviceAccess {
+    /// It writes.
+    pub write: bool,
+    /// The page's block is to come to the device; else it is entered where it is.
+    pub migrates: bool,
+    /// It reads and writes at once, which some devices can do in their own memory only ([`super::Policy::time_slice`]).
+    pub atomic: bool,
+}
 
 /// What came of a fault.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -24,6 +38,8 @@ pub struct Served {
     pub stayed_whole: bool,
     /// Times that pages changed meanwhile, and the walk began again.
     pub retries: u64,
+    /// Times that an atomic access was tried again because its page was not on the device.
+    pub atomic_retries: u32,
     /// Why the device has no page after all.
     pub error: Option<Errno>,
 }
@@ -35,6 +51,8 @@ enum Stage {
     Evicting(HomeComing),
     Collect,
     Moving(Moving),
+    /// Whatever could come has come.
+    Moved,
     Watch,
     Walking(RangeFault, WatchId, u64),
     Store(RangeFault, WatchId, u64),
@@ -47,14 +65,14 @@ pub struct DeviceFault {
     space: SpaceId,
     from: Vpn,
     to: Vpn,
-    write: bool,
-    migrates: bool,
+    page: Vpn,
+    access: DeviceAccess,
     stage: Stage,
     served: Served,
 }
 
 impl DeviceFault {
-    /// A fault at `page`. Without `migrates` pages are entered where they are.
+    /// A fault at `page`.
     ///
     /// # Errors
     ///
@@ -64,21 +82,27 @@ impl DeviceFault {
         driver: &Driver,
         space: SpaceId,
         page: Vpn,
-        write: bool,
-        migrates: bool,
+        access: DeviceAccess,
     ) -> Result<DeviceFault, Errno> {
-        let vma = mm.vma(space, page).filter(|vma| vma.read && (vma.write || !write)).ok_or(Errno::Fault)?;
+        let allowed = |write: bool| !(access.write || access.atomic) || write;
+        let vma = mm.vma(space, page).filter(|vma| vma.read && allowed(vma.write)).ok_or(Errno::Fault)?;
+        let policy = &driver.policy;
+        let there = |page: Vpn| mm.page_behind(space, page).is_some();
         let fits = |pages: u64| {
             let from = page / pages * pages;
-            (vma.start <= from && from + pages <= vma.end).then_some((from, from + pages))
+            let to = from + pages;
+            let smallest = policy.blocks.last() == Some(&pages);
+            let taken = pages > policy.checked || smallest || (from..to).all(there);
+            let apart = smallest || !driver.overlaps(space, from, to);
+            (vma.start <= from && to <= vma.end && taken && apart).then_some((from, to))
         };
-        let block = driver.policy.blocks.iter().find_map(|pages| fits(*pages));
-        let whole = driver.policy.blocks.first().copied().unwrap_or(1);
+        let block = policy.blocks.iter().find_map(|pages| fits(*pages));
+        let whole = policy.blocks.first().copied().unwrap_or(1);
         // Where no block lies in the mapping, the largest as far as the mapping goes.
         let first = page / whole * whole;
         let (from, to) = block.unwrap_or((first.max(vma.start), (first + whole).min(vma.end)));
-        let stage = if migrates { Stage::MakeRoom } else { Stage::Watch };
-        Ok(DeviceFault { space, from, to, write, migrates, stage, served: Served::default() })
+        let stage = if access.migrates { Stage::MakeRoom } else { Stage::Watch };
+        Ok(DeviceFault { space, from, to, page, access, stage, served: Served::default() })
     }
 
     /// The pages of its block.
@@ -101,6 +125,7 @@ impl DeviceFault {
     fn stage(&mut self, mm: &mut Mm, driver: &mut Driver, stage: Stage) -> (Stage, Option<Work<Served>>) {
         match stage {
             Stage::MakeRoom => (self.make_room(mm, driver), None),
+            Stage::Moved => (self.after_moving(mm, driver), None),
             Stage::Evicting(mut home) => match home.go_on(mm) {
                 Work::Done(pages) => {
                     self.served.evicted += pages;
@@ -114,7 +139,7 @@ impl DeviceFault {
             Stage::Moving(mut moving) => match moving.go_on(mm) {
                 Work::Done(()) => {
                     self.moved(mm, driver, &moving);
-                    (Stage::Watch, None)
+                    (Stage::Moved, None)
                 }
                 Work::Kernel(part, pieces) => (Stage::Moving(moving), Some(Work::Kernel(part, pieces))),
                 Work::Copy(pieces) => (Stage::Moving(moving), Some(Work::Copy(pieces))),
@@ -127,15 +152,37 @@ impl DeviceFault {
         }
     }
 
+    /// Whether a page is on the device.
+    fn is_own(&self, mm: &Mm, driver: &Driver, page: Vpn) -> bool {
+        mm.page_behind(self.space, page).is_some_and(|pfn| {
+            let own = [Place::Private(driver.device), Place::Coherent(driver.device)];
+            mm.frames.is_used(pfn) && own.contains(&mm.frames.place(pfn))
+        })
+    }
+
     /// Pages of the block that are not on the device yet.
     fn missing(&self, mm: &Mm, driver: &Driver) -> u64 {
-        let own = |page: &Vpn| {
-            mm.page_behind(self.space, *page).is_some_and(|pfn| {
-                mm.frames.is_used(pfn)
-                    && mm.frames.place(pfn) == crate::mm::frame::Place::Private(driver.device)
-            })
-        };
-        (self.from..self.to).filter(|page| !own(page)).count() as u64
+        (self.from..self.to).filter(|page| !self.is_own(mm, driver, *page)).count() as u64
+    }
+
+    /// The device can do without its page, or has it: its table is next. Otherwise everything is tried again.
+    fn after_moving(&mut self, mm: &Mm, driver: &Driver) -> Stage {
+        let needs = self.access.atomic && driver.policy.time_slice > Picos::ZERO;
+        if !needs || self.is_own(mm, driver, self.page) {
+            return Stage::Watch;
+        }
+        self.served.atomic_retries += 1;
+        if self.served.atomic_retries < ATOMIC_TRIES {
+            return Stage::MakeRoom;
+        }
+        self.served.error = Some(Errno::Busy);
+        Stage::End
+    }
+
+    /// How long the block stays that comes now.
+    fn time_slice(&self, driver: &Driver) -> Option<Picos> {
+        let slice = driver.policy.time_slice.0 << self.served.atomic_retries.min(ATOMIC_TRIES);
+        (self.access.atomic && slice > 0).then_some(Picos(slice))
     }
 
     fn make_room(&mut self, mm: &mut Mm, driver: &mut Driver) -> Stage {
@@ -167,15 +214,16 @@ impl DeviceFault {
         };
         let Ok(mut migration) = migrate::setup(mm, &request) else {
             mm.unlock_mappings(self.space);
-            return (Stage::Watch, None);
+            return (Stage::Moved, Some(Work::Kernel(Part::Collect, 0)));
         };
         if driver.policy.all_or_nothing && pages_of(&migration) < self.to - self.from {
             self.served.stayed_whole = true;
             self.note_refusals(&migration);
+            let pieces = migration.src.iter().filter(|word| word.moves()).count() as u64;
             migrate::unmap(mm, &mut migration);
             migrate::finalize(mm, &mut migration);
             mm.unlock_mappings(self.space);
-            return (Stage::Watch, None);
+            return (Stage::Moved, Some(Work::Kernel(Part::Collect, pieces)));
         }
         (Stage::Moving(Moving::collected(migration, Way::ToDevice)), None)
     }
@@ -190,6 +238,12 @@ impl DeviceFault {
             migration.src.iter().zip(&migration.dst).filter(|(src, dst)| src.moves() && dst.is_valid());
         self.served.moved += moved.map(|(src, _)| if src.is_compound() { 512 } else { 1 }).sum::<u64>();
         self.note_refusals(migration);
+        let until = self.time_slice(driver).map(|slice| Picos(mm.now.0.saturating_add(slice.0)));
+        for head in own_pages(mm, driver.device, self.space, self.from, self.to) {
+            if let Some(memory) = mm.devices.get_mut(&driver.device) {
+                memory.keep_until(head, until);
+            }
+        }
         driver.arrived(self.space, self.from, self.to);
     }
 
@@ -212,7 +266,7 @@ impl DeviceFault {
             mm.mirrors.unwatch(watch);
             return (Stage::Watch, Some(Work::Wait(Wait::MapLock)));
         }
-        let flags = if self.write { Flags::WRITE_FAULT } else { Flags::FAULT };
+        let flags = if self.access.write || self.access.atomic { Flags::WRITE_FAULT } else { Flags::FAULT };
         let owner = mm.devices.get(&driver.device).map(|memory| memory.owner());
         let mut range = Range::new(self.space, self.from, self.to - self.from, flags, owner);
         range.takes_peer_pages = mm.devices.get(&driver.device).is_some_and(|memory| memory.takes_peer_pages);
@@ -277,11 +331,6 @@ impl DeviceFault {
             }
         }
         (Stage::End, Some(Work::Kernel(Part::Bind, runs)))
-    }
-
-    /// Whether it moves pages to the device.
-    pub fn migrates(&self) -> bool {
-        self.migrates
     }
 }
 

@@ -3,9 +3,9 @@
 use peerbus_units::Pfn;
 
 use super::moving::{Moving, copied};
-use super::{Part, Work};
+use super::{Driver, Part, Work, own_pages};
 use crate::migrate;
-use crate::mm::{DeviceId, Mm};
+use crate::mm::{DeviceId, Mm, SpaceId, Vpn};
 use crate::test_device::{Phase, Way};
 
 /// Pages of one device on their way to system memory.
@@ -27,6 +27,8 @@ enum Told {
     Nothing,
     Collected,
     Unmapped,
+    ShotDown,
+    Allocated,
     Copied,
     Finishing,
 }
@@ -36,6 +38,13 @@ impl HomeComing {
     pub(super) fn evict(mm: &mut Mm, device: DeviceId, pages: &[Pfn]) -> HomeComing {
         let migration = migrate::setup_pages(mm, device, pages);
         HomeComing { what: What::Eviction(Moving::collected(migration, Way::ToSystem)) }
+    }
+
+    /// Brings home what the device of `driver` has of pages `from..to`, without any fault: somebody asked for it. `None`: it has
+    /// none of them.
+    pub fn of_range(mm: &mut Mm, driver: &Driver, space: SpaceId, from: Vpn, to: Vpn) -> Option<HomeComing> {
+        let pages = own_pages(mm, driver.device, space, from, to);
+        (!pages.is_empty()).then(|| HomeComing::evict(mm, driver.device, &pages))
     }
 
     /// Answers the CPU fault that was met last, where answers are left to the caller ([`Mm::defer_driver_work`]).
@@ -82,6 +91,14 @@ fn answer(mm: &mut Mm, job: u64, told: &mut Told) -> Work<u64> {
             Work::Kernel(Part::Unmap, left(mm))
         }
         Told::Unmapped => {
+            *told = Told::ShotDown;
+            Work::Kernel(Part::Shootdown, 1)
+        }
+        Told::ShotDown => {
+            *told = Told::Allocated;
+            Work::Kernel(Part::Allocate, left(mm))
+        }
+        Told::Allocated => {
             goes_on(mm, |phase| matches!(phase, Phase::Copy(_)));
             *told = Told::Copied;
             let pieces = mm.driver_job(job).map(|found| copied(mm, found.migration(), Way::ToSystem));

@@ -16,9 +16,9 @@ use alloc::vec::Vec;
 
 use peerbus_units::{Bytes, Pfn};
 
-pub use device_fault::{DeviceFault, Served};
+pub use device_fault::{DeviceAccess, DeviceFault, Served};
 pub use home::HomeComing;
-pub use policy::{DriverKind, Policy};
+pub use policy::{ATOMIC_TRIES, DriverKind, LARGEST_GRANULE, Policy};
 
 use crate::mm::frame::Place;
 use crate::mm::{DeviceId, Errno, Mm, SpaceId, Vpn, Wait};
@@ -33,6 +33,10 @@ pub enum Part {
     Collect,
     /// Taking it out of all other page tables.
     Unmap,
+    /// Telling CPUs to forget their translations of it, once for all of it.
+    Shootdown,
+    /// Finding pages for it where it goes.
+    Allocate,
     /// Handing pages over and putting them into page tables.
     Finish,
     /// Walking the CPU's page table for the device, and faulting what is missing.
@@ -43,7 +47,8 @@ pub enum Part {
 
 impl Part {
     /// All of them, in the order in which they happen.
-    pub const ALL: [Part; 5] = [Part::Collect, Part::Unmap, Part::Finish, Part::Walk, Part::Bind];
+    pub const ALL: [Part; 7] =
+        [Part::Collect, Part::Unmap, Part::Shootdown, Part::Allocate, Part::Finish, Part::Walk, Part::Bind];
 }
 
 /// One page or huge folio that a copy engine moves.
@@ -189,6 +194,13 @@ impl Driver {
         self.order.insert(self.clock, (space, from));
     }
 
+    /// A block other than `from..to` itself has come to the device and shares pages with it.
+    fn overlaps(&self, space: SpaceId, from: Vpn, to: Vpn) -> bool {
+        let before = self.blocks.range(..(space, to)).rev().take_while(|((of, _), _)| *of == space);
+        // Blocks do not share pages with each other: of those before the end, only the last two can reach into it.
+        before.take(2).any(|((_, first), block)| block.to > from && (*first, block.to) != (from, to))
+    }
+
     fn forget(&mut self, space: SpaceId, from: Vpn) {
         if let Some(block) = self.blocks.remove(&(space, from)) {
             self.order.remove(&block.used);
@@ -220,7 +232,8 @@ fn own_pages(mm: &Mm, device: DeviceId, space: SpaceId, from: Vpn, to: Vpn) -> V
     let mut found: Vec<Pfn> = Vec::new();
     for page in from..to {
         let Some(pfn) = mm.page_behind(space, page) else { continue };
-        if mm.frames.is_used(pfn) && mm.frames.place(pfn) == Place::Private(device) {
+        let own = [Place::Private(device), Place::Coherent(device)];
+        if mm.frames.is_used(pfn) && own.contains(&mm.frames.place(pfn)) {
             let head = mm.frames.head(pfn);
             if found.last() != Some(&head) {
                 found.push(head);

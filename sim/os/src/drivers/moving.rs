@@ -13,6 +13,8 @@ use crate::test_device::{Phase, Way};
 enum Next {
     Collected,
     Unmap,
+    Shootdown,
+    Allocate,
     Copy,
     /// The copy is done.
     Finish,
@@ -46,8 +48,16 @@ impl Moving {
                 while matches!(self.phase, Phase::Unmap(_)) {
                     self.step(mm);
                 }
-                self.next = Next::Copy;
+                self.next = Next::Shootdown;
                 Work::Kernel(Part::Unmap, pieces_of(&self.migration))
+            }
+            Next::Shootdown => {
+                self.next = Next::Allocate;
+                Work::Kernel(Part::Shootdown, 1)
+            }
+            Next::Allocate => {
+                self.next = Next::Copy;
+                Work::Kernel(Part::Allocate, pieces_of(&self.migration))
             }
             Next::Copy => {
                 while matches!(self.phase, Phase::Copy(_)) {

@@ -66,6 +66,11 @@ impl BringBack {
 /// `Bus` if the driver could not bring it back.
 pub fn to_ram(mm: &mut Mm, at: At, pfn: Pfn) -> Result<Fault, FaultError> {
     let Place::Private(device) = mm.frames.place(pfn) else { return Err(FaultError::Bus) };
+    let head = mm.frames.head(pfn);
+    let stays = mm.devices.get(&device).and_then(|memory| memory.stays_until(head));
+    if let Some(until) = stays.filter(|until| mm.now < *until) {
+        return Ok(Fault::Wait(Wait::TimeSlice(until)));
+    }
     let locks = mm.rules.private_fault_locks;
     let free = if locks { mm.frames.try_lock(pfn) } else { !mm.frames.locked(pfn) };
     if !free {

@@ -37,7 +37,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
 
-use peerbus_units::Pfn;
+use peerbus_units::{Pfn, Picos};
 
 pub use access::CpuError;
 pub use fault::{Fault, FaultError};
@@ -89,6 +89,8 @@ pub enum Wait {
     Driver,
     /// Somebody holds pages of a device that goes.
     PagesOut(DeviceId),
+    /// The page stays with its device until then.
+    TimeSlice(Picos),
 }
 
 /// Why a call failed, with the number Linux returns.
@@ -179,6 +181,8 @@ pub struct Mm {
     pub(crate) awaited_huge: BTreeMap<Pfn, Vec<At>>,
     /// Pages pinned for direct access, with the number of pins.
     pub(crate) pins: BTreeMap<Pfn, u32>,
+    /// The time, as whoever drives this says; only time slices of drivers look at it.
+    pub now: Picos,
     pub(crate) defers: bool,
     pub(crate) jobs: Vec<crate::migrate::BringBack>,
     /// Groups that fork derived, with the group they come from.
@@ -203,6 +207,7 @@ impl Mm {
             awaited: BTreeMap::new(),
             awaited_huge: BTreeMap::new(),
             pins: BTreeMap::new(),
+            now: Picos::ZERO,
             defers: false,
             jobs: Vec::new(),
             group_parents: BTreeMap::new(),

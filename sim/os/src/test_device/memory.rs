@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use peerbus_units::{Bytes, CpuAddr, Pfn, Range};
+use peerbus_units::{Bytes, CpuAddr, Pfn, Picos, Range};
 
 use crate::device_private::{ChunkPolicy, FreeLists, Handout, PrivateMemory, PrivateRequest, Reserved};
 use crate::mm::frame::{HUGE, Place};
@@ -47,6 +47,8 @@ pub struct DeviceMemory {
     pub brings_back: Granule,
     /// The driver takes pages of peers' windows instead of having the pages moved to system memory.
     pub takes_peer_pages: bool,
+    /// First pages of folios that do not go home before a time.
+    stays: BTreeMap<Pfn, Picos>,
     owner: Owner,
     /// By the page of the device's memory at which they begin.
     chunks: BTreeMap<u64, Reserved>,
@@ -69,6 +71,7 @@ impl DeviceMemory {
             both_sizes: false,
             brings_back: Granule::Folio,
             takes_peer_pages: false,
+            stays: BTreeMap::new(),
             owner: Owner(u64::from(device.0)),
             chunks: BTreeMap::new(),
             free: FreeLists::default(),
@@ -80,6 +83,19 @@ impl DeviceMemory {
     /// Whose private pages are this device's own to it: the device alone, or an interconnect domain.
     pub fn owner(&self) -> Owner {
         self.owner
+    }
+
+    /// Until when the folio at `head` does not go home for a CPU's fault.
+    pub fn stays_until(&self, head: Pfn) -> Option<Picos> {
+        self.stays.get(&head).copied()
+    }
+
+    /// The folio at `head` stays until then; `None`: it may go at once.
+    pub(crate) fn keep_until(&mut self, head: Pfn, until: Option<Picos>) {
+        match until {
+            Some(until) => self.stays.insert(head, until),
+            None => self.stays.remove(&head),
+        };
     }
 
     /// A CPU reaches it.

@@ -1,15 +1,30 @@
 //! Drivers of GPUs: what each moves on a fault, brings home for a CPU, and evicts.
 
-use peerbus_os::drivers::{DeviceFault, Driver, DriverKind, HomeComing, Piece, Policy, Served, Work};
+use peerbus_os::drivers::{
+    ATOMIC_TRIES, DeviceAccess, DeviceFault, Driver, DriverKind, HomeComing, Piece, Policy, Served, Work,
+};
 use peerbus_os::mm::rules::HugePolicy;
-use peerbus_os::mm::{CpuError, DeviceId, Mapping, Mm, Pin, SpaceId, Vpn, Wait};
+use peerbus_os::mm::{CpuError, DeviceId, Errno, Mapping, Mm, Pin, SpaceId, Vpn, Wait};
 use peerbus_os::pagemap::Owner;
-use peerbus_units::Bytes;
+use peerbus_units::{Bytes, Picos};
 
 use super::platform::{kernels, machine, name, with_huge};
 
 const BASE: Vpn = 512 * 700;
-const KINDS: [DriverKind; 3] = [DriverKind::Nouveau, DriverKind::Amdkfd, DriverKind::Xe];
+const KINDS: [DriverKind; 4] = [DriverKind::Nouveau, DriverKind::Amdkfd, DriverKind::Xe, DriverKind::Uvmem];
+const READ: DeviceAccess = DeviceAccess { write: false, migrates: true, atomic: false };
+const ATOMIC: DeviceAccess = DeviceAccess { write: true, migrates: true, atomic: true };
+/// A long-term pin for writing.
+const PIN: Pin = Pin { write: true, pinned: true, long_term: true, split: false };
+
+/// Pages of a driver's blocks in a mapping that holds the largest.
+fn block_of(kind: DriverKind, rules: &peerbus_os::Rules) -> u64 {
+    match kind {
+        DriverKind::Nouveau if !rules.mm.huge_migration => 128,
+        DriverKind::Uvmem => 1,
+        _ => 512,
+    }
+}
 
 struct Machine {
     mm: Mm,
@@ -36,7 +51,12 @@ impl Machine {
 
     /// A device's read fault, to its end: what came of it, and everything that was copied.
     fn fault(&mut self, page: Vpn) -> (Served, Vec<Piece>) {
-        let mut fault = DeviceFault::new(&self.mm, &self.driver, self.space, page, false, true).unwrap();
+        self.faults(page, READ)
+    }
+
+    /// The same for any access.
+    fn faults(&mut self, page: Vpn, access: DeviceAccess) -> (Served, Vec<Piece>) {
+        let mut fault = DeviceFault::new(&self.mm, &self.driver, self.space, page, access).unwrap();
         let mut copied = Vec::new();
         loop {
             match fault.go_on(&mut self.mm, &mut self.driver) {
@@ -94,16 +114,17 @@ fn blocks_move_and_come_home_as_drivers_do_it() {
                 let what = format!("{kind:?}, {}, {huge:?}", name(&rules));
                 let mut machine = Machine::new(rules, kind, 2, 8);
                 let (served, copied) = machine.fault(BASE + 512 + 5);
-                let block = if kind == DriverKind::Nouveau && !rules.mm.huge_migration { 128 } else { 512 };
+                let block = block_of(kind, &rules);
                 assert_eq!((served.moved, pages(&copied)), (block, block), "{what}: {served:?}");
                 // Only drivers that ask for huge folios get them.
-                let single = !(whole && kind != DriverKind::Amdkfd);
+                let single = !(whole && [DriverKind::Nouveau, DriverKind::Xe].contains(&kind));
                 assert_eq!(copied.len(), if single { usize::try_from(block).unwrap() } else { 1 }, "{what}");
                 assert!(machine.on_device(BASE + 512 + 5) && !machine.on_device(BASE), "{what}");
-                let home = machine.read(BASE + 512 + 7);
-                let expected = if kind == DriverKind::Nouveau && single { 1 } else { 512 };
+                let home = machine.read(BASE + 512 + 5);
+                let alone = kind == DriverKind::Uvmem || kind == DriverKind::Nouveau && single;
+                let expected = if alone { 1 } else { 512 };
                 assert_eq!(home, expected, "{what}");
-                assert!(!machine.on_device(BASE + 512 + 7), "{what}: the device has to ask again");
+                assert!(!machine.on_device(BASE + 512 + 5), "{what}: the device has to ask again");
             }
         }
     }
@@ -117,11 +138,13 @@ fn a_pinned_page_stays_and_with_it_what_the_driver_leaves() {
         for kind in KINDS {
             let what = format!("{kind:?}, {}", name(&rules));
             let mut machine = Machine::new(rules, kind, 1, 8);
-            let pin = Pin { write: true, pinned: true, long_term: true, split: false };
-            let pinned = machine.mm.hold(machine.space, BASE + 9, pin).unwrap();
+            let pinned = machine.mm.hold(machine.space, BASE + 9, PIN).unwrap();
             let (served, _) = machine.fault(BASE + 5);
-            let block = if kind == DriverKind::Nouveau && !rules.mm.huge_migration { 128 } else { 512 };
-            let moved = if kind == DriverKind::Xe { 0 } else { block - 1 };
+            let moved = match kind {
+                DriverKind::Xe => 0,
+                DriverKind::Uvmem => 1,
+                _ => block_of(kind, &rules) - 1,
+            };
             assert_eq!(
                 (served.moved, served.stayed_whole),
                 (moved, kind == DriverKind::Xe),
@@ -157,6 +180,132 @@ fn the_block_used_longest_ago_makes_room() {
             for page in [first, second, third] {
                 machine.read(page + 100);
             }
+        }
+    }
+}
+
+/// What an atomic access brought stays for a time slice; others come home at once. Only xe makes that difference.
+#[test]
+fn a_block_of_an_atomic_access_stays_for_its_time_slice() {
+    for rules in kernels() {
+        for kind in KINDS {
+            for access in [READ, ATOMIC] {
+                let what = format!("{kind:?}, {}, {access:?}", name(&rules));
+                let mut machine = Machine::new(rules, kind, 1, 8);
+                machine.mm.now = Picos::micros(100);
+                machine.faults(BASE + 5, access);
+                let until = Picos::micros(5_100);
+                let stays = kind == DriverKind::Xe && access.atomic;
+                machine.mm.now = Picos(until.0 - 1);
+                if stays {
+                    let wait = machine.mm.read(machine.space, BASE + 5);
+                    assert_eq!(wait, Err(CpuError::Wait(Wait::TimeSlice(until))), "{what}");
+                    machine.mm.now = until;
+                }
+                assert!(machine.read(BASE + 5) > 0, "{what}");
+                // Where it comes again without being atomic, nothing is left of the time slice.
+                machine.fault(BASE + 5);
+                assert!(machine.read(BASE + 5) > 0, "{what}");
+            }
+        }
+    }
+}
+
+/// An atomic access to a page that cannot come to the device is tried again, and then fails; other drivers let it be.
+#[test]
+fn an_atomic_access_to_a_pinned_page_fails_where_it_needs_device_memory() {
+    for rules in kernels() {
+        let rules = with_huge(rules, HugePolicy::Never);
+        for kind in KINDS {
+            let what = format!("{kind:?}, {}", name(&rules));
+            let mut machine = Machine::new(rules, kind, 1, 8);
+            machine.mm.hold(machine.space, BASE + 5, PIN).unwrap();
+            let (served, _) = machine.faults(BASE + 5, ATOMIC);
+            let expected = match kind {
+                DriverKind::Xe => (Some(Errno::Busy), ATOMIC_TRIES),
+                _ => (None, 0),
+            };
+            assert_eq!((served.error, served.atomic_retries), expected, "{what}: {served:?}");
+        }
+    }
+}
+
+/// xe takes the largest of 2 MiB, 64 KiB and 4 KiB that lies in the mapping, shares no page with another block and, up to
+/// 64 KiB, has all its pages for the CPU.
+#[test]
+fn xe_chooses_the_block_around_a_fault() {
+    for rules in kernels() {
+        let rules = with_huge(rules, HugePolicy::Never);
+        let mut mm = machine(rules, 1 << 16);
+        mm.defer_driver_work(true);
+        let space = mm.create_space();
+        // 512 pages, of which the first 40 are there, in a mapping that begins in the middle of a block.
+        let first = BASE + 256;
+        mm.map(space, first, first + 512, Mapping::anonymous(true, true)).unwrap();
+        (first..first + 40).for_each(|page| mm.write(space, page, 1).unwrap());
+        let policy = Policy::of(DriverKind::Xe, &rules);
+        let mut driver = Driver::load(&mut mm, DeviceId(0), policy, Bytes::mib(8), Owner(0)).unwrap();
+        driver.follow(&mut mm, space).unwrap();
+        let mut machine = Machine { mm, space, driver };
+        for (page, block) in [
+            (first + 3, (first, first + 16)),
+            (first + 31, (first + 16, first + 32)),
+            // Pages from 40 on are not there.
+            (first + 39, (first + 39, first + 40)),
+            (first + 45, (first + 45, first + 46)),
+        ] {
+            let fault = DeviceFault::new(&machine.mm, &machine.driver, space, page, READ).unwrap();
+            assert_eq!(fault.block(), block, "{}", name(&rules));
+        }
+        machine.fault(first + 39);
+        (first + 40..first + 48).for_each(|page| machine.mm.write(space, page, 1).unwrap());
+        let fault = DeviceFault::new(&machine.mm, &machine.driver, space, first + 41, READ).unwrap();
+        assert_eq!(
+            fault.block(),
+            (first + 41, first + 42),
+            "the block of 16 holds one that is there already"
+        );
+    }
+}
+
+/// A range's granule is amdkfd's block, in both directions.
+#[test]
+fn the_granule_of_amdkfd_is_what_moves() {
+    for rules in kernels() {
+        let rules = with_huge(rules, HugePolicy::Never);
+        for (order, pages) in [(0, 1), (4, 16), (9, 512), (10, 1024)] {
+            let what = format!("2^{order} pages, {}", name(&rules));
+            let mut machine = Machine::new(rules, DriverKind::Amdkfd, 4, 8);
+            machine.driver.policy = machine.driver.policy.with_granule(order);
+            let granule = machine.driver.policy.brings_back;
+            machine.mm.devices.get_mut(&DeviceId(0)).unwrap().brings_back = granule;
+            let page = BASE / 1024 * 1024 + 1024 + 77;
+            let (served, _) = machine.fault(page);
+            assert_eq!((served.moved, machine.read(page)), (pages, pages), "{what}");
+        }
+    }
+}
+
+/// Pages come home without a fault where somebody asks for it.
+#[test]
+fn a_range_comes_home_when_it_is_asked_for() {
+    for rules in kernels() {
+        for kind in KINDS {
+            let what = format!("{kind:?}, {}", name(&rules));
+            let mut machine = Machine::new(rules, kind, 1, 8);
+            let (served, _) = machine.fault(BASE);
+            let Machine { mm, space, driver } = &mut machine;
+            let mut home =
+                HomeComing::of_range(mm, driver, *space, BASE, BASE + 512).expect("some are there");
+            let came = loop {
+                if let Work::Done(pages) = home.go_on(mm) {
+                    break pages;
+                }
+            };
+            assert_eq!(came, served.moved, "{what}");
+            assert!(HomeComing::of_range(mm, driver, *space, BASE, BASE + 512).is_none(), "{what}");
+            assert!(!machine.on_device(BASE), "{what}");
+            assert_eq!(machine.read(BASE), 0, "{what}: nothing is left to bring home");
         }
     }
 }
