@@ -8,7 +8,7 @@ use peerbus_units::Bytes;
 
 use crate::peer_memory::{Choose, PeerMemory, Transfer};
 use crate::run::Role;
-use crate::shared_virtual::SharedVirtual;
+use crate::shared_virtual::{GpuPages, SharedVirtual};
 use crate::workload::{AccessKind, CpuAccess, HostDirection, HostDma, NicCommand, NvmeCommand, Workload};
 
 /// A text in which `*` stands for any characters, none included.
@@ -187,6 +187,15 @@ fn shared_flows(machine: &Machine, shared: &SharedVirtual) -> Vec<(String, Ends)
             let writes = matches!(role, Role::Leave | Role::Writes);
             let name = format!("{}.{}.{word}", shared.name, machine.devices[device].name);
             flows.push((name, Ends::Host { device, size: None, writes }));
+        }
+    }
+    for cpu in shared.cpus() {
+        let coherent = shared.gpus.iter().filter(|gpu| gpu.pages == GpuPages::Coherent);
+        for device in coherent.flat_map(|gpu| devices(machine, &gpu.device)) {
+            let name = format!("{}.cpu{cpu}.{}", shared.name, machine.devices[device].name);
+            for (stores, word) in [(false, "loads"), (true, "stores")] {
+                flows.push((format!("{name}.{word}"), Ends::Cores { device, stores }));
+            }
         }
     }
     let activities = shared.phases.iter().flatten();

@@ -1,4 +1,4 @@
-//! The workload [`SharedVirtual`]: a process whose memory CPUs, GPUs and adapters use by the same addresses.
+//! The workload [`SharedVirtual`]: processes whose memory CPUs, GPUs and adapters use by the same addresses.
 //!
 //! What it says is here; what happens is decided by the operating system's memory management and drivers when it runs
 //! (`run::shared_virtual`). The process has ranges of memory. In each phase some agents touch pages of them, page after page
@@ -6,7 +6,9 @@
 //! cannot reach faults, and waits until its driver has brought the block to the device or entered it where it is. Copies are
 //! transfers on the fabric.
 
-use peerbus_units::Bytes;
+use std::collections::BTreeSet;
+
+use peerbus_units::{Bytes, Picos};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,8 @@ pub enum GpuDriver {
     Amdkfd,
     /// Blocks as the kernel's batches; page structs for pieces of memory on demand.
     Nouveau,
+    /// Page by page; page structs for all memory at the start. The secure memory of POWER guests.
+    Uvmem,
 }
 
 /// How private pages of devices are numbered.
@@ -31,7 +35,17 @@ pub enum PageNumbers {
     OwnSpace,
 }
 
-/// A range of the process's memory: private and anonymous.
+/// What CPUs can do with a GPU's memory for processes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub enum GpuPages {
+    /// Nothing: its pages have frame numbers that are no addresses, and come home when a CPU touches them.
+    #[default]
+    Private,
+    /// Reach it: page structs over its BAR, at their real addresses. Pages that a CPU touches stay.
+    Coherent,
+}
+
+/// A range of a process's memory: private and anonymous.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SharedRange {
@@ -42,6 +56,12 @@ pub struct SharedRange {
     /// Huge pages where they fit.
     #[serde(default = "yes")]
     pub huge: bool,
+    /// Ranges with the same word here are one process's; those without are one more.
+    #[serde(default)]
+    pub process: Option<String>,
+    /// The GPU or CPU where its pages belong: by their faults, they move to no other GPU.
+    #[serde(default)]
+    pub preferred: Option<String>,
 }
 
 /// A GPU that uses the process's memory.
@@ -62,6 +82,15 @@ pub struct SharedGpu {
     /// Other devices may use its private pages through its BAR.
     #[serde(default)]
     pub peer_pages: bool,
+    /// What CPUs can do with its memory.
+    #[serde(default)]
+    pub pages: GpuPages,
+    /// Of `Amdkfd`: 2 to the power of this many pages move at a time, up to 27; default 9.
+    #[serde(default)]
+    pub granule: Option<u32>,
+    /// Of `Xe`: how long what an atomic access brought stays; default 5 ms.
+    #[serde(default)]
+    pub time_slice: Option<Picos>,
 }
 
 /// How an agent reaches pages.
@@ -84,6 +113,22 @@ pub enum Touch {
     Read,
     /// Writes them.
     Write,
+    /// Reads and writes them at once. xe needs pages in the GPU's memory for that, and keeps them there for a time slice.
+    Atomic,
+    /// Asks for them to come to the agent's memory, without using them.
+    Prefetch,
+}
+
+impl Touch {
+    /// It finds out what a page holds.
+    pub fn reads(self) -> bool {
+        matches!(self, Touch::Read | Touch::Atomic)
+    }
+
+    /// It changes what a page holds.
+    pub fn writes(self) -> bool {
+        matches!(self, Touch::Write | Touch::Atomic)
+    }
 }
 
 /// In what order an agent goes through a range.
@@ -143,6 +188,14 @@ pub struct SharedVirtual {
     pub numbers: Option<PageNumbers>,
     /// What happens, phase after phase.
     pub phases: Vec<Vec<Activity>>,
+}
+
+impl SharedVirtual {
+    /// CPUs that activities name, in their order.
+    pub fn cpus(&self) -> BTreeSet<usize> {
+        let named = self.phases.iter().flatten().filter_map(|activity| activity.by.strip_prefix("cpu"));
+        named.filter_map(|number| number.parse().ok()).collect()
+    }
 }
 
 /// All ranges of a workload together at most.

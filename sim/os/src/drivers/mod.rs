@@ -20,6 +20,7 @@ pub use device_fault::{DeviceAccess, DeviceFault, Served};
 pub use home::HomeComing;
 pub use policy::{ATOMIC_TRIES, DriverKind, LARGEST_GRANULE, Policy};
 
+use crate::device_private::ChunkPolicy;
 use crate::mm::frame::Place;
 use crate::mm::{DeviceId, Errno, Mm, SpaceId, Vpn, Wait};
 use crate::notifier::MirrorId;
@@ -100,8 +101,8 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Loads a driver for a device with `memory` bytes of its own, whose private pages are `owner`'s. Drivers that reserve all at
-    /// their start do so.
+    /// Loads a driver for a device with so many bytes of memory of its own, of a kind, whose pages are `owner`'s. Drivers that
+    /// reserve all at their start do so, as all do whose memory is coherent.
     ///
     /// # Errors
     ///
@@ -110,15 +111,19 @@ impl Driver {
         mm: &mut Mm,
         device: DeviceId,
         policy: Policy,
-        memory: Bytes,
+        (memory, kind): (Bytes, Kind),
         owner: Owner,
     ) -> Result<Driver, Errno> {
-        test_device::add(mm, device, Kind::Private);
-        let chunk = policy.chunk(&mm.private_memory().platform.rules, memory);
+        test_device::add(mm, device, kind);
+        let whole = policy.whole_at_start || kind != Kind::Private;
+        let chunk = match whole {
+            true => ChunkPolicy::managed(memory),
+            false => ChunkPolicy::nouveau(&mm.private_memory().platform.rules),
+        };
         let Some(added) = mm.devices.get_mut(&device) else { return Err(Errno::NoEntry) };
         added.chunk = chunk;
         added.chunks_max = usize::try_from(memory.0 / chunk.size.0.max(1)).unwrap_or(usize::MAX).max(1);
-        added.both_sizes = policy.whole_at_start;
+        added.both_sizes = whole;
         added.brings_back = policy.brings_back;
         added.takes_peer_pages = true;
         mm.set_owner(device, owner);
@@ -130,7 +135,7 @@ impl Driver {
             order: BTreeMap::new(),
             clock: 0,
         };
-        if policy.whole_at_start && !mm.reserve_chunk(device) {
+        if whole && !mm.reserve_chunk(device) {
             return Err(Errno::NoMemory);
         }
         Ok(driver)
@@ -148,7 +153,8 @@ impl Driver {
         let rules = mm.private_memory().platform.rules;
         Driver {
             device,
-            policy: Policy::of(DriverKind::Amdkfd, &rules),
+            // As many faults at a time as there are: an adapter's requests wait for their own pages only.
+            policy: Policy { handlers: u32::MAX, ..Policy::of(DriverKind::Amdkfd, &rules) },
             mirrors: BTreeMap::new(),
             blocks: BTreeMap::new(),
             order: BTreeMap::new(),

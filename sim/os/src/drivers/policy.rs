@@ -1,8 +1,7 @@
 //! What tells drivers apart.
 
-use peerbus_units::{Bytes, Picos};
+use peerbus_units::Picos;
 
-use crate::device_private::ChunkPolicy;
 use crate::migrate::Selectors;
 use crate::profile::Rules;
 use crate::test_device::Granule;
@@ -112,10 +111,5 @@ impl Policy {
     pub fn with_granule(self, order: u32) -> Policy {
         let at = usize::try_from(order.min(LARGEST_GRANULE)).unwrap_or(0);
         Policy { blocks: &POWERS[at..=at], brings_back: Granule::Aligned(POWERS[at]), ..self }
-    }
-
-    /// What it reserves at once on a kernel with `rules`, for a device with `memory`.
-    pub(super) fn chunk(&self, rules: &Rules, memory: Bytes) -> ChunkPolicy {
-        if self.whole_at_start { ChunkPolicy::managed(memory) } else { ChunkPolicy::nouveau(rules) }
     }
 }

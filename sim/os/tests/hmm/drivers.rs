@@ -6,6 +6,7 @@ use peerbus_os::drivers::{
 use peerbus_os::mm::rules::HugePolicy;
 use peerbus_os::mm::{CpuError, DeviceId, Errno, Mapping, Mm, Pin, SpaceId, Vpn, Wait};
 use peerbus_os::pagemap::Owner;
+use peerbus_os::test_device::Kind;
 use peerbus_units::{Bytes, Picos};
 
 use super::platform::{kernels, machine, name, with_huge};
@@ -44,7 +45,8 @@ impl Machine {
         }
         let policy = Policy::of(kind, &rules);
         let mut driver =
-            Driver::load(&mut mm, DeviceId(0), policy, Bytes::mib(memory), Owner(0)).expect("there is room");
+            Driver::load(&mut mm, DeviceId(0), policy, (Bytes::mib(memory), Kind::Private), Owner(0))
+                .expect("there is room");
         driver.follow(&mut mm, space).unwrap();
         Machine { mm, space, driver }
     }
@@ -244,7 +246,8 @@ fn xe_chooses_the_block_around_a_fault() {
         mm.map(space, first, first + 512, Mapping::anonymous(true, true)).unwrap();
         (first..first + 40).for_each(|page| mm.write(space, page, 1).unwrap());
         let policy = Policy::of(DriverKind::Xe, &rules);
-        let mut driver = Driver::load(&mut mm, DeviceId(0), policy, Bytes::mib(8), Owner(0)).unwrap();
+        let mut driver =
+            Driver::load(&mut mm, DeviceId(0), policy, (Bytes::mib(8), Kind::Private), Owner(0)).unwrap();
         driver.follow(&mut mm, space).unwrap();
         let mut machine = Machine { mm, space, driver };
         for (page, block) in [

@@ -51,7 +51,9 @@ impl Planner<'_> {
             engines.push(match access.region {
                 DeviceRegion::Bar => self.core(cpu, device, name, access.kind, access.memory)?,
                 DeviceRegion::HostManaged => self.core_at_memory(cpu, device, name, access)?,
-                DeviceRegion::Private => self.core_at_member(cpu, device, name, access)?,
+                DeviceRegion::Private => {
+                    self.core_at_member(cpu, device, name, access.kind, access.memory)?
+                }
             });
         }
         let mut phases = Vec::new();
@@ -142,7 +144,7 @@ impl Planner<'_> {
     }
 
     /// CPU addresses of a device's largest memory BAR.
-    fn largest_bar(&self, device: usize) -> Result<Range<CpuAddr>, String> {
+    pub(super) fn largest_bar(&self, device: usize) -> Result<Range<CpuAddr>, String> {
         let bars = self.memory_bars(device);
         bars.into_iter().max_by_key(|bar| bar.size()).ok_or_else(|| self.no_bar(device))
     }
@@ -227,19 +229,20 @@ impl Planner<'_> {
     }
 
     /// An engine that stands for one core of `cpu` on its way to memory of `device` by a private interconnect of both.
-    fn core_at_member(
+    pub(super) fn core_at_member(
         &mut self,
         cpu: usize,
         device: usize,
         name: String,
-        access: &CpuAccess,
+        kind: AccessKind,
+        memory: CpuMemory,
     ) -> Result<usize, String> {
         let part = self.machine.cpus.get(cpu).map(|cpu| cpu.part.core.unwrap_or_default());
         let part = part.ok_or_else(|| format!("there is no cpu {cpu}"))?;
-        let link = self.spec.private_link_from_cpu(cpu, device, access.kind.direction());
+        let link = self.spec.private_link_from_cpu(cpu, device, kind.direction());
         let target = &self.machine.devices[device].name;
         let link = link.ok_or_else(|| format!("cpu{cpu} and {target} share no private interconnect"))?;
-        let engine = core_engine(&part, (name, self.spec.cpu(cpu), link), access.kind, access.memory);
+        let engine = core_engine(&part, (name, self.spec.cpu(cpu), link), kind, memory);
         self.add_engine(engine)
     }
 

@@ -15,7 +15,7 @@ use super::flow::{
 };
 use super::peer_memory::{self, Event, Io, Order, PeerMemories};
 use super::schedule::Schedule;
-use super::shared_virtual::{self, SharedOrder, SharedSpaces};
+use super::shared_virtual::{self, Mover, SharedOrder, SharedSpaces};
 use crate::boot::Booted;
 use crate::space::IoLevels;
 
@@ -287,7 +287,10 @@ impl Driver<'_> {
         let token = ORDERED | SHARED | u64::try_from(number).unwrap_or(u64::MAX);
         let flow = self.flows[order.flow].legs[0];
         self.flows[order.flow].started.get_or_insert(self.fabric.now());
-        let engine = self.engine_of(order.device, order.direction, order.link);
+        let engine = match order.by {
+            Mover::Device { device, direction, link } => self.engine_of(device, direction, link),
+            Mover::Core(engine) => self.engines[engine],
+        };
         self.fabric.submit(Descriptor::new(engine, DmaAddr(order.addr), order.bytes, flow, token));
     }
 

@@ -3,16 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use peerbus_fabric::Direction;
-use peerbus_units::{Bytes, CpuAddr, Picos, Range};
+use peerbus_fabric::{Direction, private_addr};
+use peerbus_os::RulesOptions;
+use peerbus_os::drivers::Policy;
+use peerbus_units::{Address, Bytes, CpuAddr, Picos, Range};
 
 use super::flow::{FlowPlan, Program};
 use super::schedule::Planner;
-use super::shared_virtual::{GpuPlan, PeerWay, Role, SharedPlan, Who, design_of, kind_of, ram_for};
+use super::shared_virtual::{CpuWay, GpuPlan, PeerWay, Role, SharedPlan, Who, design_of, kind_of, ram_for};
 use crate::device_memory;
 use crate::expand;
-use crate::shared_virtual::{LARGEST_PROCESS, SharedVirtual};
-use crate::workload::Packets;
+use crate::shared_virtual::{GpuPages, LARGEST_PROCESS, SharedGpu, SharedVirtual};
+use crate::workload::{AccessKind, CpuMemory, Packets};
 
 /// Everybody who may be named, and who that is.
 type Names = Vec<(String, Who)>;
@@ -27,7 +29,8 @@ impl Planner<'_> {
             ));
         }
         let (gpus, names) = self.gpus(spec)?;
-        let (adapters, names) = self.others(spec, &gpus, names)?;
+        let (adapters, mut names) = self.others(spec, &gpus, names)?;
+        self.preferred(spec, &mut names)?;
         let devices: Vec<usize> = gpus.iter().map(|gpu| gpu.device).chain(adapters.iter().copied()).collect();
         devices.iter().try_for_each(|device| self.check_linked(*device))?;
         let cpu = devices.first().map_or(0, |device| self.memory.cpu_of(self.machine, *device));
@@ -44,6 +47,7 @@ impl Planner<'_> {
             ram,
             ram_for: BTreeMap::new(),
             ways: BTreeMap::new(),
+            cpu_ways: BTreeMap::new(),
             flows: BTreeMap::new(),
             platform: self.platform(spec, ram, size)?,
             names,
@@ -60,6 +64,7 @@ impl Planner<'_> {
                 plan.flows.insert((device, role), number);
             }
         }
+        self.find_cpu_ways(&mut plan)?;
         self.schedule.phases.push(Vec::new());
         self.schedule.shared.push(plan);
         Ok(())
@@ -96,11 +101,82 @@ impl Planner<'_> {
                         OWNERS + known as u64
                     }
                 };
+                let memory = match given.pages {
+                    GpuPages::Private => memory,
+                    // Only what the BAR shows has an address.
+                    GpuPages::Coherent => memory.min(self.largest_bar(device)?.size()),
+                };
+                let coherent = match given.pages {
+                    GpuPages::Private => None,
+                    GpuPages::Coherent => Some(self.largest_bar(device)?.first()),
+                };
                 names.push((name.clone(), Who::Gpu(gpus.len())));
-                gpus.push(GpuPlan { device, driver: kind_of(given.driver), memory, owner, window: None });
+                let policy = self.policy(given);
+                gpus.push(GpuPlan { device, policy, coherent, memory, owner, window: None });
             }
         }
         Ok((gpus, names))
+    }
+
+    /// What a GPU's driver does, with what the workload changes of it.
+    fn policy(&self, given: &SharedGpu) -> Policy {
+        let rules = self.booted.settings.profile.profile().rules(RulesOptions::default());
+        let policy = Policy::of(kind_of(given.driver), &rules);
+        let policy = given.granule.map_or(policy, |order| policy.with_granule(order));
+        Policy { time_slice: given.time_slice.unwrap_or(policy.time_slice), ..policy }
+    }
+
+    /// CPUs that ranges prefer, beside those that use them.
+    fn preferred(&self, spec: &SharedVirtual, names: &mut Names) -> Result<(), String> {
+        for who in spec.ranges.iter().filter_map(|range| range.preferred.as_ref()) {
+            if names.iter().any(|(known, is)| known == who && !matches!(is, Who::Adapter(_))) {
+                continue;
+            }
+            let cpu = who.strip_prefix("cpu").and_then(|number| number.parse::<usize>().ok());
+            let cpu = cpu.filter(|cpu| *cpu < self.machine.cpus.len());
+            let cpu = cpu.ok_or_else(|| format!("`{who}` is no CPU, and no GPU of the workload"))?;
+            names.push((who.clone(), Who::Cpu(cpu)));
+        }
+        Ok(())
+    }
+
+    /// How CPUs that take part reach the coherent memory of GPUs: by a private interconnect of both, or by the BAR.
+    fn find_cpu_ways(&mut self, plan: &mut SharedPlan) -> Result<(), String> {
+        for cpu in plan.spec.cpus() {
+            for gpu in plan.gpus.clone() {
+                let Some(bar) = gpu.coherent else { continue };
+                let private = self.spec.private_link_from_cpu(cpu, gpu.device, Direction::Read).is_some();
+                let base = if private { private_addr(gpu.device, 0).raw() } else { bar.0 };
+                let name = self.machine.devices[gpu.device].name.clone();
+                let mut ends = [(0, 0); 2];
+                for (end, kind, word) in [(0, AccessKind::Load, "loads"), (1, AccessKind::Store, "stores")] {
+                    let engine = self.shared_core((cpu, gpu.device), (kind, word), private)?;
+                    let host = format!("cpu{cpu}");
+                    let (from, to) = if end == 0 { (name.clone(), host) } else { (host, name.clone()) };
+                    let flow = ordered(format!("{}.cpu{cpu}.{name}.{word}", plan.spec.name), from, to);
+                    ends[end] = (self.add(flow, &plan.spec.name)?, engine);
+                }
+                plan.cpu_ways.insert((cpu, gpu.device), CpuWay { base, loads: ends[0], stores: ends[1] });
+            }
+        }
+        Ok(())
+    }
+
+    /// The engine that stands for the cores of a CPU that use a GPU's coherent memory: one of each kind, for all of them.
+    fn shared_core(
+        &mut self,
+        (cpu, device): (usize, usize),
+        (kind, word): (AccessKind, &str),
+        private: bool,
+    ) -> Result<usize, String> {
+        let name = format!("cpu{cpu}/{word} at {}", self.machine.devices[device].name);
+        if let Some(known) = self.schedule.engines.iter().position(|engine| engine.name == name) {
+            return Ok(known);
+        }
+        match private {
+            true => self.core_at_member(cpu, device, name, kind, CpuMemory::WriteCombining),
+            false => self.core(cpu, device, name, kind, CpuMemory::WriteCombining),
+        }
     }
 
     /// CPUs and other devices that activities name.
@@ -160,7 +236,8 @@ impl Planner<'_> {
             let peer_pages = given.is_some_and(|given| given.peer_pages);
             for device in devices.iter().copied().filter(|device| *device != owner) {
                 let shares = plan.gpus.iter().any(|gpu| gpu.device == device && gpu.owner == word);
-                if !shares && !peer_pages {
+                let coherent = plan.gpus[index].coherent.is_some();
+                if !shares && !peer_pages && !coherent {
                     continue;
                 }
                 // The kernel hands out addresses of BARs to those who do not share the owner.
@@ -172,7 +249,7 @@ impl Planner<'_> {
                 let region = self.peer_region(device, owner, memory, None);
                 if let Some((base, room)) = region.place {
                     plan.ways.insert((device, owner), PeerWay::Bar { base, room });
-                    if peer_pages {
+                    if peer_pages && !coherent {
                         plan.gpus[index].window = Range::sized(CpuAddr(region.by_cpu), Bytes(room));
                     }
                 } else if shares {
@@ -202,18 +279,23 @@ impl Planner<'_> {
             Role::Reads => ("pages where they are".to_owned(), name.clone()),
             Role::Writes => (name.clone(), "pages where they are".to_owned()),
         };
-        FlowPlan {
-            name: format!("{}.{name}.{word}", spec.name),
-            from,
-            to,
-            bytes: Bytes::ZERO,
-            chunk: Bytes::ZERO,
-            program: Program::Ordered,
-            peer: None,
-            unmappable: None,
-            start: Picos::ZERO,
-            packets: Packets::default(),
-        }
+        ordered(format!("{}.{name}.{word}", spec.name), from, to)
+    }
+}
+
+/// A flow of transfers that are ordered one by one.
+fn ordered(name: String, from: String, to: String) -> FlowPlan {
+    FlowPlan {
+        name,
+        from,
+        to,
+        bytes: Bytes::ZERO,
+        chunk: Bytes::ZERO,
+        program: Program::Ordered,
+        peer: None,
+        unmappable: None,
+        start: Picos::ZERO,
+        packets: Packets::default(),
     }
 }
 

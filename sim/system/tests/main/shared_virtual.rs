@@ -38,11 +38,24 @@ fn gpu(device: &str, memory: u64) -> SharedGpu {
         memory: Some(Bytes::mib(memory)),
         owner: None,
         peer_pages: false,
+        pages: GpuPages::Private,
+        granule: None,
+        time_slice: None,
+    }
+}
+
+fn range(name: &str, mebibytes: u64) -> SharedRange {
+    SharedRange {
+        name: name.into(),
+        bytes: Bytes::mib(mebibytes),
+        huge: true,
+        process: None,
+        preferred: None,
     }
 }
 
 fn shared(mebibytes: u64, gpus: Vec<SharedGpu>, phases: Vec<Vec<Activity>>) -> SharedVirtual {
-    let ranges = vec![SharedRange { name: "data".into(), bytes: Bytes::mib(mebibytes), huge: true }];
+    let ranges = vec![range("data", mebibytes)];
     SharedVirtual { name: "svm".into(), ranges, gpus, numbers: None, phases }
 }
 
@@ -91,7 +104,7 @@ fn faults_take_what_was_measured() {
             steps.iter().map(|step| count(&outcome, "gpu0", &format!("hmm.ns_{step}"))).sum()
         };
         let copied = nanos(&["copy", "transfer"]);
-        let moved = copied + nanos(&["collect", "unmap", "finish"]);
+        let moved = copied + nanos(&["collect", "unmap", "shootdown", "allocate", "finish"]);
         let whole = flow(&outcome, "svm.use").latency_p50.0 / 1000;
         for (what, found, expected) in
             [("fault", whole, fault), ("moving", moved, moving), ("copying", copied, copying)]
@@ -225,7 +238,13 @@ fn random_processes_lose_nothing() {
         }
         for flow in &outcome.flows {
             let why = flow.refusal.as_deref().unwrap_or("no reason");
-            assert_eq!(flow.delivered, flow.bytes, "seed {seed}: {}: {why} of {spec:?}", flow.name);
+            // Others may take a page away as often as xe tries to get it.
+            let gives_up = why.starts_with("an atomic access");
+            assert!(
+                flow.delivered == flow.bytes || gives_up,
+                "seed {seed}: {}: {why} of {spec:?}",
+                flow.name
+            );
         }
         for device in ["gpu0", "gpu1"] {
             let arrived = flow(&outcome, &format!("svm.{device}.arrive")).bytes.0;
@@ -239,9 +258,10 @@ fn random_processes_lose_nothing() {
 }
 
 fn random_process(stream: &mut Stream) -> SharedVirtual {
-    let driver = |stream: &mut Stream| match stream.below(3) {
+    let driver = |stream: &mut Stream| match stream.below(4) {
         0 => GpuDriver::Xe,
         1 => GpuDriver::Amdkfd,
+        2 => GpuDriver::Uvmem,
         _ => GpuDriver::Nouveau,
     };
     let mut gpus = Vec::new();
@@ -249,12 +269,26 @@ fn random_process(stream: &mut Stream) -> SharedVirtual {
         let owner = (stream.below(3) == 0).then(|| "both".to_owned());
         let peer_pages = stream.below(3) == 0;
         let memory = Some(Bytes::mib(2 + 2 * stream.below(4)));
-        gpus.push(SharedGpu { device: device.into(), driver: driver(stream), memory, owner, peer_pages });
+        let driver = driver(stream);
+        gpus.push(SharedGpu {
+            device: device.into(),
+            memory,
+            owner,
+            peer_pages,
+            pages: if stream.below(4) == 0 { GpuPages::Coherent } else { GpuPages::Private },
+            granule: (driver == GpuDriver::Amdkfd && stream.below(2) == 0)
+                .then(|| u32::try_from(stream.below(11)).unwrap()),
+            time_slice: (driver == GpuDriver::Xe).then(|| Picos::micros(1 + stream.below(200))),
+            driver,
+        });
     }
     let ranges = ["data", "more"].map(|name| SharedRange {
         name: name.into(),
         bytes: Bytes::mib(2 * (1 + stream.below(3))),
         huge: stream.below(2) == 0,
+        process: (stream.below(3) == 0).then(|| name.to_owned()),
+        preferred: (stream.below(3) == 0)
+            .then(|| ["cpu0", "gpu0", "gpu1"][usize::try_from(stream.below(3)).unwrap()].to_owned()),
     });
     let mut phases = Vec::new();
     for phase in 0..1 + stream.below(3) {
@@ -272,7 +306,12 @@ fn random_process(stream: &mut Stream) -> SharedVirtual {
                 0 => Reaching::InPlace,
                 _ => Reaching::Migrate,
             };
-            let touch = if stream.below(2) == 0 { Touch::Read } else { Touch::Write };
+            let touch = match stream.below(8) {
+                0 => Touch::Atomic,
+                1 => Touch::Prefetch,
+                2..5 => Touch::Read,
+                _ => Touch::Write,
+            };
             activities.push(Activity {
                 name: format!("a{phase}-{agent}"),
                 by: by.into(),

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use peerbus_engine::Stream;
 use peerbus_os::drivers::{DeviceFault, HomeComing, Piece};
-use peerbus_os::mm::Vpn;
+use peerbus_os::mm::{SpaceId, Vpn};
 use peerbus_units::{Pfn, Picos};
 
-use super::drive::Who;
+use super::drive::{RangeOf, Who};
 use super::pattern::Pattern;
 use super::tally::Step;
 use crate::shared_virtual::Activity;
@@ -15,6 +15,8 @@ use crate::shared_virtual::Activity;
 /// Something an agent has to bring to its end before it goes on.
 #[derive(Clone, Debug)]
 pub enum Task {
+    /// A fault of its device on a page, or a request for it, that the driver has not looked at.
+    Begin(Vpn),
     /// A fault of its device.
     Fault(Box<DeviceFault>),
     /// Pages of a device on their way home.
@@ -30,6 +32,8 @@ pub enum Waits {
     Copies(usize, Picos, u64),
     /// Transfers of its own accesses.
     Accesses(usize),
+    /// Its fault is in the device's buffer since then.
+    Handler(Picos),
 }
 
 /// An agent under way.
@@ -39,6 +43,8 @@ pub struct Agent {
     pub activity: (usize, usize),
     /// Who it is.
     pub who: Who,
+    /// The process whose memory it uses.
+    pub space: SpaceId,
     /// First page of its range.
     pub first: Vpn,
     /// Pages of its range.
@@ -55,6 +61,8 @@ pub struct Agent {
     pub copied: Vec<Piece>,
     /// Pinned pages, by page; those still to be pinned follow this one.
     pub pinned: BTreeMap<Vpn, Pfn>,
+    /// Pages of the block it asked for last, if it prefetches.
+    pub asked: (Vpn, Vpn),
     /// Faults since its last touch.
     pub tries: u32,
     /// When its fault began.
@@ -81,21 +89,23 @@ impl Agent {
         activity: (usize, usize),
         what: &Activity,
         who: Who,
-        (first, pages): (Vpn, u64),
+        range: RangeOf,
         stream: Stream,
         start: Picos,
     ) -> Agent {
         Agent {
             activity,
             who,
-            first,
-            pages,
-            pattern: Pattern::new(what.order, pages, stream),
-            left: what.touches.unwrap_or(pages),
+            space: range.space,
+            first: range.first,
+            pages: range.pages,
+            pattern: Pattern::new(what.order, range.pages, stream),
+            left: what.touches.unwrap_or(range.pages),
             tasks: Vec::new(),
             waits: Waits::Timer,
             copied: Vec::new(),
             pinned: BTreeMap::new(),
+            asked: (0, 0),
             tries: 0,
             faulted: start,
             fault_times: Vec::new(),
@@ -106,5 +116,11 @@ impl Agent {
             value: 0,
             failed: None,
         }
+    }
+
+    /// It has made a touch.
+    pub fn touched(&mut self) {
+        self.pattern.touched();
+        self.left -= 1;
     }
 }

@@ -4,7 +4,8 @@
 //! (223 µs of them copying) and 128 µs as one huge folio (106 µs), the whole fault 966 and 132 µs, reading the CPU's page table 9 µs
 //! and writing the device's 10 µs of the former. Two measurements of one step, with 512 pieces and with one, give both of its
 //! times. How the 719 and 22 µs of moving beside copying divide into collecting, unmapping and finishing is not known: equal
-//! parts are assumed. So is what is not measured there: [`INTERRUPT`], [`REPLAY`], [`CPU_FAULT`], [`PIN`] and [`FIRST_TOUCH`].
+//! parts are assumed, of what is fixed as well as of what there is for each piece; telling CPUs to forget translations is done
+//! once for all pieces. So is what is not measured there: [`INTERRUPT`], [`REPLAY`], [`CPU_FAULT`], [`PIN`] and [`FIRST_TOUCH`].
 
 use peerbus_os::drivers::Part;
 use peerbus_units::Picos;
@@ -25,13 +26,14 @@ impl Cost {
     }
 }
 
-/// A third of (719 − 22) / 511 µs a piece, and of what of 22 µs is left.
-const MOVING: Cost = Cost { fixed: Picos::nanos(6_879), each: Picos::nanos(455) };
+/// A fourth of (719 − 22) / 511 µs a piece, and a fifth of what of 22 µs is left.
+const MOVING: Cost = Cost { fixed: Picos::nanos(4_127), each: Picos::nanos(341) };
 
 /// What a step of the kernel takes.
 pub const fn kernel(part: Part) -> Cost {
     match part {
-        Part::Collect | Part::Unmap | Part::Finish => MOVING,
+        Part::Collect | Part::Unmap | Part::Allocate | Part::Finish => MOVING,
+        Part::Shootdown => Cost { each: Picos::ZERO, ..MOVING },
         // 9 of 24 µs, and of 4 µs.
         Part::Walk => Cost { fixed: Picos::nanos(1_485), each: Picos(14_677) },
         // 10 of 24 µs.
@@ -77,7 +79,7 @@ mod tests {
     /// The measured times come out of the two constants of each step.
     #[test]
     fn two_constants_give_both_measurements() {
-        let moving = [Part::Collect, Part::Unmap, Part::Finish];
+        let moving = [Part::Collect, Part::Unmap, Part::Shootdown, Part::Allocate, Part::Finish];
         let moved = |pieces| moving.iter().map(|part| kernel(*part).of(pieces).0).sum::<u64>();
         let told = |pieces| kernel(Part::Walk).of(pieces).0 + kernel(Part::Bind).of(pieces).0 + LOOKUP.0;
         for (value, microseconds, percent) in [

@@ -1,14 +1,15 @@
 //! The events of `SharedVirtual`: phases begin, agents go on, transfers end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use peerbus_engine::Stream;
 use peerbus_fabric::{Direction, LinkId};
 use peerbus_os::device_private::PrivateMemory;
-use peerbus_os::drivers::{Driver, Policy};
+use peerbus_os::drivers::Driver;
 use peerbus_os::mm::vma::Advice;
 use peerbus_os::mm::{DeviceId, Mapping, Mm, SpaceId, Vpn};
 use peerbus_os::pagemap::Owner;
+use peerbus_os::test_device::Kind;
 use peerbus_units::{Bytes, Picos, Rate};
 
 use super::agent::{Agent, Waits};
@@ -34,17 +35,40 @@ pub enum Who {
     Adapter(usize),
 }
 
+/// A range of a process's memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RangeOf {
+    /// The process.
+    pub space: SpaceId,
+    /// First page. No page of another process has its number.
+    pub first: Vpn,
+    /// Pages.
+    pub pages: u64,
+}
+
+/// Which engine moves data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mover {
+    /// One of a device.
+    Device {
+        /// By index in the machine.
+        device: usize,
+        /// Which way.
+        direction: Direction,
+        /// The private link it uses; `None` for PCIe.
+        link: Option<LinkId>,
+    },
+    /// An engine of the schedule: a core.
+    Core(usize),
+}
+
 /// A transfer for the fabric. Its end comes back as [`SharedSpaces::done`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SharedOrder {
     /// Which flow of the schedule it is counted for.
     pub flow: usize,
-    /// The device that moves the data.
-    pub device: usize,
-    /// Which way.
-    pub direction: Direction,
-    /// The private link it uses; `None` for PCIe.
-    pub link: Option<LinkId>,
+    /// Who moves the data.
+    pub by: Mover,
     /// First address.
     pub addr: u64,
     /// Bytes.
@@ -66,13 +90,20 @@ pub struct Io {
 pub(super) struct Process {
     pub plan: SharedPlan,
     pub mm: Mm,
-    pub space: SpaceId,
     /// Of GPUs, then of adapters.
     pub drivers: Vec<Driver>,
     /// Why a GPU's memory has no page structs.
     pub without_structs: BTreeMap<usize, String>,
-    /// First page and pages of each range.
-    pub ranges: Vec<(Vpn, u64)>,
+    /// Per driver, faults that are being served.
+    pub handling: Vec<u32>,
+    /// Per driver, agents whose faults wait for a handler.
+    pub fault_buffers: Vec<VecDeque<usize>>,
+    /// Agents whose faults have a handler from now on.
+    pub called: Vec<usize>,
+    /// All ranges.
+    pub ranges: Vec<RangeOf>,
+    /// Of each range, whose memory is preferred.
+    preferred: Vec<Option<Who>>,
     /// What was written last to each page.
     pub values: BTreeMap<Vpn, u64>,
     /// When pages left a device.
@@ -158,7 +189,7 @@ impl SharedSpaces {
                     process.go_on((workload, agent), now, &mut io);
                 }
             }
-            Waits::Timer => {}
+            Waits::Timer | Waits::Handler(_) => {}
         }
         io
     }
@@ -188,25 +219,34 @@ impl Process {
     fn new(plan: &SharedPlan, rates: &BTreeMap<usize, Rate>, seed: u64) -> Process {
         let mut mm = Mm::new(PrivateMemory::new(plan.platform.clone()));
         mm.defer_driver_work(true);
-        let space = mm.create_space();
+        let mut spaces: BTreeMap<Option<&str>, SpaceId> = BTreeMap::new();
         let mut ranges = Vec::new();
         let mut next = FIRST_PAGE;
         for range in &plan.spec.ranges {
             let pages = range.bytes.0.div_ceil(2 << 20) * 512;
+            let space = *spaces.entry(range.process.as_deref()).or_insert_with(|| mm.create_space());
             let mapped = mm.map(space, next, next + pages, Mapping::anonymous(true, true));
             assert!(mapped.is_ok(), "a new process has room for its ranges: {mapped:?}");
             if !range.huge {
                 let advised = mm.advise_huge(space, next, next + pages, Advice::NoHuge);
                 assert!(advised.is_ok(), "a mapping takes advice: {advised:?}");
             }
-            ranges.push((next, pages));
+            ranges.push(RangeOf { space, first: next, pages });
             next += pages + GAP;
         }
         let mut process = Process {
             plan: plan.clone(),
             mm,
-            space,
             drivers: Vec::new(),
+            handling: Vec::new(),
+            fault_buffers: Vec::new(),
+            called: Vec::new(),
+            preferred: plan
+                .spec
+                .ranges
+                .iter()
+                .map(|range| range.preferred.as_ref().and_then(|who| plan.who(who)))
+                .collect(),
             without_structs: BTreeMap::new(),
             ranges,
             values: BTreeMap::new(),
@@ -225,10 +265,15 @@ impl Process {
 
     fn load_drivers(&mut self) {
         let id = |index: usize| DeviceId(u32::try_from(index).unwrap_or(u32::MAX));
+        let all = self.plan.gpus.len() + self.plan.adapters.len();
+        self.handling = vec![0; all];
+        self.fault_buffers = vec![VecDeque::new(); all];
+        let spaces: BTreeSet<SpaceId> = self.ranges.iter().map(|range| range.space).collect();
         for (index, gpu) in self.plan.gpus.iter().enumerate() {
-            let policy = Policy::of(gpu.driver, &self.plan.platform.rules);
-            let mut driver = match Driver::load(&mut self.mm, id(index), policy, gpu.memory, Owner(gpu.owner))
-            {
+            let owner = Owner(gpu.owner);
+            let kind = gpu.coherent.map_or(Kind::Private, Kind::Coherent);
+            let loaded = Driver::load(&mut self.mm, id(index), gpu.policy, (gpu.memory, kind), owner);
+            let mut driver = match loaded {
                 Ok(driver) => driver,
                 Err(_) => {
                     let why = format!("{} of memory get no page structs", gpu.memory);
@@ -243,16 +288,27 @@ impl Process {
                     self.without_structs.entry(index).or_insert(why);
                 }
             }
-            let followed = driver.follow(&mut self.mm, self.space);
-            assert!(followed.is_ok(), "the process exists: {followed:?}");
+            for space in spaces.iter().copied() {
+                let followed = driver.follow(&mut self.mm, space);
+                assert!(followed.is_ok(), "the process exists: {followed:?}");
+            }
             self.drivers.push(driver);
         }
         for index in 0..self.plan.adapters.len() {
             let mut driver = Driver::without_memory(&mut self.mm, id(self.plan.gpus.len() + index));
-            let followed = driver.follow(&mut self.mm, self.space);
-            assert!(followed.is_ok(), "the process exists: {followed:?}");
+            for space in spaces.iter().copied() {
+                let followed = driver.follow(&mut self.mm, space);
+                assert!(followed.is_ok(), "the process exists: {followed:?}");
+            }
             self.drivers.push(driver);
         }
+    }
+
+    /// Whose memory is preferred for a page.
+    pub fn preferred(&self, page: Vpn) -> Option<Who> {
+        let of =
+            self.ranges.iter().position(|range| (range.first..range.first + range.pages).contains(&page))?;
+        self.preferred[of]
     }
 
     /// The activity of an agent.
@@ -297,9 +353,17 @@ impl Process {
         if self.agents[number].end.is_some() {
             return;
         }
+        self.mm.now = now;
         let mut agents = std::mem::take(&mut self.agents);
         self.run(&mut agents[number], (workload, number), now, io);
         let over = agents[number].end.is_some();
+        for next in std::mem::take(&mut self.called) {
+            let Waits::Handler(since) = agents[next].waits else { continue };
+            agents[next].waits = Waits::Timer;
+            self.spend(&mut agents[next], Step::Queue, now.saturating_sub(since));
+            self.spend(&mut agents[next], Step::Interrupt, costs::LOOKUP);
+            io.timers.push((Picos(now.0 + costs::LOOKUP.0), (workload, next)));
+        }
         self.agents = agents;
         self.follow_levels(now);
         if over {

@@ -8,19 +8,21 @@
 //! as no page is lost, doubled or exchanged.
 //!
 //! Modules in reading order: `costs` (what steps take), `pattern` (which page is next), `plan` (devices, buffers and ways, before
-//! anything runs), `tally` (what is counted), `place` (where a page is for a device), `agent` (what an agent is at), `steps` (what
-//! it does next), `drive` (the events), `collect` (the outcome).
+//! anything runs), `tally` (what is counted), `place` (where a page is for a device), `agent` (what an agent is at), `touch`
+//! (one touch of a page), `faults` (who serves them), `steps` (what an agent does next), `drive` (the events), `collect` (the outcome).
 
 mod agent;
 mod collect;
 pub mod costs;
 mod drive;
+mod faults;
 mod pattern;
 mod place;
 mod plan;
 mod steps;
 mod tally;
+mod touch;
 
 pub use collect::{counters, errors, flows, spaces};
-pub use drive::{Driven, Io, SharedOrder, SharedSpaces, Who};
-pub use plan::{GpuPlan, PeerWay, Role, SharedPlan, design_of, kind_of, ram_for};
+pub use drive::{Driven, Io, Mover, SharedOrder, SharedSpaces, Who};
+pub use plan::{CpuWay, GpuPlan, PeerWay, Role, SharedPlan, design_of, kind_of, ram_for};

@@ -18,8 +18,8 @@ pub enum Found {
     Ram(u64),
     /// In another device's memory.
     Peer {
-        /// The private link, or none for PCIe.
-        link: Option<LinkId>,
+        /// By which way.
+        via: Via,
         /// Address there.
         addr: u64,
     },
@@ -27,13 +27,29 @@ pub enum Found {
     Nowhere,
 }
 
+/// A way to memory elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Via {
+    /// PCIe, from the device that asks.
+    Pcie,
+    /// A private link of the device that asks.
+    Private(LinkId),
+    /// Loads and stores of a core to a device, both by index in the machine.
+    Core {
+        /// The CPU.
+        cpu: usize,
+        /// The device.
+        device: usize,
+    },
+}
+
 /// A transfer of part of a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Transfer {
     /// Which way.
     pub direction: Direction,
-    /// The private link, or none for PCIe.
-    pub link: Option<LinkId>,
+    /// By which way.
+    pub via: Via,
     /// First address.
     pub addr: u64,
     /// Bytes.
@@ -61,8 +77,7 @@ impl SharedPlan {
         }
         match mm.frames.place(pfn) {
             Place::System => self.ram_address(device, pfn).map_or(Found::Nowhere, Found::Ram),
-            Place::Coherent(_) => Found::Nowhere,
-            Place::Private(owner) => {
+            Place::Private(owner) | Place::Coherent(owner) => {
                 let Some(gpu) = self.gpus.get(owner.0 as usize) else { return Found::Nowhere };
                 if gpu.device == device {
                     return Found::Own;
@@ -76,10 +91,10 @@ impl SharedPlan {
     fn at_peer(&self, device: usize, owner: usize, offset: u64) -> Found {
         match self.ways.get(&(device, owner)) {
             Some(PeerWay::Private(link)) => {
-                Found::Peer { link: Some(*link), addr: private_addr(owner, offset).raw() }
+                Found::Peer { via: Via::Private(*link), addr: private_addr(owner, offset).raw() }
             }
             Some(PeerWay::Bar { base, room }) if offset < *room => {
-                Found::Peer { link: None, addr: base.wrapping_add(offset) }
+                Found::Peer { via: Via::Pcie, addr: base.wrapping_add(offset) }
             }
             _ => Found::Nowhere,
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use peerbus_fabric::LinkId;
 use peerbus_os::device_private::{Platform, PrivateDesign};
-use peerbus_os::drivers::DriverKind;
+use peerbus_os::drivers::{DriverKind, Policy};
 use peerbus_units::{Bytes, CpuAddr, Range};
 
 use super::drive::Who;
@@ -34,8 +34,10 @@ impl Role {
 pub struct GpuPlan {
     /// By index in the machine.
     pub device: usize,
-    /// Its driver.
-    pub driver: DriverKind,
+    /// Its driver's policy.
+    pub policy: Policy,
+    /// CPUs reach its memory too, from this address on.
+    pub coherent: Option<CpuAddr>,
     /// Bytes of its memory for pages of the process.
     pub memory: Bytes,
     /// Whose its private pages are.
@@ -58,6 +60,17 @@ pub enum PeerWay {
     },
 }
 
+/// How a CPU reaches coherent memory of a GPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CpuWay {
+    /// Address of its first byte for the cores' engines.
+    pub base: u64,
+    /// Flow and engine of loads, by number in the schedule.
+    pub loads: (usize, usize),
+    /// The same of stores.
+    pub stores: (usize, usize),
+}
+
 /// A workload before the run.
 #[derive(Clone, Debug)]
 pub struct SharedPlan {
@@ -75,6 +88,8 @@ pub struct SharedPlan {
     pub ram_for: BTreeMap<usize, u64>,
     /// Ways from devices to GPUs, both by index in the machine.
     pub ways: BTreeMap<(usize, usize), PeerWay>,
+    /// Ways from CPUs to GPUs with coherent memory, both by index in the machine.
+    pub cpu_ways: BTreeMap<(usize, usize), CpuWay>,
     /// Numbers of its flows in the schedule.
     pub flows: BTreeMap<(usize, Role), usize>,
     /// What frames and page structs are taken from.
@@ -102,6 +117,7 @@ pub fn kind_of(driver: GpuDriver) -> DriverKind {
         GpuDriver::Xe => DriverKind::Xe,
         GpuDriver::Amdkfd => DriverKind::Amdkfd,
         GpuDriver::Nouveau => DriverKind::Nouveau,
+        GpuDriver::Uvmem => DriverKind::Uvmem,
     }
 }
 

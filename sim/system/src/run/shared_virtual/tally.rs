@@ -17,8 +17,12 @@ pub enum Step {
     Copy,
     /// The transfer itself.
     Transfer,
+    /// In the device's fault buffer, until a handler has time.
+    Queue,
     /// Waiting for others.
     Wait,
+    /// Until a page's time slice on another device is over.
+    TimeSlice,
     /// Until the device tries again.
     Replay,
 }
@@ -30,12 +34,16 @@ impl Step {
             Step::Interrupt => "faults (until the driver looks)",
             Step::Kernel(Part::Collect) => "faults (collecting pages)",
             Step::Kernel(Part::Unmap) => "faults (unmapping pages)",
+            Step::Kernel(Part::Shootdown) => "faults (CPUs forget translations)",
+            Step::Kernel(Part::Allocate) => "faults (finding pages)",
             Step::Kernel(Part::Finish) => "faults (handing pages over)",
             Step::Kernel(Part::Walk) => "faults (walking the page table)",
             Step::Kernel(Part::Bind) => "faults (writing the device's page table)",
             Step::Copy => "faults (telling the copy engine)",
             Step::Transfer => "faults (transfer of pages)",
+            Step::Queue => "faults (waiting for a handler)",
             Step::Wait => "waiting for others' faults",
+            Step::TimeSlice => "waiting for a time slice to end",
             Step::Replay => "faults (until the device tries again)",
         }
     }
@@ -48,6 +56,14 @@ pub struct Tally {
     pub device_faults: u64,
     /// Faults of a CPU on pages that a device has.
     pub cpu_faults: u64,
+    /// Faults that waited in the device's buffer, and were served without an interrupt of their own.
+    pub batched: u64,
+    /// Faults that others' faults had served by then.
+    pub together: u64,
+    /// Blocks asked for without a fault.
+    pub prefetches: u64,
+    /// Faults of a CPU that had to be repeated until a time slice was over.
+    pub kept: u64,
     /// Pages that came to the device.
     pub arrived: u64,
     /// Of those, pages that had left a device a short time before.
