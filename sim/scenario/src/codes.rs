@@ -148,6 +148,11 @@ peerbus_machine::code_entries! {
         "An activity of a SharedVirtual uses one of the workload's `ranges`, by name."
         wrong r##"(machine: "m.ron", workloads: [SharedVirtual(name: "a", ranges: [(name: "data", bytes: "2MiB")], phases: [[(name: "fill", by: "cpu0", range: "date")]])])"##
         right r##"(machine: "m.ron", workloads: [SharedVirtual(name: "a", ranges: [(name: "data", bytes: "2MiB")], phases: [[(name: "fill", by: "cpu0", range: "data")]])])"##;
+    OTHER_DRIVER "S0129" "Two choices of a SharedVirtual exclude each other"
+        "A granule is amdkfd's choice, a time slice that of xe; pages are pinned or asked for, not both; pages can belong to a \
+         CPU or to one of the workload's GPUs."
+        wrong r##"(machine: "m.ron", workloads: [SharedVirtual(name: "a", ranges: [(name: "data", bytes: "2MiB")], gpus: [(device: "gpu0", driver: Xe, granule: "64KiB")], phases: [[(name: "use", by: "gpu0", range: "data")]])])"##
+        right r##"(machine: "m.ron", workloads: [SharedVirtual(name: "a", ranges: [(name: "data", bytes: "2MiB")], gpus: [(device: "gpu0", driver: Amdkfd, granule: "64KiB")], phases: [[(name: "use", by: "gpu0", range: "data")]])])"##;
     MACHINE_MISSING "S0201" "The machine file cannot be read"
         "A machine is named by the path of its file, seen from where the program runs or from the scenario file, or \
          is a synthetic form such as `2rc:2sw:4gpu@gen5x16`."

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 
+pub use peerbus_os::drivers::LARGEST_GRANULE;
 use peerbus_units::{Bytes, Picos};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -200,6 +201,7 @@ impl SharedVirtual {
 
 /// All ranges of a workload together at most.
 pub const LARGEST_PROCESS: Bytes = Bytes::gib(64);
+
 /// Touches of one activity at most.
 pub const MOST_TOUCHES: u64 = 100_000_000;
 

@@ -90,9 +90,10 @@ impl ChunkPolicy {
         (0..count).map(move |number| number * step).take_while(move |first| *first < pages)
     }
 
-    /// Pushes the free pages of a new chunk.
-    pub fn fill(&self, lists: &mut FreeLists, chunk: &Reserved, handout: Handout) {
+    /// Pushes the free pages of a new chunk, as far as there is memory for `most` pages.
+    pub fn fill(&self, lists: &mut FreeLists, chunk: &Reserved, handout: Handout, most: u64) {
         let map = chunk.map;
-        lists.push_all(self.pushed(handout, chunk.pages).map(|index| MapPage { map, index }), handout);
+        let free = self.pushed(handout, chunk.pages).take_while(|first| first + handout.pages() <= most);
+        lists.push_all(free.map(|index| MapPage { map, index }), handout);
     }
 }

@@ -124,6 +124,7 @@ impl Driver {
         added.chunk = chunk;
         added.chunks_max = usize::try_from(memory.0 / chunk.size.0.max(1)).unwrap_or(usize::MAX).max(1);
         added.both_sizes = whole;
+        added.memory_pages = memory.0 / 4096;
         added.brings_back = policy.brings_back;
         added.takes_peer_pages = true;
         mm.set_owner(device, owner);

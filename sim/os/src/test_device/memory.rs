@@ -41,6 +41,8 @@ pub struct DeviceMemory {
     pub chunks_max: usize,
     /// What it reserves when it runs out of free pages.
     pub chunk: ChunkPolicy,
+    /// Pages of memory that it has: of its last chunk no more are handed out.
+    pub memory_pages: u64,
     /// Without a free page of one size, those of the other are broken up or gathered.
     pub both_sizes: bool,
     /// What it brings home when a CPU touches a page.
@@ -68,6 +70,7 @@ impl DeviceMemory {
             fail_next: false,
             chunks_max: if kind == Kind::Private { usize::MAX } else { 1 },
             chunk: ChunkPolicy::TEST_DEVICE,
+            memory_pages: u64::MAX,
             both_sizes: false,
             brings_back: Granule::Folio,
             takes_peer_pages: false,
@@ -158,9 +161,9 @@ impl Mm {
         memory.add_chunk(&mut self.private, handout).is_some()
     }
 
-    /// Pages of its device's memory in front of a private page.
+    /// Pages of its device's memory in front of a device page.
     pub fn offset_in_device(&self, pfn: Pfn) -> Option<u64> {
-        let Place::Private(device) = self.frames.place(pfn) else { return None };
+        let (Place::Private(device) | Place::Coherent(device)) = self.frames.place(pfn) else { return None };
         let memory = self.devices.get(&device)?;
         let page = self.private.device_page(pfn)?;
         let (at, _) = memory.chunks.iter().find(|(_, chunk)| chunk.map == page.map)?;
@@ -308,8 +311,10 @@ impl DeviceMemory {
 
     /// Pages that it can still hand out: free ones, and those of chunks it may have.
     pub fn room(&self) -> u64 {
+        let whole = self.chunk.size.0 / 4096;
         let more = self.chunks_max.saturating_sub(self.chunks.len()) as u64;
-        self.free_pages().saturating_add(more.saturating_mul(self.chunk.size.0 / 4096))
+        let left = self.memory_pages.saturating_sub(whole.saturating_mul(self.chunks.len() as u64));
+        self.free_pages().saturating_add(more.saturating_mul(whole).min(left))
     }
 
     /// Reserves another chunk; `None` if there may be none or there is no room.
@@ -325,11 +330,12 @@ impl DeviceMemory {
             }
         };
         let chunk = chunk.ok()?;
-        policy.fill(&mut self.free, &chunk, handout);
+        // A chunk may have more page structs than there is memory behind it.
         let mut at = 0;
-        while let Some(there) = self.chunks.get(&at) {
-            at += there.pages;
+        while self.chunks.contains_key(&at) {
+            at += policy.size.0 / 4096;
         }
+        policy.fill(&mut self.free, &chunk, handout, self.memory_pages.saturating_sub(at));
         self.chunks.insert(at, chunk);
         Some(())
     }

@@ -261,7 +261,7 @@ fn drivers_hand_out_their_chunks_differently() {
         let first = Frame::Offset(DevicePage(0));
         let (map, cost, work) = (PageMapId(0), PageStructs::default(), Default::default());
         let mut lists = FreeLists::default();
-        policy.fill(&mut lists, &Reserved { map, first, pages, cost, work }, handout);
+        policy.fill(&mut lists, &Reserved { map, first, pages, cost, work }, handout, u64::MAX);
         assert_eq!((policy.size, lists.len(handout)), (asked, count));
         let handed: Vec<u64> = (0..3).filter_map(|_| lists.pop(handout)).map(|page| page.index).collect();
         assert_eq!(handed, expect[..handed.len()]);
@@ -333,7 +333,7 @@ fn two_mebibytes_cost_two_mebibytes() {
     assert_eq!(platform.layout.shape.bytes(chunk.cost), policy.size);
     assert_eq!(chunk.pages, 64 * 512);
     let mut lists = FreeLists::default();
-    policy.fill(&mut lists, &chunk, Handout::Pages);
+    policy.fill(&mut lists, &chunk, Handout::Pages, u64::MAX);
     lists.push(MapPage { map: PageMapId(77), index: 0 }, Handout::Folios);
     lists.remove(chunk.map);
     assert_eq!((lists.len(Handout::Pages), lists.len(Handout::Folios), lists.is_empty()), (0, 1, false));

@@ -312,3 +312,29 @@ fn a_range_comes_home_when_it_is_asked_for() {
         }
     }
 }
+
+/// A chunk may have more page structs than there is memory behind it: no more is handed out than there is, and each page has its
+/// own place there.
+#[test]
+fn no_driver_hands_out_more_than_its_device_has() {
+    for rules in kernels() {
+        for kind in KINDS {
+            let what = format!("{kind:?}, {}", name(&rules));
+            let mut machine = Machine::new(rules, kind, 4, 4);
+            for page in (BASE..BASE + 2048).step_by(if kind == DriverKind::Uvmem { 1 } else { 128 }) {
+                if !machine.on_device(page) {
+                    machine.fault(page);
+                }
+            }
+            let there: Vec<u64> = (BASE..BASE + 2048)
+                .filter_map(|page| machine.mm.page_behind(machine.space, page))
+                .filter_map(|pfn| machine.mm.offset_in_device(pfn))
+                .collect();
+            let places: std::collections::BTreeSet<u64> = there.iter().copied().collect();
+            assert_eq!(places.len(), there.len(), "{what}: no place is used twice");
+            assert!(places.iter().all(|place| *place < 1024), "{what}: {:?}", places.last());
+            // Single pages of a newer nouveau come from pieces that leave their last page out.
+            assert!((1022..=1024).contains(&there.len()), "{what}: {} pages", there.len());
+        }
+    }
+}

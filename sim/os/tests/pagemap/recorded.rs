@@ -122,7 +122,7 @@ fn the_test_device_gets_its_recorded_chunks() {
             let request = PrivateRequest::new(policy.size, Owner(device), "hmm_dmirror");
             let chunk = design.reserve(&mut platform, &request).unwrap();
             let mut lists = FreeLists::default();
-            policy.fill(&mut lists, &chunk, Handout::Pages);
+            policy.fill(&mut lists, &chunk, Handout::Pages, u64::MAX);
             let first = design.frame(&platform, lists.pop(Handout::Pages).unwrap()).unwrap();
             assert_eq!(first.found, chunk.first.checked_add(65535).unwrap(), "the highest page comes first");
             chunks.push(chunk);

@@ -1,12 +1,12 @@
 //! `SharedVirtual` as written.
 
 use peerbus_machine::file::Leaf;
-use peerbus_system::shared_virtual::{GpuDriver, Order, PageNumbers, Reaching, Touch};
-use peerbus_units::Bytes;
+use peerbus_system::shared_virtual::{GpuDriver, GpuPages, Order, PageNumbers, Reaching, Touch};
+use peerbus_units::{Bytes, Picos};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A process's memory, used by CPUs, GPUs and adapters by the same addresses.
+/// Memory of processes, used by CPUs, GPUs and adapters by the same addresses.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SharedVirtual {
@@ -26,7 +26,7 @@ pub struct SharedVirtual {
     pub phases: Vec<Vec<Activity>>,
 }
 
-/// A range of the process's memory.
+/// A range of a process's memory.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Range {
@@ -39,6 +39,12 @@ pub struct Range {
     /// Huge pages where they fit; default `true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub huge: Option<Leaf<bool>>,
+    /// Ranges with the same word here are memory of one process; those without are memory of one more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<Leaf<String>>,
+    /// A CPU or one of the GPUs, where its pages belong: faults of other GPUs leave them where they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preferred: Option<Leaf<String>>,
 }
 
 /// A GPU that uses the process's memory.
@@ -48,7 +54,7 @@ pub struct Gpu {
     /// The device, or a pattern such as `gpu*`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<Leaf<String>>,
-    /// Its driver: `Xe`, `Amdkfd` or `Nouveau`; default `Xe`.
+    /// Its driver: `Xe`, `Amdkfd`, `Nouveau` or `Uvmem`; default `Xe`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub driver: Option<Leaf<GpuDriver>>,
     /// Bytes of its memory that may hold pages of the process; default: all.
@@ -60,6 +66,16 @@ pub struct Gpu {
     /// Other devices may use its private pages through its BAR; default `false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer_pages: Option<Leaf<bool>>,
+    /// `Private` or `Coherent`; default `Private`: pages have numbers that are no addresses. Coherent ones have page structs over
+    /// the BAR: CPUs and peers reach them there, and only as much of the memory is used as the BAR shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pages: Option<Leaf<GpuPages>>,
+    /// With `Amdkfd`, how much moves at a time: 4KiB to 512GiB, a power of two; default 2MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub granule: Option<Leaf<Bytes>>,
+    /// With `Xe`, how long what an atomic access brought stays at least; up to 1s, default 5ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_slice: Option<Leaf<Picos>>,
 }
 
 /// What one agent does in a phase.
@@ -75,7 +91,8 @@ pub struct Activity {
     /// The range it uses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range: Option<Leaf<String>>,
-    /// `Read` or `Write`; default `Read`.
+    /// `Read`, `Write`, `Atomic` (both at once) or `Prefetch` (the pages are to come to the agent's memory; nothing is done with
+    /// them); default `Read`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub touch: Option<Leaf<Touch>>,
     /// `Sequential`, `Strided(PAGES)`, `Random` or `Zipf(EXPONENT)`; default `Sequential`.

@@ -5,9 +5,10 @@ use peerbus_machine::file::Leaf;
 use peerbus_machine::load::list_words;
 use peerbus_system::expand::{devices, single};
 use peerbus_system::shared_virtual::{
-    Activity, LARGEST_PROCESS, MOST_TOUCHES, Order, SharedGpu, SharedRange, SharedVirtual,
+    Activity, GpuDriver, LARGEST_PROCESS, MOST_TOUCHES, Order, Reaching, SharedGpu, SharedRange,
+    SharedVirtual, Touch,
 };
-use peerbus_units::Bytes;
+use peerbus_units::{Bytes, Picos};
 
 use super::context::{Context, Place};
 use crate::codes;
@@ -15,6 +16,10 @@ use crate::file::shared_virtual as file;
 
 const LARGEST_EXPONENT: u32 = 4;
 const PAGE: Bytes = Bytes::kib(4);
+/// The longest time slice.
+const LONGEST_SLICE: Picos = Picos(1_000_000_000_000);
+/// The largest granule, as a power of two of pages.
+const LARGEST_GRANULE: u32 = peerbus_system::shared_virtual::LARGEST_GRANULE;
 /// The smallest memory a GPU can give: one huge page.
 const LEAST_MEMORY: u64 = 2 << 20;
 
@@ -55,10 +60,21 @@ impl Context<'_> {
                 None => Some(true),
                 given => self.take(given, &at, "huge", "true or false"),
             };
-            ranges.push(name.zip(bytes).zip(huge).map(|((name, bytes), huge)| SharedRange {
+            let process = match &range.process {
+                None => Some(None),
+                given => self.take(given, &at, "process", "a word, such as \"render\"").map(Some),
+            };
+            let preferred = match &range.preferred {
+                None => Some(None),
+                given => self.take(given, &at, "preferred", "a CPU or a GPU, such as \"gpu0\"").map(Some),
+            };
+            let all = name.zip(bytes).zip(huge).zip(process.zip(preferred));
+            ranges.push(all.map(|(((name, bytes), huge), (process, preferred))| SharedRange {
                 name,
                 bytes,
                 huge,
+                process,
+                preferred,
             }));
         }
         let names: Vec<Option<&Leaf<String>>> = given.iter().map(|range| range.name.as_ref()).collect();
@@ -89,13 +105,74 @@ impl Context<'_> {
             None => Some(false),
             given => self.take(given, place, "peer_pages", "true or false"),
         };
+        let pages = self.choice(&given.pages, place, "pages");
+        let granule = self.granule(given, driver, place);
+        let time_slice = self.time_slice(given, driver, place);
         Some(SharedGpu {
+            pages: pages?,
+            granule: granule?,
+            time_slice: time_slice?,
             device: device?,
             driver: driver?,
             memory: memory?,
             owner: owner?,
             peer_pages: peer_pages?,
         })
+    }
+
+    /// Powers of two of pages; of amdkfd alone.
+    fn granule(
+        &mut self,
+        given: &file::Gpu,
+        driver: Option<GpuDriver>,
+        place: &Place,
+    ) -> Option<Option<u32>> {
+        if given.granule.is_none() {
+            return Some(None);
+        }
+        let bytes = self.size(&given.granule, place, "granule", PAGE.0..=PAGE.0 << LARGEST_GRANULE)?;
+        if driver.is_some_and(|driver| driver != GpuDriver::Amdkfd) {
+            self.other_driver(&place.field("granule"), "granule", "Amdkfd");
+            return None;
+        }
+        if !bytes.0.is_power_of_two() {
+            let message = format!("`granule` of {bytes} is no power of two");
+            let below = Bytes(1 << bytes.0.ilog2());
+            let help = format!("write {below} or {}", Bytes(below.0 * 2));
+            self.error(codes::WRONG_SIZE, &place.field("granule"), message, help);
+            return None;
+        }
+        Some(Some((bytes.0 / PAGE.0).ilog2()))
+    }
+
+    /// Of xe alone.
+    fn time_slice(
+        &mut self,
+        given: &file::Gpu,
+        driver: Option<GpuDriver>,
+        place: &Place,
+    ) -> Option<Option<Picos>> {
+        if given.time_slice.is_none() {
+            return Some(None);
+        }
+        let time = self.take(&given.time_slice, place, "time_slice", "a time such as \"5ms\"")?;
+        let at = place.field("time_slice");
+        if driver.is_some_and(|driver| driver != GpuDriver::Xe) {
+            self.other_driver(&at, "time_slice", "Xe");
+            return None;
+        }
+        if time > LONGEST_SLICE {
+            let message = format!("`time_slice` of {time} is out of range");
+            self.error(codes::WRONG_TIME, &at, message, format!("write 0s to {LONGEST_SLICE}"));
+            return None;
+        }
+        Some(Some(time))
+    }
+
+    fn other_driver(&mut self, at: &Place, field: &str, driver: &str) {
+        let message = format!("`{field}` is a choice of {driver}, and this is another driver");
+        let help = format!("leave `{field}` out, or write `driver: {driver}`");
+        self.error(codes::OTHER_DRIVER, at, message, help);
     }
 
     fn phases(&mut self, given: &[Vec<file::Activity>], place: &Place) -> Option<Vec<Vec<Activity>>> {
@@ -143,6 +220,12 @@ impl Context<'_> {
             given => self.size(given, place, "bytes", 1..=PAGE.0),
         };
         let reach = self.choice(&given.reach, place, "reach");
+        if touch == Some(Touch::Prefetch) && reach == Some(Reaching::Pinned) {
+            let message = "pages that are pinned first cannot be asked for".to_owned();
+            let help = "write `reach: Migrate` or `reach: InPlace`, or another `touch`";
+            self.error(codes::OTHER_DRIVER, &place.field("reach"), message, help);
+            return None;
+        }
         Some(Activity {
             name: name?,
             by: by?,
@@ -215,6 +298,10 @@ impl Context<'_> {
                 }
             }
         }
+        for (index, range) in shared.ranges.iter().enumerate() {
+            let at = place.element("ranges", index).field("preferred");
+            self.fit_preferred(range, shared, &at, machine);
+        }
         for (phase, activities) in shared.phases.iter().enumerate() {
             for (index, activity) in activities.iter().enumerate() {
                 let at = place.element("phases", phase).index(index).field("by");
@@ -228,6 +315,25 @@ impl Context<'_> {
                     (None, None) => self.no_device(&activity.by, &at, machine),
                 }
             }
+        }
+    }
+
+    /// A range's pages belong to a CPU of the machine, or to one of the workload's GPUs.
+    fn fit_preferred(&mut self, range: &SharedRange, shared: &SharedVirtual, at: &Place, machine: &Machine) {
+        let Some(who) = &range.preferred else { return };
+        let cpu = who.strip_prefix("cpu").and_then(|number| number.parse::<usize>().ok());
+        match (cpu, single(machine, who)) {
+            (Some(cpu), None) if cpu < machine.cpus.len() => {}
+            (Some(cpu), None) => self.no_cpu(cpu, at, machine),
+            (_, Some(device)) => {
+                let own = shared.gpus.iter().any(|gpu| devices(machine, &gpu.device).contains(&device));
+                if !own {
+                    let message = format!("`{who}` is none of the workload's GPUs");
+                    let help = "name one of `gpus`, or a CPU";
+                    self.error(codes::OTHER_DRIVER, at, message, help);
+                }
+            }
+            (None, None) => self.no_device(who, at, machine),
         }
     }
 }
