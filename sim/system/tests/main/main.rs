@@ -19,6 +19,7 @@ mod plan;
 mod replay;
 mod run;
 mod set_up;
+mod shared_choices;
 mod shared_virtual;
 mod shipped;
 mod spaces;

@@ -13,12 +13,12 @@ use peerbus_system::space::SpaceKind;
 use peerbus_system::workload::{Addresses, Copy, Engine, Packets, Way, WhenRefused, Workload};
 use peerbus_units::{Bytes, Picos};
 
-fn machine(text: &str) -> Machine {
+pub(super) fn machine(text: &str) -> Machine {
     let file = peerbus_machine::synthetic::synthetic(text).expect("the form is one of ours");
     peerbus_machine::lower(&file, "", text, &Catalogue::embedded()).0.expect("and describes a machine")
 }
 
-fn activity(name: &str, by: &str, touch: Touch) -> Activity {
+pub(super) fn activity(name: &str, by: &str, touch: Touch) -> Activity {
     Activity {
         name: name.into(),
         by: by.into(),
@@ -31,7 +31,7 @@ fn activity(name: &str, by: &str, touch: Touch) -> Activity {
     }
 }
 
-fn gpu(device: &str, memory: u64) -> SharedGpu {
+pub(super) fn gpu(device: &str, memory: u64) -> SharedGpu {
     SharedGpu {
         device: device.into(),
         driver: GpuDriver::Xe,
@@ -44,7 +44,7 @@ fn gpu(device: &str, memory: u64) -> SharedGpu {
     }
 }
 
-fn range(name: &str, mebibytes: u64) -> SharedRange {
+pub(super) fn range(name: &str, mebibytes: u64) -> SharedRange {
     SharedRange {
         name: name.into(),
         bytes: Bytes::mib(mebibytes),
@@ -54,12 +54,17 @@ fn range(name: &str, mebibytes: u64) -> SharedRange {
     }
 }
 
-fn shared(mebibytes: u64, gpus: Vec<SharedGpu>, phases: Vec<Vec<Activity>>) -> SharedVirtual {
+pub(super) fn shared(mebibytes: u64, gpus: Vec<SharedGpu>, phases: Vec<Vec<Activity>>) -> SharedVirtual {
     let ranges = vec![range("data", mebibytes)];
     SharedVirtual { name: "svm".into(), ranges, gpus, numbers: None, phases }
 }
 
-fn run_all(machine: &Machine, profile: ProfileName, workloads: Vec<Workload>, seed: u64) -> Outcome {
+pub(super) fn run_all(
+    machine: &Machine,
+    profile: ProfileName,
+    workloads: Vec<Workload>,
+    seed: u64,
+) -> Outcome {
     let input = RunInput {
         kernel: KernelSettings { profile, ..KernelSettings::default() },
         link_layer: LinkLayer::ByRule,
@@ -74,17 +79,17 @@ fn run_all(machine: &Machine, profile: ProfileName, workloads: Vec<Workload>, se
     run(machine, &input).expect("the workload can be set up")
 }
 
-fn run_one(machine: &Machine, profile: ProfileName, spec: SharedVirtual) -> Outcome {
+pub(super) fn run_one(machine: &Machine, profile: ProfileName, spec: SharedVirtual) -> Outcome {
     run_all(machine, profile, vec![Workload::SharedVirtual(Box::new(spec))], 0)
 }
 
-fn count(outcome: &Outcome, place: &str, counter: &str) -> u64 {
+pub(super) fn count(outcome: &Outcome, place: &str, counter: &str) -> u64 {
     let place = format!("svm.{place}");
     let found = outcome.counters.iter().find(|own| own.place == place && own.counter == counter);
     found.map_or(0, |own| own.count)
 }
 
-fn flow<'a>(outcome: &'a Outcome, name: &str) -> &'a FlowOutcome {
+pub(super) fn flow<'a>(outcome: &'a Outcome, name: &str) -> &'a FlowOutcome {
     outcome.flows.iter().find(|flow| flow.name == name).expect("the flow exists")
 }
 
@@ -169,6 +174,27 @@ fn migration_competes_for_links() {
     let (alone, sharing) = (rate(copy("gpu1", "gpu0"), false), rate(copy("gpu1", "gpu0"), true));
     assert!(sharing * 100 < alone * 70, "{sharing} with pages on the same link, {alone} alone");
     assert!(sharing * 100 > alone * 40, "arbitration leaves a half: {sharing} of {alone}");
+    // The breakdown says so: what a byte waits longer than alone, it waits for others to go first and for the buffers they hold;
+    // the link that both use is the limit.
+    let outcome = |beside: bool| {
+        let mut workloads = vec![copy("gpu1", "gpu0")];
+        if beside {
+            workloads.push(Workload::SharedVirtual(Box::new(spec.clone())));
+        }
+        run_all(&machine, ProfileName::Linux_7_3, workloads, 0)
+    };
+    let (alone, sharing) = (outcome(false), outcome(true));
+    let spent = |outcome: &Outcome, causes: &[&str]| -> u64 {
+        let time = &flow(outcome, "copy").time;
+        time.iter()
+            .filter(|(cause, _)| causes.is_empty() || causes.contains(cause))
+            .map(|(_, time)| time.0)
+            .sum()
+    };
+    let more = |causes: &[&str]| spent(&sharing, causes).saturating_sub(spent(&alone, causes));
+    let (waits, all) = (more(&["arbitration", "credits"]), more(&[]));
+    assert!(waits * 10 > all * 9, "{waits} of {all} ps more are waiting: {:?}", flow(&sharing, "copy").time);
+    assert!(flow(&sharing, "copy").limited_by.iter().any(|limit| limit.contains("gpu0")));
 }
 
 /// What fits comes once; a stream through more than fits evicts what it will need.
