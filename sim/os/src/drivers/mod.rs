@@ -142,10 +142,12 @@ impl Driver {
         Ok(driver)
     }
 
-    /// Of a device without memory of its own that follows address spaces: an adapter with on-demand paging. No page moves to
+    /// Of a device without memory of its own, or without page structs for it, that follows address spaces: an adapter with on-demand paging. No page moves to
     /// it, and private pages of all devices are foreign to it.
     pub fn without_memory(mm: &mut Mm, device: DeviceId) -> Driver {
-        test_device::add(mm, device, Kind::Private);
+        if !mm.devices.contains_key(&device) {
+            test_device::add(mm, device, Kind::Private);
+        }
         if let Some(added) = mm.devices.get_mut(&device) {
             added.chunks_max = 0;
             added.takes_peer_pages = true;

@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 
 use peerbus_units::{Bytes, CpuAddr, Pfn, Picos, Range};
 
-use crate::device_private::{ChunkPolicy, FreeLists, Handout, PrivateMemory, PrivateRequest, Reserved};
+use crate::device_private::{
+    ChunkPolicy, FreeLists, Handout, NotReserved, PrivateMemory, PrivateRequest, Reserved,
+};
 use crate::mm::frame::{HUGE, Place};
 use crate::mm::{DeviceId, Errno, Mm};
 use crate::pagemap::{MapPage, MemoryType, Owner, Unmap};
@@ -49,6 +51,8 @@ pub struct DeviceMemory {
     pub brings_back: Granule,
     /// The driver takes pages of peers' windows instead of having the pages moved to system memory.
     pub takes_peer_pages: bool,
+    /// Chunks that were refused: how many, and why the last was.
+    refused: (u64, Option<NotReserved>),
     /// First pages of folios that do not go home before a time.
     stays: BTreeMap<Pfn, Picos>,
     owner: Owner,
@@ -74,6 +78,7 @@ impl DeviceMemory {
             both_sizes: false,
             brings_back: Granule::Folio,
             takes_peer_pages: false,
+            refused: (0, None),
             stays: BTreeMap::new(),
             owner: Owner(u64::from(device.0)),
             chunks: BTreeMap::new(),
@@ -86,6 +91,11 @@ impl DeviceMemory {
     /// Whose private pages are this device's own to it: the device alone, or an interconnect domain.
     pub fn owner(&self) -> Owner {
         self.owner
+    }
+
+    /// How many chunks were refused, and why the last one was.
+    pub fn refused(&self) -> (u64, Option<&NotReserved>) {
+        (self.refused.0, self.refused.1.as_ref())
     }
 
     /// Until when the folio at `head` does not go home for a CPU's fault.
@@ -329,7 +339,13 @@ impl DeviceMemory {
                 private.reserve_at(MemoryType::Coherent, Range::sized(at, policy.size)?, self.owner)
             }
         };
-        let chunk = chunk.ok()?;
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                self.refused = (self.refused.0 + 1, Some(error));
+                return None;
+            }
+        };
         // A chunk may have more page structs than there is memory behind it.
         let mut at = 0;
         while self.chunks.contains_key(&at) {

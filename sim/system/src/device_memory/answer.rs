@@ -3,23 +3,19 @@
 use peerbus_os::device_private::{
     AnyDesign, DevicePrivate, Platform, PrivateDesign, PrivateRequest, design_of,
 };
-use peerbus_os::iomem::{Descriptor, IoResource};
 use peerbus_os::pagemap::Owner;
 use peerbus_units::{Bytes, CpuAddr, Range};
 
 use super::cause::refused;
-use super::ground::reach;
-use super::{Answer, Asker, Granted, Hole, Question, Reach, ReachedBy, Refused};
+use super::frames::{Frames, Supply};
+use super::{Answer, Asker, Granted, Hole, Question, Refused};
 use crate::kernel::ProfileName;
-use crate::space::Part;
 
 /// What drivers take from: one machine, kernel and design.
 pub(super) struct Ground {
     pub platform: Platform,
     pub design: AnyDesign,
-    pub reach: Reach,
-    /// Requests are rounded up to this.
-    pub granule: Bytes,
+    pub supply: Supply,
     /// What has been granted, in bytes.
     taken: u64,
 }
@@ -36,15 +32,8 @@ impl Question<'_> {
         let rules = self.rules(profile, design);
         let space = self.space(ram, seed);
         let platform = self.platform(rules, &space, ram);
-        let page = platform.layout.shape.page;
-        let (granule, reach) = match design {
-            PrivateDesign::PhysicalSpace => (space.section(), reach(&rules, &space)),
-            PrivateDesign::OwnSpace => {
-                let bytes = platform.entry_bits.frames().saturating_mul(page.0);
-                (page, Reach { last: bytes.saturating_sub(1), by: ReachedBy::EntryBits })
-            }
-        };
-        Ground { design: design_of(&platform), platform, reach, granule, taken: 0 }
+        let supply = Supply::of(&platform, &space);
+        Ground { design: design_of(&platform), platform, supply, taken: 0 }
     }
 
     pub(super) fn answer(
@@ -61,12 +50,12 @@ impl Question<'_> {
                 Err(refusal) => failed.push(*refusal),
             }
         }
-        let holes = ground.holes();
+        let holes = ground.frames().holes();
         Answer {
             profile,
             design: design.into(),
-            granule: ground.granule.0,
-            reach: ground.reach,
+            granule: ground.supply.granule.0,
+            reach: ground.supply.reach,
             page_structs: granted.iter().map(|grant| grant.page_structs).sum(),
             free: holes.iter().map(|hole| hole.size).sum(),
             largest_hole: largest(&holes),
@@ -84,7 +73,9 @@ impl Ground {
         // A kernel that runs out of memory in the middle keeps what it has made.
         let free = self.platform.memory.free;
         let reserved = self.design.reserve(&mut self.platform, &request);
-        let reserved = reserved.map_err(|error| Box::new(refused(self, asker, free, &error)))?;
+        let reserved = reserved.map_err(|error| {
+            Box::new(refused(&self.frames(), (&asker.device, asker.memory), free, &error))
+        })?;
         let shape = &self.platform.layout.shape;
         let size = reserved.pages.saturating_mul(shape.page.0);
         self.taken = self.taken.saturating_add(size);
@@ -96,43 +87,9 @@ impl Ground {
         })
     }
 
-    /// True when frames are physical addresses.
-    pub fn is_physical(&self) -> bool {
-        self.design.design() == PrivateDesign::PhysicalSpace
-    }
-
-    /// RAM and windows, and what else is no device's memory.
-    pub fn others(&self) -> Vec<Part> {
-        let iomem = &self.platform.iomem;
-        let others = iomem.children(iomem.root()).map(|(_, entry)| entry);
-        let others = others.filter(|entry| entry.descriptor != Descriptor::DevicePrivate);
-        let part = |entry: &IoResource| Part {
-            first: entry.range.first().0,
-            amount: entry.range.size().0,
-            owner: entry.name.clone(),
-        };
-        others.map(part).collect()
-    }
-
-    /// What is free, lowest first. A space of its own is filled from the bottom without gaps, for nothing is given back.
-    pub fn holes(&self) -> Vec<Hole> {
-        let whole = self.reach.last.saturating_add(1);
-        if !self.is_physical() {
-            let left = whole.saturating_sub(self.taken);
-            return Vec::from_iter((left > 0).then_some(Hole { first: self.taken, size: left }));
-        }
-        let iomem = &self.platform.iomem;
-        let mut free: Vec<Hole> = Vec::new();
-        let mut from = 0u64;
-        let taken = iomem.children(iomem.root()).map(|(_, entry)| entry.range);
-        let ends = taken.map(|range| (range.first().0.min(whole), range.last().0.saturating_add(1)));
-        for (first, after) in ends.chain([(whole, whole)]) {
-            if first > from {
-                free.push(Hole { first: from, size: first - from });
-            }
-            from = from.max(after);
-        }
-        free
+    /// What numbers are taken from, as it is now.
+    pub fn frames(&self) -> Frames<'_> {
+        Frames { platform: &self.platform, supply: self.supply, taken: self.taken }
     }
 }
 

@@ -2,12 +2,11 @@
 
 use peerbus_machine::Machine;
 use peerbus_os::device_private::{ChunkPolicy, PrivateDesign};
-use peerbus_units::Bytes;
+use peerbus_units::{Bytes, Picos};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::answer::Ground;
-use super::cause::limit_text;
 use super::{Asker, Conditions, Design, Obstacle, Question, Refused};
 use crate::boot::Booted;
 use crate::kernel::ProfileName;
@@ -130,22 +129,12 @@ impl Taken {
     }
 
     fn addresses(&self, ground: &Ground) -> Space {
-        let (reach, physical) = (ground.reach, ground.is_physical());
         let own = self.ranges.iter().map(|(device, first, amount)| Part {
             first: *first,
             amount: *amount,
             owner: device.clone(),
         });
-        let others = ground.others();
-        let parts: Vec<Part> = others.into_iter().filter(|_| physical).chain(own).collect();
-        let (kind, what) = match physical {
-            true => (SpaceKind::PhysicalAddresses, "physical addresses"),
-            false => (SpaceKind::PrivateOffsets, "private offsets"),
-        };
-        let name = format!("{what} up to {:#x} ({})", reach.last, limit_text(reach));
-        let mut space = Space::still(kind, name, (0, reach.last.saturating_add(1)), &parts);
-        space.granule = self.slack;
-        space
+        Space { granule: self.slack, ..ground.frames().space(own.collect()) }
     }
 
     fn page_structs(&self, ram: u64) -> Space {
@@ -161,19 +150,29 @@ impl Taken {
 
     /// Tells a space of the requests that failed for want of it.
     fn refuse(&self, mut space: Space) -> Space {
-        let structs = space.kind == SpaceKind::PageStructMemory;
-        for refused in &self.refused {
-            if (refused.obstacle == Obstacle::PageStructs) == structs {
-                space.refuse(SpaceRefusal {
-                    time: None,
-                    who: refused.device.clone(),
-                    amount: refused.size,
-                    decided: refused.obstacle.name(),
-                    chain: refused.chain.clone(),
-                });
-            }
+        let kind = space.kind;
+        for refused in self.refused.iter().filter(|refused| refused.lacks(kind)) {
+            space.refuse(refused.at(None));
         }
         space
+    }
+}
+
+impl Refused {
+    /// Whether it was for want of a space of that kind: page structs, or else numbers.
+    pub(crate) fn lacks(&self, kind: SpaceKind) -> bool {
+        (self.obstacle == Obstacle::PageStructs) == (kind == SpaceKind::PageStructMemory)
+    }
+
+    /// As a refusal of a space; `time` is none when the machine came up.
+    pub(crate) fn at(&self, time: Option<Picos>) -> SpaceRefusal {
+        SpaceRefusal {
+            time,
+            who: self.device.clone(),
+            amount: self.size,
+            decided: self.obstacle.name(),
+            chain: self.chain.clone(),
+        }
     }
 }
 

@@ -15,28 +15,34 @@ use peerbus_os::iomem::{FreeRegionStep, RegionError};
 use peerbus_os::pagemap::{NoPageMap, PAGE_STRUCT};
 use peerbus_units::Bytes;
 
-use super::answer::{Ground, largest};
-use super::{Asker, Cause, Hole, Obstacle, Reach, ReachedBy, Refused};
+use super::answer::largest;
+use super::frames::Frames;
+use super::{Cause, Hole, Obstacle, Reach, ReachedBy, Refused};
 
-/// The refusal of a driver's request, on the ground as it was left; `free` RAM there was before.
-pub(super) fn refused(ground: &Ground, asker: &Asker, free: Bytes, error: &NotReserved) -> Refused {
-    let need = asker.memory.div_ceil(ground.granule.0).saturating_mul(ground.granule.0);
+/// The refusal of a driver's request for page structs of so much memory of a device, on what was left of numbers; `free` RAM there was before.
+pub(crate) fn refused(
+    frames: &Frames<'_>,
+    (device, memory): (&str, u64),
+    free: Bytes,
+    error: &NotReserved,
+) -> Refused {
+    let need = memory.div_ceil(frames.supply.granule.0).saturating_mul(frames.supply.granule.0);
     let (obstacle, links) = match error {
         NotReserved::PageMap(NoPageMap::NoMemory) => {
-            (Obstacle::PageStructs, vec![structs(ground, need, free)])
+            (Obstacle::PageStructs, vec![structs(frames, need, free)])
         }
         NotReserved::Region(RegionError::Exhausted | RegionError::Unusable(None))
         | NotReserved::Size { .. }
-        | NotReserved::NoGap { .. } => exhausted(ground, need),
+        | NotReserved::NoGap { .. } => exhausted(frames, need),
         other => (Obstacle::Other, vec![Cause { what: "kernel", text: other.to_string() }]),
     };
-    let mut chain = vec![granule(ground, asker.memory, need)];
+    let mut chain = vec![granule(frames, memory, need)];
     chain.extend(links);
-    Refused { device: asker.device.clone(), size: asker.memory, error: error.errno(), obstacle, chain }
+    Refused { device: device.to_owned(), size: memory, error: error.errno(), obstacle, chain }
 }
 
-fn exhausted(ground: &Ground, need: u64) -> (Obstacle, Vec<Cause>) {
-    let holes = ground.holes();
+fn exhausted(frames: &Frames<'_>, need: u64) -> (Obstacle, Vec<Cause>) {
+    let holes = frames.holes();
     let free: u64 = holes.iter().map(|hole| hole.size).sum();
     let largest = largest(&holes);
     let obstacle = match largest.map_or(0, |hole| hole.size) {
@@ -44,27 +50,35 @@ fn exhausted(ground: &Ground, need: u64) -> (Obstacle, Vec<Cause>) {
         most if most < need => Obstacle::Fragments,
         _ => Obstacle::Alignment,
     };
-    let text = format!("{}: {}", limit_text(ground.reach), Bytes(ground.reach.last.saturating_add(1)));
+    let text =
+        format!("{}: {}", limit_text(frames.supply.reach), Bytes(frames.supply.reach.last.saturating_add(1)));
     let limit = Cause { what: "limit", text };
-    (obstacle, vec![alignment(ground, need), space(free, largest), limit])
+    (obstacle, vec![alignment(frames, need), space(free, largest), limit])
 }
 
-fn granule(ground: &Ground, asked: u64, need: u64) -> Cause {
-    let kind = if ground.is_physical() { "sections" } else { "pages" };
-    let granule = ground.granule;
+fn granule(frames: &Frames<'_>, asked: u64, need: u64) -> Cause {
+    let kind = if frames.supply.physical { "sections" } else { "pages" };
+    let granule = frames.supply.granule;
     let text = format!("{} is {} {kind} of {granule}, {}", Bytes(asked), need / granule.0, Bytes(need));
     Cause { what: "granule", text }
 }
 
-fn alignment(ground: &Ground, need: u64) -> Cause {
-    let rules = &ground.platform.rules.iomem;
-    let text = match (ground.is_physical(), rules.free_region_step) {
+fn alignment(frames: &Frames<'_>, need: u64) -> Cause {
+    let rules = &frames.platform.rules.iomem;
+    let text = match (frames.supply.physical, rules.free_region_step) {
         (false, _) => "the lowest gap is taken, at any page".to_owned(),
         (true, FreeRegionStep::Size) => {
-            format!("places end at {:#x} and, below it, every {} (its size)", ground.reach.last, Bytes(need))
+            format!(
+                "places end at {:#x} and, below it, every {} (its size)",
+                frames.supply.reach.last,
+                Bytes(need)
+            )
         }
         (true, FreeRegionStep::Alignment) => {
-            format!("places end at {:#x} and, below it, every {}", ground.reach.last, ground.granule)
+            format!(
+                "places end at {:#x} and, below it, every {}",
+                frames.supply.reach.last, frames.supply.granule
+            )
         }
     };
     Cause { what: "alignment", text }
@@ -81,8 +95,8 @@ fn space(free: u64, largest: Option<Hole>) -> Cause {
     Cause { what: "holes", text }
 }
 
-fn structs(ground: &Ground, need: u64, free: Bytes) -> Cause {
-    let pages = need / ground.platform.layout.shape.page.0;
+fn structs(frames: &Frames<'_>, need: u64, free: Bytes) -> Cause {
+    let pages = need / frames.platform.layout.shape.page.0;
     let bytes = Bytes(pages.saturating_mul(PAGE_STRUCT.0));
     Cause {
         what: "page structs",

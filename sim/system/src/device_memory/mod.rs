@@ -20,6 +20,7 @@
 mod answer;
 mod bind;
 mod cause;
+mod frames;
 mod ground;
 mod on_demand;
 mod proportion;
@@ -38,6 +39,8 @@ use crate::kernel::ProfileName;
 pub use crate::space::Cause;
 
 pub use bind::{Binding, Bound, Drivers, FrameDesign, bind};
+pub(crate) use cause::refused;
+pub(crate) use frames::{Frames, Supply};
 pub use on_demand::OnDemand;
 pub use proportion::Proportion;
 pub use text::render_device_memory;
@@ -131,18 +134,21 @@ impl<'a> Question<'a> {
     }
 }
 
-/// What frames and page structs of a booted machine are taken from under a kernel, in a design or in the kernel's own.
+/// What frames and page structs of a booted machine are taken from under a kernel, in a design or in the kernel's own, and how
+/// their numbers are counted.
 pub(crate) fn platform(
     machine: &Machine,
     booted: &Booted,
     profile: ProfileName,
     design: Option<PrivateDesign>,
-) -> peerbus_os::device_private::Platform {
+) -> (peerbus_os::device_private::Platform, Supply) {
     let question = Question::new(machine, booted, Conditions::default());
     let own = profile.profile().rules(peerbus_os::RulesOptions::default()).pagemap.private_design;
     let ram = question.ram();
     let space = question.space(&ram, 0);
-    question.platform(question.rules(profile, design.unwrap_or(own)), &space, &ram)
+    let platform = question.platform(question.rules(profile, design.unwrap_or(own)), &space, &ram);
+    let supply = Supply::of(&platform, &space);
+    (platform, supply)
 }
 
 /// Every profile in both designs.

@@ -39,6 +39,7 @@ impl Planner<'_> {
             .memory
             .allocate(cpu, size)
             .ok_or_else(|| format!("cpu{cpu} has no {} of memory", Bytes(size)))?;
+        let (platform, supply) = self.platform(spec, ram, size)?;
         let mut plan = SharedPlan {
             number,
             spec: spec.clone(),
@@ -49,7 +50,8 @@ impl Planner<'_> {
             ways: BTreeMap::new(),
             cpu_ways: BTreeMap::new(),
             flows: BTreeMap::new(),
-            platform: self.platform(spec, ram, size)?,
+            platform,
+            supply,
             names,
         };
         for device in devices.iter().copied() {
@@ -215,13 +217,13 @@ impl Planner<'_> {
         spec: &SharedVirtual,
         ram: u64,
         size: u64,
-    ) -> Result<peerbus_os::device_private::Platform, String> {
+    ) -> Result<(peerbus_os::device_private::Platform, device_memory::Supply), String> {
         let profile = self.booted.settings.profile;
-        let mut platform =
+        let (mut platform, supply) =
             device_memory::platform(self.machine, self.booted, profile, spec.numbers.map(design_of));
         let own = Range::sized(CpuAddr(ram), Bytes(size)).ok_or("RAM ends before the process's pages do")?;
         platform.layout.system_ram = vec![own];
-        Ok(platform)
+        Ok((platform, supply))
     }
 
     /// How devices reach the memory of GPUs: by a private link, or by their BARs where drivers hand those out.

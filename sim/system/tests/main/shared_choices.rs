@@ -3,6 +3,7 @@
 use peerbus_system::kernel::ProfileName;
 use peerbus_system::outcome::Outcome;
 use peerbus_system::shared_virtual::*;
+use peerbus_system::space::SpaceKind;
 use peerbus_units::{Bytes, Picos};
 
 use super::shared_virtual::{activity, count, flow, gpu, machine, range, run_one, shared};
@@ -193,4 +194,29 @@ fn coherent_memory_ends_with_the_bar() {
     let outcome = run_one(&machine, ProfileName::Linux_7_3, shared(2, vec![owner], phases));
     let structs = count(&outcome, "gpu0", "hmm.page_struct_bytes");
     assert!(structs > 0 && structs < (1 << 40) / 64, "{structs} bytes");
+}
+
+/// Every chunk of nouveau's takes numbers of frames and RAM for page structs, 64 times as much as older kernels use of it: both are
+/// followed over time, and have an owner.
+#[test]
+fn chunks_take_numbers_and_page_structs_as_they_come() {
+    for (profile, chunks, each) in
+        [(ProfileName::Linux_6_12, 16, 128 << 20), (ProfileName::Linux_7_3, 1, 256 << 20)]
+    {
+        let nouveau = SharedGpu { driver: GpuDriver::Nouveau, ..gpu("gpu0", 256) };
+        let using = Activity { touches: Some(3 * 8192), ..activity("use", "gpu0", Touch::Write) };
+        let outcome =
+            run_one(&machine(MACHINE), profile, shared(32, vec![nouveau], vec![fill(), vec![using]]));
+        let of = |kind| outcome.spaces.iter().find(|space| space.kind == kind).expect("the space is there");
+        let numbers = of(SpaceKind::PhysicalAddresses);
+        let before = numbers.samples[0].used;
+        assert_eq!(numbers.used - before, chunks * each, "{profile:?}");
+        assert!(numbers.owners.iter().any(|owner| owner.name == "gpu0" && owner.amount == chunks * each));
+        let structs = of(SpaceKind::PageStructMemory);
+        assert_eq!((structs.samples[0].used, structs.used), (0, chunks * each / 64), "{profile:?}");
+        let steps: std::collections::BTreeSet<u64> =
+            structs.samples.iter().map(|sample| sample.used).collect();
+        assert!(steps.len() as u64 > chunks.min(5), "{profile:?}: {steps:?}");
+        assert_eq!(structs.used, count(&outcome, "gpu0", "hmm.page_struct_bytes"), "{profile:?}");
+    }
 }

@@ -238,6 +238,15 @@ fn without_page_structs_pages_stay() {
         assert_eq!(count(&outcome, "gpu0", "hmm.pages_arrived"), arrived, "{numbers:?}");
         let refused = outcome.errors.iter().any(|error| error.kind == "DEVICE_MEMORY_REFUSED");
         assert_eq!(refused, arrived == 0, "{numbers:?}: {:?}", outcome.errors);
+        let (kind, other) = match numbers {
+            PageNumbers::PhysicalSpace => (SpaceKind::PhysicalAddresses, SpaceKind::PrivateOffsets),
+            PageNumbers::OwnSpace => (SpaceKind::PrivateOffsets, SpaceKind::PhysicalAddresses),
+        };
+        assert!(outcome.spaces.iter().all(|space| space.kind != other), "{numbers:?}");
+        let space = outcome.spaces.iter().find(|space| space.kind == kind).unwrap();
+        assert_eq!((space.refusals, space.peak >= 1 << 40), (u64::from(refused), !refused), "{numbers:?}");
+        let chain = space.first_refusal.as_ref().map(|first| (first.decided, first.chain.len()));
+        assert_eq!(chain, refused.then_some(("limit", 4)), "{numbers:?}: {:?}", space.first_refusal);
         assert_eq!(flow(&outcome, "svm.use").delivered, Bytes::mib(8));
     }
 }

@@ -11,7 +11,7 @@ use super::agent::Agent;
 use super::drive::{Driven, Who};
 use super::tally::{Step, Tally};
 use crate::outcome::{CounterOutcome, ErrorOutcome, FlowOutcome, LatencyBucket};
-use crate::space::{Level, Space, SpaceKind};
+use crate::space::Space;
 
 /// Activities, phase by phase.
 pub fn flows(machine: &Machine, driven: &Driven) -> Vec<FlowOutcome> {
@@ -172,15 +172,9 @@ fn counts(tally: &Tally, structs: u64) -> Vec<(&'static str, u64)> {
     ]
 }
 
-/// Memory of GPUs for pages of the process, over time.
+/// What it could have run out of, over time.
 pub fn spaces(machine: &Machine, driven: &Driven) -> Vec<Space> {
-    let space = |(gpu, level): (usize, &Level)| {
-        let name = name_of(machine, driven, Who::Gpu(gpu));
-        let owner = (driven.plan.spec.name.clone(), level.peak.0);
-        let name = format!("{name} memory for {}", driven.plan.spec.name);
-        level.space(SpaceKind::DeviceMemory, name).owned_by([owner])
-    };
-    driven.levels.iter().enumerate().map(space).collect()
+    driven.levels.spaces(machine, &driven.plan, &driven.memory)
 }
 
 /// Device memory without page structs, and activities that gave up.
@@ -195,9 +189,14 @@ pub fn errors(machine: &Machine, driven: &Driven) -> Vec<ErrorOutcome> {
         flow: None,
         time: None,
     };
-    let structs = driven.without_structs.iter().map(|(gpu, why)| {
-        let name = name_of(machine, driven, Who::Gpu(*gpu));
-        error("DEVICE_MEMORY_REFUSED", name, why.clone())
+    let structs = (0..driven.plan.gpus.len()).filter_map(|gpu| {
+        let refused = driven.levels.refusal(gpu);
+        let why = driven.without_structs.get(&gpu).cloned();
+        let why =
+            why.or(refused.map(|refused| format!("{} of memory get no page structs", Bytes(refused.size))))?;
+        let cause = refused.and_then(|refused| refused.chain.last());
+        let cause = cause.map_or(String::new(), |cause| format!(" ({}: {})", cause.what, cause.text));
+        Some(error("DEVICE_MEMORY_REFUSED", name_of(machine, driven, Who::Gpu(gpu)), why + &cause))
     });
     let failed: BTreeMap<String, &String> = driven
         .agents

@@ -15,9 +15,9 @@ use peerbus_units::{Bytes, Picos, Rate};
 use super::agent::{Agent, Waits};
 use super::costs;
 use super::plan::SharedPlan;
+use super::spaces::Levels;
 use super::tally::{Step, Tally};
 use crate::shared_virtual::{Activity, Reaching};
-use crate::space::Level;
 
 /// First page of a process's first range.
 const FIRST_PAGE: Vpn = 0x0007_f000_0000;
@@ -111,8 +111,10 @@ pub(super) struct Process {
     /// All agents so far; those of earlier phases are over.
     pub agents: Vec<Agent>,
     pub tallies: BTreeMap<Who, Tally>,
-    /// Per GPU, how full its memory for processes is.
-    pub levels: Vec<Level>,
+    /// How full everything is that can run out.
+    pub levels: Levels,
+    /// Names of GPUs.
+    names: Vec<String>,
     /// Rate of each device's memory.
     pub rates: BTreeMap<usize, Rate>,
     phase: usize,
@@ -138,8 +140,10 @@ pub struct Driven {
     pub without_structs: BTreeMap<usize, String>,
     /// Bytes of page structs per GPU.
     pub page_structs: Vec<Bytes>,
-    /// How full each GPU's memory for processes was.
-    pub levels: Vec<Level>,
+    /// How full everything was that can run out.
+    pub levels: Levels,
+    /// Frames and page structs at the end.
+    pub memory: PrivateMemory,
 }
 
 impl SharedSpaces {
@@ -197,7 +201,7 @@ impl SharedSpaces {
     /// After the last event.
     pub fn finish(self, end: Picos) -> Vec<Driven> {
         let driven = self.processes.into_iter().map(|mut process| {
-            process.levels.iter_mut().for_each(|level| level.advance(end));
+            process.levels.advance(end);
             let structs = |gpu: usize| {
                 let id = DeviceId(u32::try_from(gpu).unwrap_or(u32::MAX));
                 process.mm.page_structs(id)
@@ -207,6 +211,7 @@ impl SharedSpaces {
                 plan: process.plan,
                 tallies: process.tallies,
                 levels: process.levels,
+                memory: process.mm.private_memory().clone(),
                 agents: process.agents,
                 without_structs: process.without_structs,
             }
@@ -253,13 +258,15 @@ impl Process {
             left_at: BTreeMap::new(),
             agents: Vec::new(),
             tallies: BTreeMap::new(),
-            levels: plan.gpus.iter().map(|gpu| Level::new(gpu.memory, gpu.memory)).collect(),
+            levels: Levels::new(plan),
+            names: plan.names.iter().take(plan.gpus.len()).map(|(name, _)| name.clone()).collect(),
             rates: rates.clone(),
             phase: 0,
             running: 0,
             seed,
         };
         process.load_drivers();
+        process.follow_levels(Picos::ZERO);
         process
     }
 
@@ -375,17 +382,8 @@ impl Process {
         }
     }
 
-    /// Notes how full the memories of GPUs are from now on. What is free is never cut up for pages of processes: any page will do.
     fn follow_levels(&mut self, now: Picos) {
-        for (gpu, level) in self.levels.iter_mut().enumerate() {
-            let id = DeviceId(u32::try_from(gpu).unwrap_or(u32::MAX));
-            let Some(memory) = self.mm.devices.get(&id) else { continue };
-            level.advance(now);
-            let free = Bytes(memory.room().saturating_mul(4096)).min(level.size);
-            if free != level.available {
-                level.set(free, free, level.size.saturating_sub(free).0 / 4096);
-            }
-        }
+        self.levels.follow(&self.mm, &self.plan, &self.names, now);
     }
 
     /// The agent has done all, or cannot go on.

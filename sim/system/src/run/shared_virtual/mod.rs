@@ -9,7 +9,7 @@
 //!
 //! Modules in reading order: `costs` (what steps take), `pattern` (which page is next), `plan` (devices, buffers and ways, before
 //! anything runs), `tally` (what is counted), `place` (where a page is for a device), `agent` (what an agent is at), `touch`
-//! (one touch of a page), `faults` (who serves them), `steps` (what an agent does next), `drive` (the events), `collect` (the outcome).
+//! (one touch of a page), `faults` (who serves them), `steps` (what an agent does next), `drive` (the events), `spaces` (what can run out), `collect` (the outcome).
 
 mod agent;
 mod collect;
@@ -19,6 +19,7 @@ mod faults;
 mod pattern;
 mod place;
 mod plan;
+mod spaces;
 mod steps;
 mod tally;
 mod touch;

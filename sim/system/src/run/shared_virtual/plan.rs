@@ -8,6 +8,7 @@ use peerbus_os::drivers::{DriverKind, Policy};
 use peerbus_units::{Bytes, CpuAddr, Range};
 
 use super::drive::Who;
+use crate::device_memory::Supply;
 use crate::shared_virtual::{GpuDriver, PageNumbers, SharedVirtual};
 
 /// What a flow of the workload is for: traffic of one device.
@@ -94,6 +95,8 @@ pub struct SharedPlan {
     pub flows: BTreeMap<(usize, Role), usize>,
     /// What frames and page structs are taken from.
     pub platform: Platform,
+    /// How numbers of frames are counted there.
+    pub supply: Supply,
     /// Everybody who may be named.
     pub names: Vec<(String, Who)>,
 }
