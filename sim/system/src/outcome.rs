@@ -228,7 +228,7 @@ pub struct CounterOutcome {
 
 /// Every [`CounterOutcome::counter`]: errors by severity and kind, as Advanced Error Reporting has them, which are given
 /// only where they are not 0, and what IOMMUs and caches did, given for each of them that was used.
-pub const COUNTERS: [&str; 54] = [
+pub const COUNTERS: [&str; 62] = [
     "correctable.bad_dllp",
     "correctable.bad_tlp",
     "correctable.completer_abort",
@@ -258,6 +258,10 @@ pub const COUNTERS: [&str; 54] = [
     "cache.written_back",
     "hmm.device_faults",
     "hmm.cpu_faults",
+    "hmm.faults_batched",
+    "hmm.faults_together",
+    "hmm.faults_kept",
+    "hmm.prefetches",
     "hmm.pages_arrived",
     "hmm.pages_back",
     "hmm.pages_evicted",
@@ -275,12 +279,16 @@ pub const COUNTERS: [&str; 54] = [
     "hmm.ns_interrupt",
     "hmm.ns_collect",
     "hmm.ns_unmap",
+    "hmm.ns_shootdown",
+    "hmm.ns_allocate",
     "hmm.ns_copy",
     "hmm.ns_transfer",
     "hmm.ns_finish",
     "hmm.ns_walk",
     "hmm.ns_bind",
+    "hmm.ns_queue",
     "hmm.ns_wait",
+    "hmm.ns_time_slice",
     "hmm.ns_replay",
     "hmm.page_struct_bytes",
 ];

@@ -6,7 +6,7 @@ use peerbus_machine::Machine;
 use peerbus_machine::catalogue::Catalogue;
 use peerbus_system::expand::flows;
 use peerbus_system::kernel::{KernelSettings, ProfileName};
-use peerbus_system::outcome::{FlowOutcome, Outcome};
+use peerbus_system::outcome::{COUNTERS, FlowOutcome, Outcome};
 use peerbus_system::run::{RunInput, run};
 use peerbus_system::shared_virtual::*;
 use peerbus_system::space::SpaceKind;
@@ -270,6 +270,7 @@ fn random_processes_lose_nothing() {
         assert_eq!(names, planned, "seed {seed}");
         for own in &outcome.counters {
             assert!(own.counter != "hmm.wrong_reads" || own.count == 0, "seed {seed}: {own:?} in {spec:?}");
+            assert!(COUNTERS.contains(&own.counter), "expectations know {}", own.counter);
         }
         for flow in &outcome.flows {
             let why = flow.refusal.as_deref().unwrap_or("no reason");
