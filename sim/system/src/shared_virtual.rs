@@ -77,7 +77,8 @@ pub struct SharedGpu {
     /// Bytes of its memory that may hold pages of processes; default: all.
     #[serde(default)]
     pub memory: Option<Bytes>,
-    /// GPUs with the same word here are one owner to the kernel: each uses the others' private pages as they are.
+    /// GPUs with the same word here are one owner to the kernel: each uses the others' private pages as they are. Default: as the
+    /// driver forms owners, with GPUs of a private interconnect (amdkfd) or with a supported path (xe from 7.x on).
     #[serde(default)]
     pub owner: Option<String>,
     /// Other devices may use its private pages through its BAR.

@@ -18,7 +18,7 @@ use peerbus_units::{Bytes, Pfn};
 
 pub use device_fault::{DeviceAccess, DeviceFault, Served};
 pub use home::HomeComing;
-pub use policy::{ATOMIC_TRIES, DriverKind, LARGEST_GRANULE, Policy};
+pub use policy::{ATOMIC_TRIES, DriverKind, LARGEST_GRANULE, Policy, SharesWith};
 
 use crate::device_private::ChunkPolicy;
 use crate::mm::frame::Place;
@@ -55,10 +55,10 @@ impl Part {
 /// One page or huge folio that a copy engine moves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Piece {
-    /// The page of system memory.
-    pub system: Pfn,
-    /// The page of the device.
+    /// The page of the device that copies.
     pub device: Pfn,
+    /// The page at the other end: of system memory, or of another device of the same owner that it comes from.
+    pub other: Pfn,
     /// 1 or 512.
     pub pages: u64,
     /// It goes to the device.

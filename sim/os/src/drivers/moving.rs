@@ -114,8 +114,8 @@ pub(super) fn copied(mm: &Mm, migration: &Migration, way: Way) -> Vec<Piece> {
             let from = peerbus_units::Pfn(from.0 + part as u64);
             let pages = if dst.is_compound() { HUGE } else { 1 };
             let to_device = way == Way::ToDevice;
-            let (system, device) = if to_device { (from, to) } else { (to, from) };
-            pieces.push(Piece { system, device, pages, to_device });
+            let (other, device) = if to_device { (from, to) } else { (to, from) };
+            pieces.push(Piece { device, other, pages, to_device });
         }
     }
     pieces

@@ -44,6 +44,19 @@ pub struct Policy {
     pub time_slice: Picos,
     /// Faults of the device that are served at a time; others wait in its buffer.
     pub handlers: u32,
+    /// With which devices of the same driver one owns private pages together, each as its own.
+    pub shares_with: SharesWith,
+}
+
+/// Whose private pages a driver's device uses as its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SharesWith {
+    /// Nobody's.
+    Nobody,
+    /// Those of devices that a private interconnect joins to it.
+    Interconnect,
+    /// Those of devices with which it has a supported peer-to-peer path.
+    PeerToPeer,
 }
 
 /// The largest granule of a range, as a power of two of pages.
@@ -80,6 +93,7 @@ impl Policy {
             whole_at_start: true,
             time_slice: Picos::ZERO,
             handlers: 1,
+            shares_with: SharesWith::Nobody,
         };
         match kind {
             DriverKind::Nouveau => Policy {
@@ -90,7 +104,7 @@ impl Policy {
                 whole_at_start: false,
                 ..common
             },
-            DriverKind::Amdkfd => common,
+            DriverKind::Amdkfd => Policy { shares_with: SharesWith::Interconnect, ..common },
             DriverKind::Xe => Policy {
                 blocks: &[512, 16, 1],
                 checked: 16,
@@ -98,6 +112,10 @@ impl Policy {
                 all_or_nothing: true,
                 time_slice: Picos::micros(5_000),
                 handlers: 4,
+                shares_with: match rules.pagemap.owner_groups {
+                    true => SharesWith::PeerToPeer,
+                    false => SharesWith::Nobody,
+                },
                 ..common
             },
             DriverKind::Uvmem => {

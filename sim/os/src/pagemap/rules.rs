@@ -19,6 +19,8 @@ pub struct PageMapRules {
     pub faster_initialisation: bool,
     /// Pieces of 2 MiB that nouveau reserves at once.
     pub nouveau_pieces: u64,
+    /// xe's devices that reach each other's memory are one owner.
+    pub owner_groups: bool,
     /// Words of range faults.
     pub hmm_words: HmmLayout,
     /// Words of migration.
@@ -35,6 +37,7 @@ impl PageMapRules {
         private_folios: false,
         faster_initialisation: false,
         nouveau_pieces: 1,
+        owner_groups: false,
         hmm_words: HmmLayout::LINUX_6_1,
         migrate_words: MigrateLayout::LINUX_6_1,
     };
@@ -49,6 +52,7 @@ impl PageMapRules {
         resting_peer_references: 0,
         private_folios: true,
         nouveau_pieces: 128,
+        owner_groups: true,
         hmm_words: HmmLayout::LINUX_7_3,
         migrate_words: MigrateLayout::LINUX_7_3,
         ..PageMapRules::LINUX_6_12

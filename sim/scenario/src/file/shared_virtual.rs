@@ -60,7 +60,8 @@ pub struct Gpu {
     /// Bytes of its memory that may hold pages of the process; default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Leaf<Bytes>>,
-    /// GPUs with the same word here are one owner to the kernel: each uses the others' private pages as they are.
+    /// GPUs with the same word here are one owner to the kernel: each uses the others' private pages as they are. Default: as the
+    /// driver forms owners: `Amdkfd` of GPUs on one private interconnect, `Xe` (from Linux 7.x on) of GPUs with a supported path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<Leaf<String>>,
     /// Other devices may use its private pages through its BAR; default `false`.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use peerbus_fabric::{Direction, private_addr};
 use peerbus_os::RulesOptions;
-use peerbus_os::drivers::Policy;
+use peerbus_os::device_private::OwnerGroups;
+use peerbus_os::drivers::{DriverKind, Policy, SharesWith};
 use peerbus_units::{Address, Bytes, CpuAddr, Picos, Range};
 
 use super::flow::{FlowPlan, Program};
@@ -13,6 +14,7 @@ use super::schedule::Planner;
 use super::shared_virtual::{CpuWay, GpuPlan, PeerWay, Role, SharedPlan, Who, design_of, kind_of, ram_for};
 use crate::device_memory;
 use crate::expand;
+use crate::p2p::{MapType, pair_of};
 use crate::shared_virtual::{GpuPages, LARGEST_PROCESS, SharedGpu, SharedVirtual};
 use crate::workload::{AccessKind, CpuMemory, Packets};
 
@@ -93,8 +95,9 @@ impl Planner<'_> {
                         "`{name}` has {memory} of memory for processes; 2 MiB are needed at least"
                     ));
                 }
+                // Those without a word are joined to others below.
                 let owner = match &given.owner {
-                    None => names.len() as u64,
+                    None => UNJOINED,
                     Some(word) => {
                         let known = words.iter().position(|known| *known == word).unwrap_or_else(|| {
                             words.push(word);
@@ -117,7 +120,42 @@ impl Planner<'_> {
                 gpus.push(GpuPlan { device, policy, coherent, memory, owner, window: None });
             }
         }
+        self.join_owners(&mut gpus);
         Ok((gpus, names))
+    }
+
+    /// Gives GPUs whose owner is not said the one that their driver would.
+    fn join_owners(&self, gpus: &mut [GpuPlan]) {
+        let mut groups: BTreeMap<DriverKind, OwnerGroups<usize>> = BTreeMap::new();
+        let all = gpus.to_vec();
+        for (number, gpu) in gpus.iter_mut().enumerate().filter(|(_, gpu)| gpu.owner == UNJOINED) {
+            let joined = |one: usize, other: usize| {
+                [(one, other), (other, one)]
+                    .into_iter()
+                    .all(|(one, other)| self.shares(&all[one], &all[other]))
+            };
+            let kind = gpu.policy.kind;
+            let group = groups.entry(kind).or_default().join(number, joined);
+            gpu.owner = (kind as u64) << 16 | group.0;
+        }
+    }
+
+    /// Whether a GPU's driver takes another's private pages for its own.
+    fn shares(&self, gpu: &GpuPlan, other: &GpuPlan) -> bool {
+        match gpu.policy.shares_with {
+            SharesWith::Nobody => false,
+            SharesWith::Interconnect => {
+                self.spec.private_link(gpu.device, other.device, Direction::Read).is_some()
+            }
+            SharesWith::PeerToPeer => {
+                let [client, provider] =
+                    [gpu, other].map(|gpu| self.machine.devices[gpu.device].functions[0]);
+                let pair = pair_of(self.machine, self.booted, provider, client);
+                let supported = pair.is_some_and(|pair| pair.map_type != MapType::NotSupported);
+                let shown = self.largest_bar(other.device).is_ok_and(|bar| bar.size() >= other.memory);
+                supported && shown
+            }
+        }
     }
 
     /// What a GPU's driver does, with what the workload changes of it.
@@ -301,5 +339,7 @@ fn ordered(name: String, from: String, to: String) -> FlowPlan {
     }
 }
 
-/// Owners that are words, apart from those that are GPUs.
+/// Owners that are words, apart from those that drivers form.
 const OWNERS: u64 = 1 << 32;
+/// An owner that is not found out yet.
+const UNJOINED: u64 = u64::MAX;

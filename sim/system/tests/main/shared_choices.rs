@@ -167,7 +167,7 @@ fn coherent_pages_stay_when_a_cpu_touches_them() {
             vec![Activity { reach: Reaching::InPlace, ..activity("peer", "gpu1", Touch::Read) }],
             vec![activity("again", "gpu0", Touch::Read)],
         ];
-        let owner = SharedGpu { pages, ..gpu("gpu0", 64) };
+        let owner = SharedGpu { pages, owner: Some("one".into()), ..gpu("gpu0", 64) };
         let outcome = run(shared(2, vec![owner, gpu("gpu1", 64)], phases));
         assert_eq!(count(&outcome, "cpu0", "hmm.pages_fetched"), fetched, "{pages:?}");
         let again = if pages == GpuPages::Private { 1024 } else { 512 };
@@ -219,4 +219,43 @@ fn chunks_take_numbers_and_page_structs_as_they_come() {
         assert!(steps.len() as u64 > chunks.min(5), "{profile:?}: {steps:?}");
         assert_eq!(structs.used, count(&outcome, "gpu0", "hmm.page_struct_bytes"), "{profile:?}");
     }
+}
+
+/// Left to themselves, xe's GPUs are one owner where a path leads from each to the other, amdkfd's on a private interconnect, and
+/// nouveau's never: then a page that another GPU uses in place comes to RAM first.
+#[test]
+fn drivers_form_owners() {
+    for (driver, profile, together) in [
+        (GpuDriver::Xe, ProfileName::Linux_7_3, true),
+        (GpuDriver::Xe, ProfileName::Linux_6_12, false),
+        (GpuDriver::Amdkfd, ProfileName::Linux_7_3, false),
+        (GpuDriver::Nouveau, ProfileName::Linux_7_3, false),
+    ] {
+        let machine = machine(MACHINE);
+        let gpus = ["gpu0", "gpu1"].map(|name| SharedGpu { driver, ..gpu(name, 64) });
+        let reading = Activity { reach: Reaching::InPlace, ..activity("read", "gpu1", Touch::Read) };
+        let phases = vec![fill(), vec![activity("make", "gpu0", Touch::Write)], vec![reading]];
+        let outcome = run_one(&machine, profile, shared(2, gpus.to_vec(), phases));
+        let moved = flow(&outcome, "svm.gpu0.leave").bytes;
+        assert_eq!(moved == Bytes::ZERO, together, "{driver:?}, {profile:?}: {moved}");
+        assert_eq!(count(&outcome, "gpu1", "hmm.touches_peer"), if together { 512 } else { 0 }, "{driver:?}");
+    }
+}
+
+/// A page of another GPU of the same owner moves straight to the one that faults: no byte goes through RAM.
+#[test]
+fn pages_of_one_owner_move_from_gpu_to_gpu() {
+    let phases = vec![
+        fill(),
+        vec![activity("make", "gpu0", Touch::Write)],
+        vec![activity("take", "gpu1", Touch::Write)],
+        vec![activity("back", "cpu0", Touch::Read)],
+    ];
+    let outcome = run(shared(16, vec![gpu("gpu0", 64), gpu("gpu1", 64)], phases));
+    let bytes = |name: &str| flow(&outcome, &format!("svm.{name}")).bytes;
+    assert_eq!((bytes("gpu0.leave"), bytes("gpu1.arrive")), (Bytes::ZERO, Bytes::mib(16)));
+    assert_eq!(count(&outcome, "gpu1", "hmm.pages_arrived"), 4096);
+    assert_eq!(bytes("gpu1.leave"), Bytes::mib(16));
+    let path = &flow(&outcome, "svm.gpu1.arrive").path;
+    assert!(!path.iter().any(|node| node.starts_with("cpu")), "{path:?}");
 }

@@ -9,7 +9,7 @@ use peerbus_units::{Bytes, Pfn, Picos};
 use super::agent::{Agent, Task, Waits};
 use super::costs;
 use super::drive::{Io, Mover, Process, SharedOrder, Who};
-use super::place::Transfer;
+use super::place::{Found, Transfer, Via};
 use super::plan::Role;
 use super::tally::{Step, Tally};
 use super::touch::Access;
@@ -136,7 +136,7 @@ impl Process {
         }
     }
 
-    /// Starts the transfers of a copy: pages that lie one behind the other in RAM go together.
+    /// Starts the transfers of a copy: pages that lie one behind the other where they are read or written go together.
     fn copy(
         &mut self,
         agent: &mut Agent,
@@ -149,34 +149,46 @@ impl Process {
         if pieces.is_empty() {
             return Then::AtOnce;
         }
-        let mut runs: Vec<(usize, bool, Pfn, u64)> = Vec::new();
+        let before = io.orders.len();
         for piece in &pieces {
-            let Some(gpu) = self.gpu_of(piece.device) else { continue };
-            match runs.last_mut() {
-                Some((of, to, first, pages))
-                    if *of == gpu && *to == piece.to_device && first.0 + *pages == piece.system.0 =>
+            let Some((flow, by, addr)) = self.copier(piece) else { continue };
+            let bytes = Bytes(piece.pages * PAGE);
+            match io.orders[before..].last_mut() {
+                Some(last)
+                    if (last.flow, last.by) == (flow, by) && last.addr.wrapping_add(last.bytes.0) == addr =>
                 {
-                    *pages += piece.pages;
+                    last.bytes = Bytes(last.bytes.0 + bytes.0);
                 }
-                _ => runs.push((gpu, piece.to_device, piece.system, piece.pages)),
+                _ => io.orders.push(SharedOrder { flow, by, addr, bytes, owner: id }),
             }
         }
-        let before = io.orders.len();
-        for (gpu, to_device, first, pages) in runs {
-            let device = self.plan.gpus[gpu].device;
-            let (role, direction) = match to_device {
-                true => (Role::Arrive, Direction::Read),
-                false => (Role::Leave, Direction::Write),
-            };
-            let flow = self.plan.flows.get(&(device, role)).copied();
-            let addr = self.plan.ram_address(device, first);
-            let (Some(flow), Some(addr)) = (flow, addr) else { continue };
-            let by = Mover::Device { device, direction, link: None };
-            io.orders.push(SharedOrder { flow, by, addr, bytes: Bytes(pages * PAGE), owner: id });
-        }
-        agent.waits = Waits::Copies(io.orders.len() - before, now, pieces.len() as u64);
+        let count = io.orders.len() - before;
         agent.copied = pieces;
+        if count == 0 {
+            return Then::AtOnce;
+        }
+        agent.waits = Waits::Copies(count, now, agent.copied.len() as u64);
         Then::Waits
+    }
+
+    /// Who copies a piece, for which flow, and where it reads it or writes it to: the GPU that it goes to, from RAM or from another
+    /// GPU's memory; or the one that it leaves.
+    fn copier(&self, piece: &Piece) -> Option<(usize, Mover, u64)> {
+        let device = self.plan.gpus[self.gpu_of(piece.device)?].device;
+        let (role, direction) = match piece.to_device {
+            true => (Role::Arrive, Direction::Read),
+            false => (Role::Leave, Direction::Write),
+        };
+        let flow = *self.plan.flows.get(&(device, role))?;
+        let (link, addr) = match self.gpu_of(piece.other) {
+            None => (None, self.plan.ram_address(device, piece.other)?),
+            Some(_) => match self.plan.find(&self.mm, device, piece.other) {
+                Found::Peer { via: Via::Private(link), addr } => (Some(link), addr),
+                Found::Peer { via: Via::Pcie, addr } => (None, addr),
+                _ => return None,
+            },
+        };
+        Some((flow, Mover::Device { device, direction, link }, addr))
     }
 
     /// The GPU whose page that is.
@@ -190,8 +202,8 @@ impl Process {
     /// Pages that an agent's last copy took from a device have left it.
     pub(super) fn note_left(&mut self, agent: &mut Agent, now: Picos) {
         for piece in std::mem::take(&mut agent.copied).iter().filter(|piece| !piece.to_device) {
-            let huge = self.mm.frames.huge_maps(piece.system).first().map(|at| (at.page, 512));
-            let small = self.mm.frames.maps(piece.system).first().map(|at| (at.page, 1));
+            let huge = self.mm.frames.huge_maps(piece.other).first().map(|at| (at.page, 512));
+            let small = self.mm.frames.maps(piece.other).first().map(|at| (at.page, 1));
             if let Some((first, count)) = huge.or(small) {
                 (first..first + count).for_each(|page| {
                     self.left_at.insert(page, now);
