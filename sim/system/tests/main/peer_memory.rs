@@ -33,15 +33,15 @@ fn machine() -> Machine {
     build.machine
 }
 
-fn provider(device: &str) -> Provider {
+pub fn provider(device: &str) -> Provider {
     Provider { device: device.into(), bar: None, offset: Bytes::ZERO, size: None }
 }
 
-fn part(device: &str, offset: u64, size: u64) -> Provider {
+pub fn part(device: &str, offset: u64, size: u64) -> Provider {
     Provider { offset: Bytes(offset), size: Some(Bytes(size)), ..provider(device) }
 }
 
-fn churn() -> PeerMemory {
+pub fn churn() -> PeerMemory {
     PeerMemory {
         name: "churn".into(),
         providers: vec![provider("ssd*")],
@@ -60,10 +60,11 @@ fn churn() -> PeerMemory {
         requests: 200,
         transfer: Transfer::Write,
         refused: WhenRefused::Fail,
+        target: None,
     }
 }
 
-fn outcome_of(machine: &Machine, profile: ProfileName, seed: u64, memories: &[PeerMemory]) -> Outcome {
+pub fn outcome_of(machine: &Machine, profile: ProfileName, seed: u64, memories: &[PeerMemory]) -> Outcome {
     let workloads = memories.iter().map(|memory| Workload::PeerMemory(Box::new(memory.clone()))).collect();
     let kernel = KernelSettings { profile, ..KernelSettings::default() };
     let input = RunInput {
@@ -109,12 +110,12 @@ fn balanced(memory: &PeerMemoryOutcome, outcome: &Outcome) {
     assert_eq!(own.map(|error| error.count).sum::<u64>(), memory.refusals());
 }
 
-fn delivered(outcome: &Outcome, ends_with: &str) -> u64 {
+pub fn delivered(outcome: &Outcome, ends_with: &str) -> u64 {
     let flows = outcome.flows.iter().filter(|flow| flow.name.ends_with(ends_with));
     flows.map(|flow| flow.delivered.0).sum()
 }
 
-fn causes(memory: &PeerMemoryOutcome) -> Vec<&str> {
+pub fn causes(memory: &PeerMemoryOutcome) -> Vec<&str> {
     memory.refused.iter().map(|refused| refused.cause.as_str()).collect()
 }
 
