@@ -494,7 +494,7 @@ fn yes() -> bool {
 impl MemoryBufferPart {
     /// Whether registers can describe it and one of `bars` holds its beginning.
     pub fn is_possible(&self, bars: &[BarPart]) -> bool {
-        let fits = |unit: u64, bytes: Bytes| bytes.0 % unit == 0 && bytes.0 / unit < 1 << 20;
+        let fits = |unit: u64, bytes: Bytes| bytes.0.is_multiple_of(unit) && bytes.0 / unit < 1 << 20;
         let mut units = (0..7).map(|step| 4096 << (4 * step));
         let bar = bars.iter().any(|bar| bar.index == self.bar && bar.size > self.offset);
         bar && self.size > Bytes::ZERO && units.any(|unit| fits(unit, self.offset) && fits(unit, self.size))

@@ -124,7 +124,7 @@ pub fn add_memory_buffer(
         bar.and_then(|bar| tree[function].resources[bar].range()).ok_or(NoMemoryBuffer::OutsideBar)?;
     let behind = whole.size().0.checked_sub(offset.0).filter(|behind| *behind > 0);
     let size = size.min(Bytes(behind.ok_or(NoMemoryBuffer::OutsideBar)?));
-    let aligned = whole.first().0 % SUB_SECTION == 0 && size.0 % SUB_SECTION == 0;
+    let aligned = whole.first().0.is_multiple_of(SUB_SECTION) && size.0.is_multiple_of(SUB_SECTION);
     if p2pdma.rules().memory_buffers_are_checked && !aligned {
         return Err(NoMemoryBuffer::Unaligned);
     }

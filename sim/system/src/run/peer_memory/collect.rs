@@ -88,8 +88,8 @@ fn pool(machine: &Machine, driven: &Driven, device: usize) -> PoolOutcome {
         Some(format!("{bar}{range} ({})", range.size()))
     });
     let registered: Vec<String> = registered.collect();
-    let made = driven.registrations.iter().filter(|made| made.device == device && made.result.is_ok());
-    let holds_data = made.last().is_some_and(|made| made.holds_data);
+    let mut made = driven.registrations.iter().filter(|made| made.device == device && made.result.is_ok());
+    let holds_data = made.next_back().is_some_and(|made| made.holds_data);
     let granted = driven.tally.granted.get(&device).cloned().unwrap_or_default();
     let Granted { count, bytes, refused, .. } = granted;
     let level = driven.levels.get(&device);

@@ -163,10 +163,10 @@ impl PeerMemories<'_> {
                 return format!("{name} has not published its memory");
             }
             let ways = devices.iter().filter(|device| *device != provider);
-            let mut ways = ways.map(|device| peer(self.machine, self.booted, *provider, *device));
-            let last = ways.clone().last();
-            let refused = ways.find(|(peer, _)| peer.map_type == "NOT_SUPPORTED").or(last);
-            format!("{name}: {}", refused.map_or(String::new(), |(_, reason)| reason))
+            let ways: Vec<_> =
+                ways.map(|device| peer(self.machine, self.booted, *provider, *device)).collect();
+            let refused = ways.iter().find(|(peer, _)| peer.map_type == "NOT_SUPPORTED").or(ways.last());
+            format!("{name}: {}", refused.map_or("", |(_, reason)| reason))
         };
         let reasons: Vec<String> = of.plan.providers.iter().map(reason).collect();
         reasons.join("; ")
