@@ -462,6 +462,43 @@ pub struct NvmePart {
     pub write_latency: Picos,
     /// Commands it begins per second, whatever their size; at least 1.
     pub commands_per_second: u64,
+    /// Memory of the controller that hosts can use; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_buffer: Option<MemoryBufferPart>,
+}
+
+/// A controller memory buffer (NVMe Base Specification), as its registers describe it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryBufferPart {
+    /// The BAR that it lies in.
+    pub bar: u8,
+    /// Bytes of the BAR before it. Both this and the size are numbers below 2^20 of one of the units 4 KiB, 64 KiB, 1 MiB and so on
+    /// to 64 GiB.
+    #[serde(default)]
+    pub offset: Bytes,
+    /// Bytes. What of it lies beyond the BAR is not there.
+    pub size: Bytes,
+    /// Commands can have data there that they read; default: yes.
+    #[serde(default = "yes")]
+    pub read_data: bool,
+    /// Commands can have data there that they write; default: yes.
+    #[serde(default = "yes")]
+    pub write_data: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl MemoryBufferPart {
+    /// Whether registers can describe it and one of `bars` holds its beginning.
+    pub fn is_possible(&self, bars: &[BarPart]) -> bool {
+        let fits = |unit: u64, bytes: Bytes| bytes.0.is_multiple_of(unit) && bytes.0 / unit < 1 << 20;
+        let mut units = (0..7).map(|step| 4096 << (4 * step));
+        let bar = bars.iter().any(|bar| bar.index == self.bar && bar.size > self.offset);
+        bar && self.size > Bytes::ZERO && units.any(|unit| fits(unit, self.offset) && fits(unit, self.size))
+    }
 }
 
 impl Default for NvmePart {
@@ -471,6 +508,7 @@ impl Default for NvmePart {
             read_latency: Picos::nanos(60_000),
             write_latency: Picos::nanos(8_000),
             commands_per_second: 3_000_000,
+            memory_buffer: None,
         }
     }
 }

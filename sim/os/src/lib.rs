@@ -17,7 +17,7 @@
 //! * [`peer_vma`]: device memory mapped into another device, under the exporter's control;
 //! * [`mm`]: address spaces, page tables, page frames; [`notifier`]: what devices know of them;
 //! * [`migrate`]: pages to device memory and back; [`hmm`]: ranges of pages for devices;
-//! * [`test_device`]: the driver that tests the three; [`drivers`]: those of GPUs;
+//! * [`test_device`]: the driver that tests the three; [`drivers`]: those of GPUs, and what uses peer memory;
 //! * [`pool`]: the general-purpose pool allocator.
 #![no_std]
 extern crate alloc;

@@ -26,6 +26,7 @@ mod iomem;
 mod listing;
 mod mps;
 mod named_cases;
+mod nvme;
 mod p2p_recorded;
 mod p2pdma;
 mod pagemap;

@@ -148,6 +148,11 @@ peerbus_machine::code_entries! {
         "An activity of a SharedVirtual uses one of the workload's `ranges`, by name."
         wrong r##"(machine: "m.ron", workloads: [SharedVirtual(name: "a", ranges: [(name: "data", bytes: "2MiB")], phases: [[(name: "fill", by: "cpu0", range: "date")]])])"##
         right r##"(machine: "m.ron", workloads: [SharedVirtual(name: "a", ranges: [(name: "data", bytes: "2MiB")], phases: [[(name: "fill", by: "cpu0", range: "data")]])])"##;
+    WRONG_TARGET "S0127" "The NVMe target cannot be like this"
+        "The namespace of a target is stored on an NVMe drive. Which memory a request gets, on whose behalf, and what happens to \
+         requests that get none is decided as the kernel does: `choose`, `user` and `refused` are left out."
+        wrong r##"(machine: "m.ron", workloads: [PeerMemory(name: "a", target: (namespace: "gpu1", memory: Off), clients: ["gpu0"], sizes: Fixed("4KiB"), lifetimes: Fixed("1us"), intervals: Fixed("1us"))])"##
+        right r##"(machine: "m.ron", workloads: [PeerMemory(name: "a", target: (namespace: "ssd0", memory: Off), clients: ["gpu0"], sizes: Fixed("4KiB"), lifetimes: Fixed("1us"), intervals: Fixed("1us"))])"##;
     OTHER_DRIVER "S0129" "Two choices of a SharedVirtual exclude each other"
         "A granule is amdkfd's choice, a time slice that of xe; pages are pinned or asked for, not both; pages can belong to a \
          CPU or to one of the workload's GPUs."
@@ -185,7 +190,7 @@ peerbus_machine::code_entries! {
     CONDITION_NAME "S0304" "The scenario makes no such flow or pool"
         "A copy makes a flow of its name; PairMatrix and AllToAll make `NAME.FROM.TO`, HostDma `NAME.SIZE`, with \
          `.read` and `.write` behind it for ReadWrite; PeerMemory makes `NAME.CLIENT.PROVIDER`, `NAME.CLIENT.host` and \
-         `NAME.host.PROVIDER`, and pools `NAME` and `NAME.PROVIDER`. A variant stands in front, `VARIANT/NAME`; without it, all \
+         `NAME.host.PROVIDER` (with a target also `NAME.DRIVE.PROVIDER`), and pools `NAME` and `NAME.PROVIDER`. A variant stands in front, `VARIANT/NAME`; without it, all \
          variants are meant. `*` stands for any characters. A kind of error or space must be one that runs report."
         wrong r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.b.refused == 0B"])"##
         right r##"(machine: "m.ron", workloads: [Copy(name: "a", from: "gpu0", to: "gpu1", bytes: "1MiB")], expect: ["flow.a.refused == 0B"])"##;

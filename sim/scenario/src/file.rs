@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use peerbus_machine::file::Leaf;
 use peerbus_system::event::What;
 use peerbus_system::kernel::{AcsPolicy, IommuMode, MpsPolicy, ProfileName};
-use peerbus_system::peer_memory::{Choose, Distribution, Policy, Transfer, User};
+use peerbus_system::peer_memory::{Choose, Distribution, Policy, TargetMemory, Transfer, User};
 use peerbus_system::workload::{
     AbsentPages, AccessKind, Addresses, CacheState, Concurrency, CpuMemory, DeviceRegion, Engine,
     HostDirection, Initiator, NicCommand, NvmeCommand, Packets, SubmissionQueue, Way, WhenRefused,
@@ -539,6 +539,22 @@ pub struct PeerMemory {
     /// What happens to a request that gets no memory; default `Fail`. `Stage` uses host memory instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<Leaf<WhenRefused>>,
+    /// An NVMe target, whose adapters the clients are; default: none. It decides what `choose`, `user` and `refused` say elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+}
+
+/// An NVMe target: what adapters write into a request's memory, a drive reads from there, and the other way round.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Target {
+    /// The drive that stores the namespace. Its flows are called `NAME.DRIVE.PROVIDER` and `NAME.host.DRIVE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Leaf<String>>,
+    /// What the namespace's attribute for peer memory is set to: `Off`, `Automatic` (the published memory nearest to adapter and
+    /// drive together) or `Named("gpu0")`; default `Automatic`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Leaf<TargetMemory>>,
 }
 
 /// Memory that devices register.

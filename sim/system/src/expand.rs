@@ -6,7 +6,7 @@
 use peerbus_machine::Machine;
 use peerbus_units::Bytes;
 
-use crate::peer_memory::{Choose, PeerMemory, Transfer};
+use crate::peer_memory::{Choose, PeerMemory, TargetMemory, Transfer};
 use crate::run::Role;
 use crate::shared_virtual::{GpuPages, SharedVirtual};
 use crate::workload::{AccessKind, CpuAccess, HostDirection, HostDma, NicCommand, NvmeCommand, Workload};
@@ -287,12 +287,20 @@ pub fn providers(machine: &Machine, memory: &PeerMemory) -> Vec<usize> {
     device_list(machine, &patterns)
 }
 
+/// The drive of a target's namespace.
+pub fn target_drive(machine: &Machine, memory: &PeerMemory) -> Option<usize> {
+    single(machine, &memory.target.as_ref()?.namespace)
+}
+
 /// Devices whose memory clients of `memory` may get: its own providers, and where the operating system looks for the
 /// nearest one, all that any workload publishes.
 pub fn reachable(machine: &Machine, memory: &PeerMemory, all: &[Workload]) -> Vec<usize> {
     let mut found = providers(machine, memory);
-    if memory.choose == Choose::InOrder {
-        return found;
+    match memory.target.as_ref().map(|target| &target.memory) {
+        Some(TargetMemory::Off) => return Vec::new(),
+        Some(TargetMemory::Named(name)) => return single(machine, name).into_iter().collect(),
+        None if memory.choose == Choose::InOrder => return found,
+        Some(TargetMemory::Automatic) | None => {}
     }
     for workload in all {
         let Workload::PeerMemory(other) = workload else { continue };
@@ -319,16 +327,16 @@ pub struct PeerMemoryFlow {
 /// Between whom a [`PeerMemoryFlow`] runs; devices by index in [`Machine::devices`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum PeerMemoryRole {
-    /// A client moves data to or from memory of a provider.
+    /// A client moves data to or from memory of a provider; or a target's drive does.
     Peer {
-        /// The client.
+        /// The client, or the drive.
         client: usize,
         /// The provider.
         provider: usize,
     },
     /// A client moves data to or from the host memory that stands in for a provider's.
     Client(usize),
-    /// A provider moves data from or to that host memory.
+    /// A provider, or a target's drive, moves data from or to that host memory.
     Provider(usize),
 }
 
@@ -347,7 +355,7 @@ impl PeerMemoryFlow {
 
 /// `NAME.CLIENT.PROVIDER` for every client and every other provider, client by client; when requests may go through
 /// host memory, `NAME.CLIENT.host` behind those of a client, and at the end `NAME.host.PROVIDER` for the way on between
-/// host memory and the provider. Where both ways are used, each has two flows: `.write` and `.read` behind the name, as
+/// host memory and the provider. With a target, all goes on to its drive: `NAME.DRIVE.PROVIDER` and `NAME.host.DRIVE`. Where both ways are used, each has two flows: `.write` and `.read` behind the name, as
 /// the device that moves the data does.
 pub fn peer_memory_flows(
     machine: &Machine,
@@ -360,24 +368,34 @@ pub fn peer_memory_flows(
     for client in device_list(machine, &memory.clients) {
         for provider in providers.iter().copied().filter(|provider| *provider != client) {
             let base = format!("{}.{}.{}", memory.name, name(client), name(provider));
-            flows.extend(ways(memory, &base, PeerMemoryRole::Peer { client, provider }));
+            flows.extend(ways(memory, &base, PeerMemoryRole::Peer { client, provider }, true));
         }
         if memory.stages() {
             let base = format!("{}.{}.host", memory.name, name(client));
-            flows.extend(ways(memory, &base, PeerMemoryRole::Client(client)));
+            flows.extend(ways(memory, &base, PeerMemoryRole::Client(client), true));
         }
     }
-    for provider in providers.into_iter().filter(|_| memory.stages()) {
-        let base = format!("{}.host.{}", memory.name, name(provider));
-        flows.extend(ways(memory, &base, PeerMemoryRole::Provider(provider)));
+    let drive = target_drive(machine, memory);
+    for (drive, provider) in drive.into_iter().flat_map(|drive| providers.iter().map(move |to| (drive, *to)))
+    {
+        if drive != provider {
+            let base = format!("{}.{}.{}", memory.name, name(drive), name(provider));
+            flows.extend(ways(memory, &base, PeerMemoryRole::Peer { client: drive, provider }, false));
+        }
+    }
+    let others = drive.map_or(providers, |drive| vec![drive]);
+    for other in others.into_iter().filter(|_| memory.stages()) {
+        let base = format!("{}.host.{}", memory.name, name(other));
+        flows.extend(ways(memory, &base, PeerMemoryRole::Provider(other), false));
     }
     flows
 }
 
-/// One flow per direction that clients use. Providers take what clients wrote, and supply what they read.
-fn ways(memory: &PeerMemory, base: &str, role: PeerMemoryRole) -> Vec<PeerMemoryFlow> {
+/// One flow per direction that clients use, if the mover is a client. Others take what clients wrote, and supply what they
+/// read.
+fn ways(memory: &PeerMemory, base: &str, role: PeerMemoryRole, is_client: bool) -> Vec<PeerMemoryFlow> {
     let way = |client_writes: &bool| {
-        let writes = *client_writes != matches!(role, PeerMemoryRole::Provider(_));
+        let writes = *client_writes == is_client;
         let name = match (memory.transfer, writes) {
             (Transfer::WriteThenRead, true) => format!("{base}.write"),
             (Transfer::WriteThenRead, false) => format!("{base}.read"),

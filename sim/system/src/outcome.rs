@@ -318,8 +318,8 @@ pub const ERROR_KINDS: [&str; 19] = [
 ];
 
 /// Every [`RefusalOutcome::cause`].
-pub const REFUSAL_CAUSES: [&str; 6] =
-    ["NO_PROVIDER", "NOT_SUPPORTED", "LARGER_THAN_CHUNK", "EXHAUSTED", "FRAGMENTED", "FAILED"];
+pub const REFUSAL_CAUSES: [&str; 7] =
+    ["NOT_ENABLED", "NO_PROVIDER", "NOT_SUPPORTED", "LARGER_THAN_CHUNK", "EXHAUSTED", "FRAGMENTED", "FAILED"];
 
 /// What became of a workload on peer memory.
 #[derive(Clone, PartialEq, Debug)]

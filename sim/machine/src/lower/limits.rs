@@ -91,6 +91,9 @@ pub fn part_problems(part: &Part) -> Vec<(&'static str, String)> {
             check(device.tags > 0, "tags", "is zero");
             let rate = device.nvme.is_none_or(|nvme| nvme.commands_per_second > 0);
             check(rate, "nvme", "begins no commands");
+            let buffer = device.nvme.and_then(|nvme| nvme.memory_buffer);
+            let buffer = buffer.is_none_or(|buffer| buffer.is_possible(&device.bars));
+            check(buffer, "nvme", "has a memory buffer that cannot exist; see its fields for their ranges");
             let pieces = device.dma.is_none_or(|dma| dma.write.is_possible() && dma.read.is_possible());
             check(pieces, "dma", "copies in pieces that are no power of two from 4B to 4KiB");
             let atc = device.atc.is_none_or(atc_fits);

@@ -1,4 +1,7 @@
-//! Drivers of GPUs that share address spaces with processes: what each moves when, and how much of it.
+//! Drivers: what each decides with the kernel's memory services.
+//!
+//! [`nvme_target`] and [`memory_buffer`] are the two sides of peer memory that NVMe has: who uses it, and who offers it. The rest
+//! is about GPUs that share address spaces with processes: what each of their drivers moves when, and how much of it.
 //!
 //! A [`Policy`] is what tells drivers apart: which blocks move on a device's fault, whether some of a block may stay behind, what
 //! comes home when a CPU touches a page, how much is evicted, what is reserved when. A [`Driver`] keeps what its device
@@ -8,7 +11,9 @@
 
 mod device_fault;
 mod home;
+pub mod memory_buffer;
 mod moving;
+pub mod nvme_target;
 mod policy;
 
 use alloc::collections::BTreeMap;

@@ -21,6 +21,9 @@ pub struct P2pdmaRules {
     pub unbiased_draw: bool,
     /// `e` and `d` are booleans, too (enable, disable).
     pub enable_is_boolean: bool,
+    /// The driver of an NVMe controller tries to register a memory buffer only if its BAR's start and its size are multiples of
+    /// 2 MiB. Otherwise it tries whatever there is.
+    pub memory_buffers_are_checked: bool,
     /// Exporters may share BAR memory without page structs: providers for dma-buf, VFIO's dma-bufs.
     pub physical_dma_bufs: bool,
     /// amdgpu gives compressed buffers to no peer.
@@ -41,6 +44,7 @@ impl P2pdmaRules {
         resting_references: 1,
         unbiased_draw: false,
         enable_is_boolean: false,
+        memory_buffers_are_checked: false,
         physical_dma_bufs: false,
         compressed_buffers_stay_private: false,
         sleeping_exporters_stay_private: false,
@@ -58,6 +62,7 @@ impl P2pdmaRules {
         map_type_none: true,
         resting_references: 0,
         enable_is_boolean: true,
+        memory_buffers_are_checked: true,
         physical_dma_bufs: true,
         compressed_buffers_stay_private: true,
         sleeping_exporters_stay_private: true,

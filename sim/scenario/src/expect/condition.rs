@@ -311,6 +311,8 @@ words!(
         Staged = "staged",
         /// Requests that got no peer memory, staged ones included.
         Refused = "refused",
+        /// Those to a target's namespace that is not enabled.
+        NotEnabled = "refused.NOT_ENABLED",
         /// Those for which no provider was found.
         NoProvider = "refused.NO_PROVIDER",
         /// Those whose client cannot reach the memory.

@@ -267,6 +267,7 @@ fn memory_value(value: PoolValue, memory: &PeerMemoryOutcome, name: &str) -> Res
         PoolValue::Granted => Value::count(memory.granted),
         PoolValue::Staged => Value::count(memory.staged),
         PoolValue::Refused => Value::count(memory.refusals()),
+        PoolValue::NotEnabled => refused("NOT_ENABLED"),
         PoolValue::NoProvider => refused("NO_PROVIDER"),
         PoolValue::NotSupported => refused("NOT_SUPPORTED"),
         PoolValue::LargerThanChunk => refused("LARGER_THAN_CHUNK"),

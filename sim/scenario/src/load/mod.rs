@@ -16,6 +16,7 @@ mod peer_memory;
 mod set_up;
 mod shared_virtual;
 mod sweep;
+mod target;
 mod tree;
 mod workload;
 

@@ -26,7 +26,8 @@ impl Context<'_> {
     /// The workload at `place`.
     pub fn peer_memory(&mut self, given: &file::PeerMemory, place: &Place) -> Option<PeerMemory> {
         let name = self.name(&given.name, place);
-        let providers = self.providers(&given.providers, place);
+        let providers = self.providers(given, place);
+        let target = self.target(given, place);
         let clients = self.devices(&given.clients, place, "clients");
         let publish = match &given.publish {
             None => Some(true),
@@ -42,7 +43,7 @@ impl Context<'_> {
             self.count(&given.outstanding, place, "outstanding", 1..=MOST_OUTSTANDING, DEFAULT_OUTSTANDING);
         let requests = self.count(&given.requests, place, "requests", 1..=MOST_REQUESTS, DEFAULT_REQUESTS);
         let transfer = self.choice(&given.transfer, place, "transfer");
-        let refused = self.choice(&given.refused, place, "refused");
+        let refused = self.when_refused(given, place);
         let memory = PeerMemory {
             name: name?,
             providers: providers?,
@@ -58,17 +59,19 @@ impl Context<'_> {
             requests: requests?,
             transfer: transfer?,
             refused: refused?,
+            target: target?,
         };
         self.ends_in_time(&memory, place).then_some(memory)
     }
 
-    fn providers(&mut self, given: &[file::Provider], place: &Place) -> Option<Vec<Provider>> {
-        if given.is_empty() {
+    /// A target may do without.
+    fn providers(&mut self, given: &file::PeerMemory, place: &Place) -> Option<Vec<Provider>> {
+        if given.providers.is_empty() && given.target.is_none() {
             self.none_given(place, "providers", "a list such as [(device: \"nvme*\")]");
             return None;
         }
         let mut providers = Vec::new();
-        for (index, provider) in given.iter().enumerate() {
+        for (index, provider) in given.providers.iter().enumerate() {
             providers.push(self.provider(provider, &place.element("providers", index)));
         }
         providers.into_iter().collect()
@@ -178,6 +181,7 @@ impl Context<'_> {
                 }
             }
         }
+        self.fit_target(memory, moves, place, machine);
         for (index, client) in memory.clients.iter().enumerate() {
             let at = place.element("clients", index);
             let found = devices(machine, client);

@@ -29,6 +29,8 @@ Scenario(
                    intervals: Uniform("0s", "2us"), outstanding: 8, requests: 30, transfer: Nothing, refused: Stage),
         PeerMemory(name: "d", providers: [(device: "ssd0")], clients: ["gpu0"], sizes: Exponential("64KiB"),
                    lifetimes: Fixed("1us"), intervals: Fixed("0s")),
+        PeerMemory(name: "t", clients: ["gpu0"], sizes: Fixed("64KiB"), lifetimes: Fixed("1us"), intervals: Fixed("0s"),
+                   target: (namespace: "ssd0", memory: Named("gpu1"))),
     ],
     events: [
         (at: "10us", link: "gpu0", what: Downgrade(gen: 1, lanes: 1, training: "2us")),
@@ -61,7 +63,9 @@ const JSON: &str = r#"{
             "lifetimes": {"Zipf": {"values": ["1us", "5us"], "exponent": 2}}, "intervals": {"Uniform": ["0s", "2us"]},
             "outstanding": 8, "requests": 30, "transfer": "Nothing", "refused": "Stage"}},
         {"PeerMemory": {"name": "d", "providers": [{"device": "ssd0"}], "clients": ["gpu0"],
-            "sizes": {"Exponential": "64KiB"}, "lifetimes": {"Fixed": "1us"}, "intervals": {"Fixed": "0s"}}}
+            "sizes": {"Exponential": "64KiB"}, "lifetimes": {"Fixed": "1us"}, "intervals": {"Fixed": "0s"}}},
+        {"PeerMemory": {"name": "t", "clients": ["gpu0"], "sizes": {"Fixed": "64KiB"}, "lifetimes": {"Fixed": "1us"},
+            "intervals": {"Fixed": "0s"}, "target": {"namespace": "ssd0", "memory": {"Named": "gpu1"}}}}
     ],
     "events": [
         {"at": "10us", "link": "gpu0", "what": {"Downgrade": {"gen": 1, "lanes": 1, "training": "2us"}}},
@@ -138,6 +142,7 @@ fn the_template_is_a_scenario() {
         "HostDma",
         "PeerMemory",
         "Provider",
+        "Target",
         "Kernel",
         "Variant",
         "Event",

@@ -52,6 +52,13 @@ pub struct Mapping {
     mapped: Mapped,
 }
 
+impl Mapping {
+    /// For whom it is.
+    pub(crate) fn client(&self) -> pci::FunctionIndex {
+        self.client
+    }
+}
+
 /// The memory behind a BAR, and the way a client has to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BarMemory {

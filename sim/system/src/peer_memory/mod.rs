@@ -88,11 +88,34 @@ pub enum Transfer {
     WriteThenRead,
 }
 
+/// An NVMe target between clients, its adapters, and a drive.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// The drive that stores the namespace.
+    pub namespace: String,
+    /// What the namespace's attribute for peer memory is set to.
+    #[serde(default)]
+    pub memory: TargetMemory,
+}
+
+/// Which memory data for a namespace go through.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub enum TargetMemory {
+    /// Ordinary pages.
+    Off,
+    /// Memory of the published provider nearest to adapter and drive together, found once for each adapter.
+    #[default]
+    Automatic,
+    /// Memory of this device.
+    Named(String),
+}
+
 /// Clients allocate and free memory of providers.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PeerMemory {
-    /// Name; flows are called `NAME.CLIENT.PROVIDER`.
+    /// Name; flows are called `NAME.CLIENT.PROVIDER`, and those of a target's drive `NAME.DRIVE.PROVIDER`.
     pub name: String,
     /// Registered in this order when the run starts. Several entries for one device make several chunks of its pool.
     pub providers: Vec<Provider>,
@@ -130,6 +153,11 @@ pub struct PeerMemory {
     /// found, the workload's providers do so in turn.
     #[serde(default)]
     pub refused: WhenRefused,
+    /// An NVMe target, whose adapters the clients are: it decides whose memory a request gets, whatever `choose`, `user` and
+    /// `refused` say. What an adapter writes into that memory, the drive reads from there, and the other way round; requests
+    /// that get none use ordinary pages.
+    #[serde(default)]
+    pub target: Option<Target>,
 }
 
 /// Allocations a client holds at most, whatever [`PeerMemory::outstanding`] asks for.
@@ -149,9 +177,14 @@ impl PeerMemory {
         Picos(u64::try_from(round * u128::from(self.requests)).unwrap_or(u64::MAX))
     }
 
+    /// True when requests without peer memory use host memory.
+    pub fn falls_back(&self) -> bool {
+        self.target.is_some() || self.stages()
+    }
+
     /// True when requests without peer memory go through host memory, and there is something to move.
     pub fn stages(&self) -> bool {
-        self.refused != WhenRefused::Fail && self.transfer != Transfer::Nothing
+        (self.target.is_some() || self.refused != WhenRefused::Fail) && self.transfer != Transfer::Nothing
     }
 
     /// What the client does with the memory of a request, in order: `true` for a write.

@@ -431,8 +431,10 @@ impl Planner<'_> {
         if spec.transfer != Transfer::Nothing {
             let clients = plan.clients.iter().map(|client| client.device);
             let providers = expand::reachable(machine, spec, workloads);
-            clients.chain(providers.iter().copied()).try_for_each(|device| self.check_linked(device))?;
-            self.share_buffers(&mut plan, &providers)?;
+            let all = clients.chain(providers.iter().copied()).chain(plan.drive);
+            all.into_iter().try_for_each(|device| self.check_linked(device))?;
+            let others = plan.drive.map_or(providers, |drive| vec![drive]);
+            self.share_buffers(&mut plan, &others)?;
         }
         self.descriptors = self.descriptors.saturating_add(plan.most_descriptors());
         for flow in expand::peer_memory_flows(machine, spec, workloads) {
@@ -444,12 +446,12 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Maps each client's buffers in host memory for itself and for the providers that it may exchange data with.
-    fn share_buffers(&mut self, plan: &mut PeerMemoryPlan, providers: &[usize]) -> Result<(), String> {
+    /// Maps each client's buffers in host memory for itself and for the others that it may exchange data with.
+    fn share_buffers(&mut self, plan: &mut PeerMemoryPlan, others: &[usize]) -> Result<(), String> {
         let slots = u64::from(plan.spec.outstanding);
         for client in &mut plan.clients {
             let Some((at, stride)) = client.buffers else { continue };
-            let others = providers.iter().copied().filter(|provider| *provider != client.device);
+            let others = others.iter().copied().filter(|other| *other != client.device);
             for device in std::iter::once(client.device).chain(others) {
                 let leg = self.host_leg(device, Direction::Write, at, stride * slots)?;
                 client.buffer_addresses.insert(device, leg.base);

@@ -17,7 +17,7 @@ use peerbus_units::{Address, Bytes, CpuAddr, FunctionId, Iova, Picos};
 use crate::build::*;
 use crate::run::{input, topologies};
 
-fn settings(profile: ProfileName, iommu: IommuMode) -> KernelSettings {
+pub fn settings(profile: ProfileName, iommu: IommuMode) -> KernelSettings {
     KernelSettings { profile, iommu: Some(iommu), ..KernelSettings::default() }
 }
 
@@ -228,7 +228,7 @@ fn host_dma() -> Workload {
     })
 }
 
-fn with(kernel: &KernelSettings, workloads: &[Workload]) -> RunInput {
+pub fn with(kernel: &KernelSettings, workloads: &[Workload]) -> RunInput {
     RunInput { kernel: kernel.clone(), ..input(workloads.to_vec()) }
 }
 
@@ -375,6 +375,7 @@ fn peer_memory_is_mapped_while_its_data_move() {
             requests,
             transfer: Transfer::WriteThenRead,
             refused: WhenRefused::Stage,
+            target: None,
         }))
     };
     // Of 128 MiB some requests are refused and staged, from host buffers that both ends reach.

@@ -11,6 +11,7 @@ mod captures;
 mod closed_form;
 mod device_memory;
 mod iommu;
+mod nvme_target;
 mod p2p;
 mod page_structs;
 mod payload;

@@ -136,6 +136,7 @@ fn churn(size: u64, policy: Policy) -> PeerMemory {
         requests: 400,
         transfer: Transfer::Write,
         refused: WhenRefused::Fail,
+        target: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a client draws and holds.
 
 use peerbus_engine::Stream;
+use peerbus_os::drivers::nvme_target::OrdinaryMemory;
 use peerbus_os::pci;
 use peerbus_units::{Bytes, Picos};
 
@@ -68,6 +69,8 @@ pub struct ClientRun {
     pub turn: usize,
     /// The provider found when it started, where it looks only once; the inner one is absent where there was none.
     pub found: Option<Option<pci::FunctionIndex>>,
+    /// The provider of its controller, once a target has looked for it, or why there is none.
+    pub controller: Option<Result<pci::FunctionIndex, OrdinaryMemory>>,
     draws: Draws,
 }
 
@@ -97,6 +100,7 @@ impl ClientRun {
             free: (0..slots).rev().collect(),
             turn: client,
             found: None,
+            controller: None,
             draws: Draws {
                 sizes: Sampler::new(&spec.sizes)?,
                 lifetimes: Sampler::new(&spec.lifetimes)?,

@@ -8,7 +8,7 @@ use super::drive::Driven;
 use super::tally::{Granted, Refusals};
 use crate::expand::PeerMemoryRole;
 use crate::outcome::{ErrorOutcome, PeerMemoryOutcome, PoolOutcome, RefusalOutcome};
-use crate::peer_memory::{Choose, PeerMemory, Policy, Transfer, User};
+use crate::peer_memory::{Choose, PeerMemory, Policy, TargetMemory, Transfer, User};
 use crate::run::drive::FlowRun;
 use crate::space::Level;
 
@@ -20,7 +20,11 @@ pub fn outcome(machine: &Machine, fabric: &Fabric, flows: &[FlowRun], driven: &D
         let Refusals { count, bytes, first, client, text } = all.clone();
         RefusalOutcome { cause: cause.name().to_owned(), count, bytes, first, client: name(client), text }
     });
-    let own = plan.flows.iter().filter(|((role, _), _)| !matches!(role, PeerMemoryRole::Provider(_)));
+    let is_client = |device: usize| plan.clients.iter().any(|client| client.device == device);
+    let own = plan.flows.iter().filter(|((role, _), _)| match role {
+        PeerMemoryRole::Peer { client, .. } | PeerMemoryRole::Client(client) => is_client(*client),
+        PeerMemoryRole::Provider(_) => false,
+    });
     let ledgers = own.flat_map(|(_, flow)| &flows[*flow].legs);
     let ledgers: Vec<_> = ledgers.map(|leg| &fabric.ledger.flows[usize::from(leg.0)]).collect();
     let granted = tally.granted.values();
@@ -50,14 +54,20 @@ fn title(spec: &PeerMemory, clients: usize) -> String {
         Policy::OrderAlign => "aligned to the size's power of two".to_owned(),
         Policy::Align(align) => format!("aligned to {align}"),
     };
-    let choose = match spec.choose {
-        Choose::Nearest => "nearest provider",
-        Choose::NearestOnce => "nearest provider, found once",
-        Choose::InOrder => "providers in order",
+    let choose = match (&spec.target, spec.choose) {
+        (Some(target), _) => match &target.memory {
+            TargetMemory::Off => "ordinary memory".to_owned(),
+            TargetMemory::Automatic => "nearest provider, found once".to_owned(),
+            TargetMemory::Named(name) => format!("memory of {name}"),
+        },
+        (None, Choose::Nearest) => "nearest provider".to_owned(),
+        (None, Choose::NearestOnce) => "nearest provider, found once".to_owned(),
+        (None, Choose::InOrder) => "providers in order".to_owned(),
     };
-    let user = match spec.user {
-        User::Kernel => "drivers",
-        User::Mmap => "processes",
+    let user = match (&spec.target, spec.user) {
+        (Some(target), _) => format!("NVMe target of {}", target.namespace),
+        (None, User::Kernel) => "drivers".to_owned(),
+        (None, User::Mmap) => "processes".to_owned(),
     };
     let transfer = match spec.transfer {
         Transfer::Nothing => "move nothing",
@@ -65,7 +75,7 @@ fn title(spec: &PeerMemory, clients: usize) -> String {
         Transfer::Read => "read",
         Transfer::WriteThenRead => "write, then read",
     };
-    let refused = if spec.stages() { "host memory when refused" } else { "lost when refused" };
+    let refused = if spec.falls_back() { "host memory when refused" } else { "lost when refused" };
     let plural = if clients == 1 { "client" } else { "clients" };
     format!("{clients} {plural} ({user}) {transfer}; {choose}, {policy}, {refused}")
 }
@@ -78,13 +88,15 @@ fn pool(machine: &Machine, driven: &Driven, device: usize) -> PoolOutcome {
         Some(format!("{bar}{range} ({})", range.size()))
     });
     let registered: Vec<String> = registered.collect();
+    let mut made = driven.registrations.iter().filter(|made| made.device == device && made.result.is_ok());
+    let holds_data = made.next_back().is_some_and(|made| made.holds_data);
     let granted = driven.tally.granted.get(&device).cloned().unwrap_or_default();
     let Granted { count, bytes, refused, .. } = granted;
     let level = driven.levels.get(&device);
     let size = |size: fn(&Level) -> Bytes| level.map_or(Bytes::ZERO, size);
     PoolOutcome {
         provider: machine.devices[device].name.clone(),
-        published: driven.plan.spec.publish && !registered.is_empty(),
+        published: driven.plan.spec.publish && holds_data,
         registered,
         size: size(|level| level.size),
         granted: count,

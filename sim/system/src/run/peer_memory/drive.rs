@@ -8,10 +8,12 @@ use peerbus_os::p2pdma::MemoryBug;
 use peerbus_os::pci;
 use peerbus_units::{Address, Picos};
 
-use super::client::{ClientRun, Holding};
+use super::client::{ClientRun, Holding, Request};
+use super::obtain::Answer;
 use super::plan::PeerMemoryPlan;
 use super::pools::{Pools, Registration};
-use super::tally::Tally;
+use super::tally::{Cause, Tally};
+use super::target::TargetRun;
 use super::transfer::Order;
 use crate::boot::Booted;
 use crate::iommu::{Mapping, TableWrites, unmap};
@@ -58,6 +60,8 @@ pub(super) struct Workload {
     registrations: Vec<Registration>,
     pub tally: Tally,
     pub first_dma: FirstDma,
+    /// The NVMe target between clients and a drive, if there is one.
+    pub target: Option<TargetRun>,
 }
 
 impl Workload {
@@ -130,14 +134,17 @@ impl<'a> PeerMemories<'a> {
             let clients: Vec<ClientRun> = clients.collect();
             assert_eq!(clients.len(), plan.clients.len(), "the plan has checked the distributions");
             let tally = Tally::default();
-            let (plan, first_dma) = (plan.clone(), FirstDma::new());
-            memories.workloads.push(Workload { plan, clients, registrations, tally, first_dma });
+            let (plan, first_dma, target) = (plan.clone(), FirstDma::new(), None);
+            memories.workloads.push(Workload { plan, clients, registrations, tally, first_dma, target });
+        }
+        for (workload, plan) in plans.iter().enumerate() {
+            memories.workloads[workload].target = memories.set_up_target(plan);
         }
         memories
     }
 
     /// Something of the I/O address space of `client` changed at `now`.
-    pub(super) fn note_io(&mut self, client: pci::FunctionIndex, now: Picos) {
+    fn note_io(&mut self, client: pci::FunctionIndex, now: Picos) {
         let Some(group) = self.dma.groups().of(client) else { return };
         let Some((available, hole, ranges)) = io_level(&self.dma, group) else { return };
         let level = self.io_levels.entry(group).or_insert_with(|| {
@@ -158,7 +165,7 @@ impl<'a> PeerMemories<'a> {
                 let registration = self.pools.register(self.machine, device, provider, plan.spec.policy);
                 let function = self.os_function(device).filter(|_| registration.result.is_ok());
                 if let Some(function) = function {
-                    self.pools.publish(function, plan.spec.publish);
+                    self.pools.publish(function, plan.spec.publish && registration.holds_data);
                 }
                 made.push(registration);
             }
@@ -210,34 +217,53 @@ impl<'a> PeerMemories<'a> {
     }
 
     /// Answers the request that waits, if there is a slot for it, and plans the next.
-    fn answer(&mut self, workload: usize, client: usize, now: Picos, io: &mut Io) {
+    pub(super) fn answer(&mut self, workload: usize, client: usize, now: Picos, io: &mut Io) {
         let run = &mut self.workloads[workload].clients[client];
         let Some(request) = run.waiting.filter(|_| run.has_slot()) else { return };
         run.waiting = None;
         let size = request.size;
         self.workloads[workload].tally.request(size, now.saturating_sub(request.since));
         match self.obtain(workload, client, size, now, io) {
-            Ok((provider, memory, mapping)) => {
-                self.workloads[workload].tally.grant(provider, size);
+            Ok(Answer::Peer { owner, memory, mapping }) => {
+                self.workloads[workload].tally.grant(owner, size);
                 let pages_left = memory.mapping.map_or(0, |(_, pages)| pages);
-                let (memory, provider, dma) = (Some(memory), Some(provider), mapping.address.raw());
+                let dma = mapping.as_ref().map_or(0, |mapping| mapping.address.raw());
+                let (memory, provider) = (Some(memory), Some(owner));
                 let holding = Holding { request, provider, memory, dma, step: 0, pages_left };
-                self.hold(workload, client, holding, Some(mapping), now, io);
+                self.hold(workload, client, holding, mapping, now, io);
             }
+            Ok(Answer::Ordinary) => self.stage(workload, client, request, None, now, io),
             Err(refusal) => {
-                let asked = refusal.provider;
+                let (asked, cause) = (refusal.provider, refusal.cause);
                 let of = &mut self.workloads[workload];
                 let device = of.clients[client].plan.device;
                 of.tally.refuse(refusal, size, device, now);
-                if of.plan.spec.stages() {
-                    of.tally.stage(size);
-                    let provider = asked.or_else(|| of.meant_for(client));
-                    let holding = Holding { request, provider, memory: None, dma: 0, step: 0, pages_left: 0 };
-                    self.hold(workload, client, holding, None, now, io);
+                if of.plan.spec.falls_back() && cause != Cause::NotEnabled {
+                    self.stage(workload, client, request, asked, now, io);
                 }
             }
         }
         self.plan_request(workload, client, now, io);
+    }
+
+    /// A request uses host memory, meant for the provider that was `asked`, or for a target's drive.
+    fn stage(
+        &mut self,
+        workload: usize,
+        client: usize,
+        request: Request,
+        asked: Option<usize>,
+        now: Picos,
+        io: &mut Io,
+    ) {
+        let of = &mut self.workloads[workload];
+        of.tally.stage(request.size);
+        let provider = match &of.target {
+            Some(target) => Some(target.drive()),
+            None => asked.or_else(|| of.meant_for(client)),
+        };
+        let holding = Holding { request, provider, memory: None, dma: 0, step: 0, pages_left: 0 };
+        self.hold(workload, client, holding, None, now, io);
     }
 
     /// Puts what was obtained into a slot and starts its transfer.
@@ -253,14 +279,35 @@ impl<'a> PeerMemories<'a> {
         let run = &mut self.workloads[workload].clients[client];
         let Some(slot) = run.take_slot() else { unreachable!("the request waited for a slot") };
         run.slots[slot] = Some(holding);
-        let earlier = mapping.and_then(|mapping| self.mappings.insert((workload, client, slot), mapping));
-        assert!(earlier.is_none(), "a slot is free and holds a mapping");
+        if let Some(mapping) = mapping {
+            self.keep_mapped((workload, client, slot), mapping, now);
+        }
         self.proceed(workload, client, slot, now, io);
+    }
+
+    /// Memory of a slot is mapped for a device.
+    pub(super) fn keep_mapped(&mut self, owner: (usize, usize, usize), mapping: Mapping, now: Picos) {
+        self.note_io(mapping.client(), now);
+        let earlier = self.mappings.insert(owner, mapping);
+        assert!(earlier.is_none(), "memory is mapped for one device at a time");
+    }
+
+    /// It is not mapped any more.
+    pub(super) fn unmap(&mut self, owner: (usize, usize, usize), now: Picos, io: &mut Io) {
+        let Some(mapping) = self.mappings.remove(&owner) else { return };
+        let client = mapping.client();
+        let unmapped = unmap(&mut self.dma, &mut io.writes, mapping, now);
+        assert!(unmapped.is_ok(), "peer memory is not mapped any more: {unmapped:?}");
+        self.note_io(client, now);
     }
 
     /// Starts the next step of a slot's transfer, or its lifetime.
     fn proceed(&mut self, workload: usize, client: usize, slot: usize, now: Picos, io: &mut Io) {
         let Some(holding) = self.workloads[workload].clients[client].slots[slot] else { return };
+        let owned = holding.provider.zip(holding.memory);
+        if let Some(owned) = owned.filter(|_| self.workloads[workload].target.is_some()) {
+            return self.proceed_by_target((workload, client, slot), owned, now, io);
+        }
         let steps = self.steps(workload, client, slot, &holding);
         match steps.into_iter().nth(holding.step) {
             Some(order) => io.orders.push(order),
@@ -279,14 +326,8 @@ impl<'a> PeerMemories<'a> {
     }
 
     /// The transfer is over; the memory is kept for its lifetime.
-    fn keep(&mut self, workload: usize, client: usize, slot: usize, now: Picos, io: &mut Io) {
-        if let Some(mapping) = self.mappings.remove(&(workload, client, slot)) {
-            let unmapped = unmap(&mut self.dma, &mut io.writes, mapping, now);
-            assert!(unmapped.is_ok(), "peer memory is not mapped any more: {unmapped:?}");
-            if let Some(function) = self.workloads[workload].clients[client].plan.function {
-                self.note_io(function, now);
-            }
-        }
+    pub(super) fn keep(&mut self, workload: usize, client: usize, slot: usize, now: Picos, io: &mut Io) {
+        self.unmap((workload, client, slot), now, io);
         let run = &mut self.workloads[workload].clients[client];
         let Some(holding) = run.slots[slot] else { return };
         let event = |page| Event::Free { workload, client, slot, page };

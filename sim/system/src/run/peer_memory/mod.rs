@@ -9,7 +9,7 @@
 //! requests in its slots, and at most one that waits for a slot.
 //!
 //! Modules in reading order: `plan` (clients and flows, before anything runs), `pools` (the operating system's side), `tally` (what is counted), `client` (what a client draws and holds),
-//! `drive` (the events), `obtain` (memory for a request), `transfer` (what is done with it), `collect` (the outcome), `spaces` (pools among all that can run out).
+//! `drive` (the events), `obtain` (memory for a request), `transfer` (what is done with it), `target` (both where an NVMe target decides), `collect` (the outcome), `spaces` (pools among all that can run out).
 
 mod client;
 mod collect;
@@ -19,6 +19,7 @@ mod plan;
 mod pools;
 mod spaces;
 mod tally;
+mod target;
 mod transfer;
 
 pub use collect::{errors, outcome};

@@ -11,6 +11,21 @@ use crate::iommu::{MapError, Mapping};
 use crate::peer_memory::{Choose, User};
 use crate::run::resolve::peer;
 
+/// What a request is given.
+pub(super) enum Answer {
+    /// Peer memory.
+    Peer {
+        /// The device whose it is, by index in the machine.
+        owner: usize,
+        /// Where it lies.
+        memory: Memory,
+        /// What the client is given, where nobody else uses it.
+        mapping: Option<Mapping>,
+    },
+    /// Ordinary pages, as was asked for.
+    Ordinary,
+}
+
 impl PeerMemories<'_> {
     /// Finds a provider, takes memory of it, and maps it for the client.
     pub(super) fn obtain(
@@ -20,7 +35,10 @@ impl PeerMemories<'_> {
         size: Bytes,
         now: Picos,
         io: &mut Io,
-    ) -> Result<(usize, Memory, Mapping), Refusal> {
+    ) -> Result<Answer, Refusal> {
+        if self.workloads[workload].target.is_some() {
+            return self.obtain_by_target(workload, client, size, now);
+        }
         let device = self.workloads[workload].clients[client].plan.device;
         let name = self.machine.devices[device].name.clone();
         let Some(function) = self.workloads[workload].clients[client].plan.function else {
@@ -40,21 +58,26 @@ impl PeerMemories<'_> {
             taken.map_err(|error| explain(error, &self.pools, (owner, provider), &owner_name, size))?;
         match self.pools.map_dma(&memory, function, (&mut self.dma, &mut io.writes), now) {
             Ok(mapping) => {
-                self.note_io(function, now);
                 let first = self.workloads[workload].first_dma.entry((device, owner));
                 first.or_insert((mapping.address.raw(), mapping.kind));
-                Ok((owner, memory, mapping))
+                Ok(Answer::Peer { owner, memory, mapping: Some(mapping) })
             }
             Err(error) => {
                 self.drop_unused(&memory, now);
-                let cause = match error {
-                    MapError::Dma(DmaError::RemoteIo) => Cause::NotSupported,
-                    _ => Cause::Failed,
-                };
-                let text = format!("{name} cannot map memory of {owner_name}: {error}");
-                Err(Refusal { cause, text, provider: Some(owner), lack: None })
+                Err(self.unmappable(device, owner, error))
             }
         }
+    }
+
+    /// Memory of `owner` could not be mapped for `device`.
+    pub(super) fn unmappable(&self, device: usize, owner: usize, error: MapError) -> Refusal {
+        let cause = match error {
+            MapError::Dma(DmaError::RemoteIo) => Cause::NotSupported,
+            _ => Cause::Failed,
+        };
+        let name = |device: usize| &self.machine.devices[device].name;
+        let text = format!("{} cannot map memory of {}: {error}", name(device), name(owner));
+        Refusal { cause, text, provider: Some(owner), lack: None }
     }
 
     /// Gives memory back that could not be mapped.
@@ -118,21 +141,34 @@ impl PeerMemories<'_> {
 
     /// Why the search found nothing: what stands between the client and each provider.
     fn no_provider(&self, workload: usize, client: usize) -> Refusal {
-        let of = &self.workloads[workload];
-        let (device, mut reasons) = (of.clients[client].plan.device, Vec::new());
-        let known = of.tally.refused.get(&Cause::NoProvider);
-        // The text counts only for the first refusal.
-        for provider in of.plan.providers.iter().filter(|_| known.is_none()) {
-            let name = &self.machine.devices[*provider].name;
-            let provides = self.os_function(*provider).is_some_and(|function| self.pools.provides(function));
-            reasons.push(match (provides, of.plan.spec.publish) {
-                (false, _) => format!("{name} has registered no memory"),
-                (true, false) => format!("{name} has not published its memory"),
-                (true, true) => format!("{name}: {}", peer(self.machine, self.booted, *provider, device).1),
-            });
-        }
+        let device = self.workloads[workload].clients[client].plan.device;
         let name = &self.machine.devices[device].name;
-        let text = format!("no provider is found for {name}; {}", reasons.join("; "));
+        let text = format!("no provider is found for {name}; {}", self.reasons(workload, &[device]));
         Refusal { cause: Cause::NoProvider, text, provider: None, lack: None }
+    }
+
+    /// What keeps each of `devices` from the workload's providers, as far as it has not been told before.
+    pub(super) fn reasons(&self, workload: usize, devices: &[usize]) -> String {
+        let of = &self.workloads[workload];
+        let told = [Cause::NoProvider, Cause::NotEnabled];
+        // The text counts only for the first refusal.
+        if told.iter().any(|cause| of.tally.refused.contains_key(cause)) {
+            return String::new();
+        }
+        let reason = |provider: &usize| {
+            let name = &self.machine.devices[*provider].name;
+            let function = self.os_function(*provider).filter(|function| self.pools.provides(*function));
+            let Some(function) = function else { return format!("{name} has registered no memory") };
+            if !self.pools.is_published(function) {
+                return format!("{name} has not published its memory");
+            }
+            let ways = devices.iter().filter(|device| *device != provider);
+            let ways: Vec<_> =
+                ways.map(|device| peer(self.machine, self.booted, *provider, *device)).collect();
+            let refused = ways.iter().find(|(peer, _)| peer.map_type == "NOT_SUPPORTED").or(ways.last());
+            format!("{name}: {}", refused.map_or("", |(_, reason)| reason))
+        };
+        let reasons: Vec<String> = of.plan.providers.iter().map(reason).collect();
+        reasons.join("; ")
     }
 }

@@ -10,6 +10,7 @@ use crate::boot::Booted;
 use crate::expand::{self, PeerMemoryRole};
 use crate::peer_memory::{
     Distribution, LARGEST_REQUEST, LONGEST_LIFE, MOST_OUTSTANDING, MOST_REQUESTS, PeerMemory, Quantity,
+    TargetMemory,
 };
 use crate::run::resolve::HostMemory;
 
@@ -38,6 +39,8 @@ pub struct PeerMemoryPlan {
     pub spec: PeerMemory,
     /// Clients, in the machine's order.
     pub clients: Vec<ClientPlan>,
+    /// The drive of the target's namespace, by index in the machine.
+    pub drive: Option<usize>,
     /// Devices that provide memory, each once.
     pub providers: Vec<usize>,
     /// Numbers of its flows in the schedule, by role and whether they write.
@@ -76,6 +79,7 @@ impl PeerMemoryPlan {
             number,
             spec: spec.clone(),
             clients,
+            drive: drive(spec, machine)?,
             providers: expand::providers(machine, spec),
             flows: BTreeMap::new(),
         })
@@ -84,6 +88,22 @@ impl PeerMemoryPlan {
     /// Most descriptors it ever has under way: one per allocation.
     pub fn most_descriptors(&self) -> u64 {
         u64::from(self.spec.outstanding).saturating_mul(self.clients.len() as u64)
+    }
+}
+
+/// The drive of the target's namespace.
+fn drive(spec: &PeerMemory, machine: &Machine) -> Result<Option<usize>, String> {
+    let Some(target) = &spec.target else { return Ok(None) };
+    let one = |name: &str| {
+        expand::single(machine, name).ok_or_else(|| format!("not one device is called `{name}`"))
+    };
+    if let TargetMemory::Named(provider) = &target.memory {
+        one(provider)?;
+    }
+    let drive = one(&target.namespace)?;
+    match expand::device_list(machine, &spec.clients).contains(&drive) {
+        true => Err(format!("{} is a client and stores the namespace", target.namespace)),
+        false => Ok(Some(drive)),
     }
 }
 
@@ -101,7 +121,7 @@ fn check(spec: &PeerMemory) -> Result<(), String> {
     problem(&spec.sizes, "sizes")?;
     problem(&spec.lifetimes, "lifetimes")?;
     problem(&spec.intervals, "intervals")?;
-    if spec.providers.is_empty() || spec.clients.is_empty() {
+    if spec.providers.is_empty() && spec.target.is_none() || spec.clients.is_empty() {
         return Err("providers and clients must be named".to_owned());
     }
     if !(1..=MOST_OUTSTANDING).contains(&spec.outstanding) || !(1..=MOST_REQUESTS).contains(&spec.requests) {

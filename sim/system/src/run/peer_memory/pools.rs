@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 
 use peerbus_machine::Machine;
+use peerbus_machine::part::MemoryBufferPart;
 use peerbus_os::dma::{self, Dma, DmaError, IommuTables};
+use peerbus_os::drivers::memory_buffer::{MemoryBufferRegisters, add_memory_buffer};
 use peerbus_os::p2pdma::{
     Client, MapError, MapRequest, MappingId, MemoryBug, MemoryError, P2pdma, Peers, PhysicalMemory,
-    RegisterError, largest_prefetchable_bar,
+    largest_prefetchable_bar,
 };
 use peerbus_os::pci;
 use peerbus_os::pool::Algorithm;
@@ -23,6 +25,8 @@ use crate::space::Level;
 pub struct Registration {
     /// The device, by index in the machine.
     pub device: usize,
+    /// False for the memory buffer of a drive that holds no data of commands: its driver does not publish it.
+    pub holds_data: bool,
     /// Which BAR; `None` when the device has none that could be meant.
     pub bar: Option<u8>,
     /// The range, or why there is none, in words with the kernel's name of the error.
@@ -55,8 +59,8 @@ pub enum NoMemory {
 
 /// All pools of a machine.
 pub struct Pools<'a> {
-    booted: &'a Booted,
-    p2pdma: P2pdma,
+    pub(super) booted: &'a Booted,
+    pub(super) p2pdma: P2pdma,
     levels: BTreeMap<usize, Level>,
 }
 
@@ -78,38 +82,59 @@ impl<'a> Pools<'a> {
         let found = self.booted.os_function(machine.devices[device].functions[0]);
         let Some(function) = found else {
             let result = Err(format!("the operating system did not find {name}"));
-            return Registration { device, bar: provider.bar, result };
+            return Registration { device, holds_data: true, bar: provider.bar, result };
         };
-        let bar = provider.bar.map(usize::from).or_else(|| self.default_bar(function));
-        let Some(bar) = bar else {
-            let result = Err(format!("{name} has no memory BAR with an address"));
-            return Registration { device, bar: None, result };
+        let registration = match own_buffer(machine, device, provider) {
+            Some(registers) => self.register_buffer(machine, (device, function), registers),
+            None => self.register_part(machine, (device, function), provider),
         };
-        let size = provider.size.unwrap_or(Bytes::ZERO);
-        let result = self.add(machine, function, bar, size, provider.offset);
-        if result.is_ok() {
+        if registration.result.is_ok() {
             let id = self.booted.tree[function].id;
             self.p2pdma.set_algorithm(id, algorithm(policy));
             self.levels.insert(function.0, Level::new(self.p2pdma.size(id), self.largest_hole(function)));
         }
+        registration
+    }
+
+    /// Registers the part of a BAR that `provider` names, as any driver could.
+    fn register_part(
+        &mut self,
+        machine: &Machine,
+        (device, function): (usize, pci::FunctionIndex),
+        provider: &Provider,
+    ) -> Registration {
+        let name = &machine.devices[device].name;
+        let bar = provider.bar.map(usize::from).or_else(|| self.default_bar(function));
+        let Some(bar) = bar else {
+            let result = Err(format!("{name} has no memory BAR with an address"));
+            return Registration { device, holds_data: true, bar: None, result };
+        };
+        let size = provider.size.unwrap_or(Bytes::ZERO);
+        let (ram, mappable) = kernel_memory(machine, self.booted);
+        let memory = PhysicalMemory { system_ram: &ram, mappable };
+        let tree = &self.booted.tree;
+        let result = self.p2pdma.add_resource(tree, &memory, function, bar, size, provider.offset);
         let result = result.map_err(|error| {
             let asked = if size == Bytes::ZERO { "the rest".to_owned() } else { size.to_string() };
             format!("{asked} from {} of BAR {bar} of {name}: {error}", provider.offset)
         });
-        Registration { device, bar: u8::try_from(bar).ok(), result }
+        Registration { device, holds_data: true, bar: u8::try_from(bar).ok(), result }
     }
 
-    fn add(
+    /// Registers a drive's memory buffer, as the driver of NVMe drives does.
+    fn register_buffer(
         &mut self,
         machine: &Machine,
-        function: pci::FunctionIndex,
-        bar: usize,
-        size: Bytes,
-        offset: Bytes,
-    ) -> Result<Range<CpuAddr>, RegisterError> {
+        (device, function): (usize, pci::FunctionIndex),
+        registers: MemoryBufferRegisters,
+    ) -> Registration {
         let (ram, mappable) = kernel_memory(machine, self.booted);
         let memory = PhysicalMemory { system_ram: &ram, mappable };
-        self.p2pdma.add_resource(&self.booted.tree, &memory, function, bar, size, offset)
+        let result = add_memory_buffer(&mut self.p2pdma, &self.booted.tree, &memory, function, registers);
+        let name = &machine.devices[device].name;
+        let result = result.map_err(|error| format!("the memory buffer of {name}: {error}"));
+        let bar = u8::try_from(registers.bar()).ok();
+        Registration { device, holds_data: registers.holds_data(), bar, result }
     }
 
     /// The largest prefetchable memory BAR with an address, or else the largest memory BAR with one.
@@ -148,6 +173,11 @@ impl<'a> Pools<'a> {
         self.levels.contains_key(&function.0)
     }
 
+    /// True when clients can find the memory of `function`.
+    pub fn is_published(&self, function: pci::FunctionIndex) -> bool {
+        self.p2pdma.is_published(self.booted.tree[function].id)
+    }
+
     /// Memory for a driver.
     pub fn alloc(
         &mut self,
@@ -157,13 +187,23 @@ impl<'a> Pools<'a> {
     ) -> Result<Memory, NoMemory> {
         let id = self.booted.tree[provider].id;
         let address = self.p2pdma.alloc(id, size).map_err(NoMemory::Driver)?;
-        let memory = Memory { provider, client, address, size, mapping: None };
+        Ok(self.taken(provider, (client, size), address, now))
+    }
+
+    /// A driver has taken memory.
+    pub(super) fn taken(
+        &mut self,
+        provider: pci::FunctionIndex,
+        (client, size): (usize, Bytes),
+        address: CpuAddr,
+        now: Picos,
+    ) -> Memory {
         let rounded = self.rounded(size);
         self.note(provider, now, |level| {
             level.take(client, rounded, rounded.saturating_sub(size));
             level.allocations += 1;
         });
-        Ok(memory)
+        Memory { provider, client, address, size, mapping: None }
     }
 
     /// Memory for a process: whole pages, each of which is given back on its own. They are pinned, as direct I/O does.
@@ -278,6 +318,14 @@ impl<'a> Pools<'a> {
             level.set(available, hole, level.allocations);
         }
     }
+}
+
+/// The memory buffer that a drive's registers describe, where `provider` leaves it to them which memory is meant.
+fn own_buffer(machine: &Machine, device: usize, provider: &Provider) -> Option<MemoryBufferRegisters> {
+    let buffer = machine.devices[device].part.nvme?.memory_buffer?;
+    let MemoryBufferPart { bar, offset, size, read_data, write_data } = buffer;
+    let left = provider.bar.is_none() && provider.size.is_none() && provider.offset == Bytes::ZERO;
+    MemoryBufferRegisters::new(bar, offset, size, read_data, write_data).filter(|_| left)
 }
 
 fn algorithm(policy: Policy) -> Algorithm {

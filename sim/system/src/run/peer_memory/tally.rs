@@ -11,6 +11,8 @@ use super::pools::{NoMemory, Pools};
 /// Why a request got no peer memory.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Cause {
+    /// The namespace of a target is not enabled: it asks for peer memory that its drive cannot use.
+    NotEnabled,
     /// Nothing is published that the client can reach, or nothing is registered.
     NoProvider,
     /// The client cannot reach the provider's memory, or the kernel has no way to hand it to a process.
@@ -29,6 +31,7 @@ impl Cause {
     /// As reports and conditions write it.
     pub fn name(self) -> &'static str {
         match self {
+            Cause::NotEnabled => "NOT_ENABLED",
             Cause::NoProvider => "NO_PROVIDER",
             Cause::NotSupported => "NOT_SUPPORTED",
             Cause::LargerThanChunk => "LARGER_THAN_CHUNK",
@@ -145,6 +148,13 @@ impl Tally {
         let granted = self.granted.entry(provider).or_default();
         granted.count += 1;
         granted.bytes += size;
+    }
+
+    /// What it got is of no use: it counts as refused, and is given back.
+    pub fn withdraw(&mut self, provider: usize, size: Bytes) {
+        let granted = self.granted.entry(provider).or_default();
+        granted.count = granted.count.saturating_sub(1);
+        granted.bytes = granted.bytes.saturating_sub(size);
     }
 
     /// It got none.
