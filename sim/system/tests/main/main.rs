@@ -19,6 +19,7 @@ mod plan;
 mod replay;
 mod run;
 mod set_up;
+mod shared_buffer;
 mod shared_virtual;
 mod shipped;
 mod spaces;

@@ -23,4 +23,5 @@ mod tally;
 
 pub use collect::{counters, errors, flows, spaces};
 pub use drive::{Driven, Io, SharedOrder, SharedSpaces, Who};
+pub use pattern::Pattern;
 pub use plan::{GpuPlan, PeerWay, Role, SharedPlan, design_of, kind_of, ram_for};
