@@ -148,6 +148,11 @@ peerbus_machine::code_entries! {
         "An activity of a SharedVirtual uses one of the workload's `ranges`, by name."
         wrong r##"(machine: "m.ron", workloads: [SharedVirtual(name: "a", ranges: [(name: "data", bytes: "2MiB")], phases: [[(name: "fill", by: "cpu0", range: "date")]])])"##
         right r##"(machine: "m.ron", workloads: [SharedVirtual(name: "a", ranges: [(name: "data", bytes: "2MiB")], phases: [[(name: "fill", by: "cpu0", range: "data")]])])"##;
+    NOT_ITS_FIELD "S0127" "The field does not belong there"
+        "In a SharedBuffer, GPUs move their buffers (`places`, `compressed`, `asleep`, `moves`) and VFIO exports BARs and \
+         revokes them (`region`, `offset`, `memory_disabled`, `revokes`). Only importers of the kind `Gpu` choose `peer2peer`."
+        wrong r##"(machine: "m.ron", workloads: [SharedBuffer(name: "a", bytes: "1MiB", exporter: (device: "gpu0", revokes: (every: "1ms")), importers: [(name: "b", device: "gpu1")])])"##
+        right r##"(machine: "m.ron", workloads: [SharedBuffer(name: "a", bytes: "1MiB", exporter: (device: "gpu0", moves: (every: "1ms")), importers: [(name: "b", device: "gpu1")])])"##;
     MACHINE_MISSING "S0201" "The machine file cannot be read"
         "A machine is named by the path of its file, seen from where the program runs or from the scenario file, or \
          is a synthetic form such as `2rc:2sw:4gpu@gen5x16`."

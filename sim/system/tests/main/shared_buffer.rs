@@ -1,7 +1,6 @@
 //! Buffers that devices share: who may attach, what a move and a revocation do, and that every byte stays right.
 
 use peerbus_engine::Stream;
-use peerbus_fabric::LinkLayer;
 use peerbus_machine::Machine;
 use peerbus_machine::catalogue::Catalogue;
 use peerbus_system::expand::flows;
@@ -13,6 +12,7 @@ use peerbus_system::shared_virtual::{Order, Touch};
 use peerbus_system::workload::Workload;
 use peerbus_units::{Bytes, Picos};
 
+use crate::run::{input, topologies};
 use ImporterKind::*;
 
 fn machine(text: &str) -> Machine {
@@ -20,7 +20,7 @@ fn machine(text: &str) -> Machine {
     peerbus_machine::lower(&file, "", text, &Catalogue::embedded()).0.expect("and describes a machine")
 }
 
-const NEAR: &str = "1rc:1sw:3gpu,1nic@gen4x16";
+const NEAR: &str = "1rc:1sw:3gpu+1nic@gen4x16";
 
 fn exporter(driver: ExporterDriver) -> BufferExporter {
     BufferExporter {
@@ -65,18 +65,7 @@ fn translating() -> KernelSettings {
 }
 
 fn run_on(machine: &Machine, kernel: KernelSettings, workloads: Vec<Workload>, seed: u64) -> Outcome {
-    let input = RunInput {
-        kernel,
-        link_layer: LinkLayer::ByRule,
-        workloads,
-        events: Vec::new(),
-        apertures: Vec::new(),
-        ntbs: Vec::new(),
-        seed,
-        scaling: Vec::new(),
-        device_memory: None,
-    };
-    run(machine, &input).expect("the workload can be set up")
+    run(machine, &RunInput { kernel, seed, ..input(workloads) }).expect("the workload can be set up")
 }
 
 fn run_new(spec: SharedBuffer) -> Outcome {
@@ -250,7 +239,10 @@ fn vfio_takes_its_buffer_away() {
         let found = flow(&outcome, &format!("buf.{name}"));
         assert_eq!(found.delivered, Bytes::mib(64), "{name}: {:?}", found.refusal);
         assert_eq!(found.dma_kind.as_deref(), Some("IOVA"));
-        assert_eq!((count(&outcome, name, "invalidations"), count(&outcome, name, "failed_accesses")), (2, 2));
+        assert_eq!(
+            (count(&outcome, name, "invalidations"), count(&outcome, name, "failed_accesses")),
+            (2, 2)
+        );
     }
     for (name, why) in [
         ("taken", "revoked for good"),
@@ -267,9 +259,7 @@ fn vfio_takes_its_buffer_away() {
 /// Where XGMI joins two GPUs, amdgpu lets one reach the other's memory by it.
 #[test]
 fn xgmi_reaches_the_buffer() {
-    let text = include_str!("../../../../topologies/rome-8gpu-mi100-hive.ron");
-    let loaded = peerbus_machine::load(text, "rome-8gpu-mi100-hive.ron", &Catalogue::embedded());
-    let machine = loaded.0.expect("the machine is one of ours");
+    let machine = topologies().remove("rome-8gpu-mi100-hive.ron").expect("the machine is one of ours");
     for (driver, map_type) in
         [(ExporterDriver::Amdgpu, "PRIVATE_LINK"), (ExporterDriver::Xe, "BUS_ADDR or THRU_HOST_BRIDGE")]
     {
@@ -287,7 +277,7 @@ fn xgmi_reaches_the_buffer() {
 fn random_buffers_stay_right() {
     let cases = std::env::var("PEERBUS_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(40u64);
     let first = std::env::var("PEERBUS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1u64);
-    let machines = [machine(NEAR), machine("2rc:1sw:2gpu,1nic@gen5x16")];
+    let machines = [machine(NEAR), machine("2rc:1sw:2gpu+1nic@gen5x16")];
     let (mut moves, mut revocations, mut refused, mut reads) = (0, 0, 0, 0);
     for seed in first..first + cases {
         let mut stream = Stream::new(seed, 78);
@@ -340,8 +330,8 @@ fn random_buffer(stream: &mut Stream, machine: &Machine) -> SharedBuffer {
         exporter.revokes = Some(Revokes { every, times: 1 + below(5) as u32, lasts });
         exporter.memory_disabled = below(8) == 0;
     } else {
-        exporter.places = [BufferPlaces::Both, BufferPlaces::Both, BufferPlaces::Device, BufferPlaces::System]
-            [below(4)];
+        exporter.places =
+            [BufferPlaces::Both, BufferPlaces::Both, BufferPlaces::Device, BufferPlaces::System][below(4)];
         (exporter.compressed, exporter.asleep) = (below(6) == 0, below(6) == 0);
         exporter.moves = moving(1 + below(400_000) as u64, 1 + below(12) as u32);
     }
