@@ -174,6 +174,41 @@ pub const MOST_TIMES: u32 = 1_000_000;
 /// Most transfers of an importer under way.
 pub const MOST_OUTSTANDING: u32 = 64;
 
+impl BufferExporter {
+    /// One that leaves its buffer where it is.
+    pub fn new(device: &str, driver: ExporterDriver) -> BufferExporter {
+        BufferExporter {
+            device: device.to_owned(),
+            driver,
+            places: BufferPlaces::Both,
+            compressed: false,
+            asleep: false,
+            region: None,
+            offset: Bytes::ZERO,
+            memory_disabled: false,
+            moves: None,
+            revokes: None,
+        }
+    }
+}
+
+impl BufferImporter {
+    /// One that reads the buffer once.
+    pub fn new(name: &str, device: &str, kind: ImporterKind) -> BufferImporter {
+        BufferImporter {
+            name: name.to_owned(),
+            device: device.to_owned(),
+            kind,
+            peer2peer: None,
+            access: Touch::Read,
+            bytes: None,
+            order: Order::Sequential,
+            outstanding: default_outstanding(),
+            start: Picos::ZERO,
+        }
+    }
+}
+
 impl SharedBuffer {
     /// Chunks of the buffer; the last one may be shorter.
     pub fn chunks(&self) -> u64 {
@@ -220,29 +255,8 @@ mod tests {
     use super::*;
 
     fn buffer(bytes: u64, chunk: u64) -> SharedBuffer {
-        let exporter = BufferExporter {
-            device: "gpu0".into(),
-            driver: ExporterDriver::Amdgpu,
-            places: BufferPlaces::Both,
-            compressed: false,
-            asleep: false,
-            region: None,
-            offset: Bytes::ZERO,
-            memory_disabled: false,
-            moves: None,
-            revokes: None,
-        };
-        let importer = BufferImporter {
-            name: "a".into(),
-            device: "nic0".into(),
-            kind: ImporterKind::OnDemand,
-            peer2peer: None,
-            access: Touch::Read,
-            bytes: None,
-            order: Order::Sequential,
-            outstanding: 4,
-            start: Picos::ZERO,
-        };
+        let exporter = BufferExporter::new("gpu0", ExporterDriver::Amdgpu);
+        let importer = BufferImporter::new("a", "nic0", ImporterKind::OnDemand);
         let importers = vec![importer];
         SharedBuffer { name: "b".into(), bytes: Bytes(bytes), chunk: Bytes(chunk), exporter, importers }
     }

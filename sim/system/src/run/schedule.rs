@@ -475,18 +475,7 @@ impl Planner<'_> {
             PeerMemoryRole::Provider(device) => (name_of(device), "host memory".to_owned(), None),
         };
         let (from, to) = if flow.writes { (mover, other) } else { (other, mover) };
-        FlowPlan {
-            name: flow.name.clone(),
-            from,
-            to,
-            bytes: Bytes::ZERO,
-            chunk: Bytes::ZERO,
-            program: Program::Ordered,
-            peer,
-            unmappable: None,
-            start: Picos::ZERO,
-            packets: Packets::default(),
-        }
+        FlowPlan { peer, ..FlowPlan::ordered(flow.name.clone(), from, to) }
     }
 
     pub(super) fn check_linked(&self, device: usize) -> Result<(), String> {

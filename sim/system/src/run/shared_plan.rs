@@ -4,15 +4,14 @@
 use std::collections::BTreeMap;
 
 use peerbus_fabric::Direction;
-use peerbus_units::{Bytes, CpuAddr, Picos, Range};
+use peerbus_units::{Bytes, CpuAddr, Range};
 
-use super::flow::{FlowPlan, Program};
+use super::flow::FlowPlan;
 use super::schedule::Planner;
 use super::shared_virtual::{GpuPlan, PeerWay, Role, SharedPlan, Who, design_of, kind_of, ram_for};
 use crate::device_memory;
 use crate::expand;
 use crate::shared_virtual::{LARGEST_PROCESS, SharedVirtual};
-use crate::workload::Packets;
 
 /// Everybody who may be named, and who that is.
 type Names = Vec<(String, Who)>;
@@ -202,18 +201,7 @@ impl Planner<'_> {
             Role::Reads => ("pages where they are".to_owned(), name.clone()),
             Role::Writes => (name.clone(), "pages where they are".to_owned()),
         };
-        FlowPlan {
-            name: format!("{}.{name}.{word}", spec.name),
-            from,
-            to,
-            bytes: Bytes::ZERO,
-            chunk: Bytes::ZERO,
-            program: Program::Ordered,
-            peer: None,
-            unmappable: None,
-            start: Picos::ZERO,
-            packets: Packets::default(),
-        }
+        FlowPlan::ordered(format!("{}.{name}.{word}", spec.name), from, to)
     }
 }
 

@@ -2,16 +2,15 @@
 
 use peerbus_fabric::{Direction, LinkId};
 use peerbus_os::{MapType, pci};
-use peerbus_units::{Bytes, Picos};
+use peerbus_units::Bytes;
 
 use crate::iommu::BarMemory;
-use crate::run::flow::{FlowPlan, Peer, Program};
+use crate::run::flow::{FlowPlan, Peer};
 use crate::run::region::BarPart;
 use crate::run::resolve;
 use crate::run::schedule::Planner;
 use crate::shared_buffer::{BufferImporter, BufferPlaces, ExporterDriver, SharedBuffer};
 use crate::shared_virtual::Touch;
-use crate::workload::Packets;
 
 /// Transfers of a move under way.
 pub const COPIES: u32 = 4;
@@ -125,7 +124,7 @@ impl Planner<'_> {
         let (name, owner) = (self.name_of(device), self.name_of(exporter));
         let buffer = format!("{owner} (or system memory)");
         let (from, to) = if reads { (buffer, name) } else { (name, buffer) };
-        let flow = ordered(format!("{}.{}", spec.name, given.name), from, to);
+        let flow = FlowPlan::ordered(format!("{}.{}", spec.name, given.name), from, to);
         Ok(ImporterPlan {
             device,
             function: self.booted.os_function(self.machine.devices[device].functions[0]),
@@ -142,8 +141,8 @@ impl Planner<'_> {
 
     fn move_flows(&mut self, spec: &SharedBuffer, exporter: usize) -> Result<(usize, usize), String> {
         let (name, memory) = (self.name_of(exporter), self.memory_name(exporter));
-        let leave = ordered(format!("{}.{name}.leave", spec.name), name.clone(), memory.clone());
-        let arrive = ordered(format!("{}.{name}.arrive", spec.name), memory, name);
+        let leave = FlowPlan::ordered(format!("{}.{name}.leave", spec.name), name.clone(), memory.clone());
+        let arrive = FlowPlan::ordered(format!("{}.{name}.arrive", spec.name), memory, name);
         Ok((self.add(leave, &spec.name)?, self.add(arrive, &spec.name)?))
     }
 
@@ -172,19 +171,3 @@ impl Planner<'_> {
 }
 
 const PAGE: u64 = 4096;
-
-/// A flow of transfers as they are ordered.
-fn ordered(name: String, from: String, to: String) -> FlowPlan {
-    FlowPlan {
-        name,
-        from,
-        to,
-        bytes: Bytes::ZERO,
-        chunk: Bytes::ZERO,
-        program: Program::Ordered,
-        peer: None,
-        unmappable: None,
-        start: Picos::ZERO,
-        packets: Packets::default(),
-    }
-}
