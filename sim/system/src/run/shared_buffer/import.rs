@@ -20,7 +20,7 @@ use crate::shared_virtual::Touch;
 /// Kinds of errors of importers.
 const ATTACH: &str = "ATTACH_REFUSED";
 const MAPPING: &str = "MAPPING_REFUSED";
-const ACCESS: &str = "ACCESS_FAILED";
+pub(super) const ACCESS: &str = "ACCESS_FAILED";
 
 impl BufferRun {
     /// An importer's time has come.
@@ -312,7 +312,7 @@ impl BufferRun {
         }
     }
 
-    fn fail(&mut self, i: usize, kind: &'static str, text: String, step: &mut Step<'_>) {
+    pub(super) fn fail(&mut self, i: usize, kind: &'static str, text: String, step: &mut Step<'_>) {
         self.importers[i].failed = Some(Failure { kind, text });
         self.finish(i, step);
     }

@@ -6,6 +6,7 @@ use peerbus_units::{Bytes, Picos};
 
 use super::costs;
 use super::drive::{BufferRun, Transfer};
+use super::import::ACCESS;
 use super::importer::State;
 use super::plan::COPIES;
 use super::step::{Step, What};
@@ -129,6 +130,9 @@ impl BufferRun {
                 run.mapping.is_some() && run.attachment.is_some_and(|id| told.contains(&id))
             })
             .collect();
+        if then == Then::Revoke {
+            self.cut_off(told, step);
+        }
         for i in &holders {
             let run = &mut self.importers[*i];
             run.tally.invalidations += 1;
@@ -146,6 +150,17 @@ impl BufferRun {
             }
         }
         self.check_stopped(step);
+    }
+
+    /// Of those who have not mapped yet, the ones that are revoked for good never will.
+    fn cut_off(&mut self, told: &[AttachmentId], step: &mut Step<'_>) {
+        for i in 0..self.importers.len() {
+            let run = &self.importers[i];
+            let concerned = run.mapping.is_none() && run.attachment.is_some_and(|id| told.contains(&id));
+            if concerned && (run.pages.is_some() || run.is_revoked_for_good()) {
+                self.fail(i, ACCESS, "it was revoked for good before it was mapped".to_owned(), step);
+            }
+        }
     }
 
     /// Goes on when nobody uses the buffer any more.
