@@ -153,6 +153,11 @@ peerbus_machine::code_entries! {
          requests that get none is decided as the kernel does: `choose`, `user` and `refused` are left out."
         wrong r##"(machine: "m.ron", workloads: [PeerMemory(name: "a", target: (namespace: "gpu1", memory: Off), clients: ["gpu0"], sizes: Fixed("4KiB"), lifetimes: Fixed("1us"), intervals: Fixed("1us"))])"##
         right r##"(machine: "m.ron", workloads: [PeerMemory(name: "a", target: (namespace: "ssd0", memory: Off), clients: ["gpu0"], sizes: Fixed("4KiB"), lifetimes: Fixed("1us"), intervals: Fixed("1us"))])"##;
+    NOT_ITS_FIELD "S0128" "The field does not belong there"
+        "In a SharedBuffer, GPUs move their buffers (`places`, `compressed`, `asleep`, `moves`) and VFIO exports BARs and \
+         revokes them (`region`, `offset`, `memory_disabled`, `revokes`). Only importers of the kind `Gpu` choose `peer2peer`."
+        wrong r##"(machine: "m.ron", workloads: [SharedBuffer(name: "a", bytes: "1MiB", exporter: (device: "gpu0", revokes: (every: "1ms")), importers: [(name: "b", device: "gpu1")])])"##
+        right r##"(machine: "m.ron", workloads: [SharedBuffer(name: "a", bytes: "1MiB", exporter: (device: "gpu0", moves: (every: "1ms")), importers: [(name: "b", device: "gpu1")])])"##;
     OTHER_DRIVER "S0129" "Two choices of a SharedVirtual exclude each other"
         "A granule is amdkfd's choice, a time slice that of xe; pages are pinned or asked for, not both; pages can belong to a \
          CPU or to one of the workload's GPUs."

@@ -6,6 +6,7 @@
 
 mod measured;
 mod set_up;
+pub mod shared_buffer;
 pub mod shared_virtual;
 
 use std::collections::BTreeMap;
@@ -214,6 +215,8 @@ pub enum Workload {
     NicIo(NicIo),
     /// A process's memory, used by CPUs, GPUs and adapters by the same addresses.
     SharedVirtual(Box<shared_virtual::SharedVirtual>),
+    /// A buffer of one device that others import (dma-buf).
+    SharedBuffer(Box<shared_buffer::SharedBuffer>),
 }
 
 /// A copy from one device's memory to another's.
@@ -589,6 +592,7 @@ impl Workload {
             Workload::NvmeIo(io) => io.name.as_ref(),
             Workload::NicIo(io) => io.name.as_ref(),
             Workload::SharedVirtual(shared) => shared.name.as_ref(),
+            Workload::SharedBuffer(buffer) => buffer.name.as_ref(),
         }
     }
 }

@@ -8,6 +8,7 @@ use peerbus_units::Bytes;
 
 use crate::peer_memory::{Choose, PeerMemory, TargetMemory, Transfer};
 use crate::run::Role;
+use crate::shared_buffer::{ExporterDriver, SharedBuffer};
 use crate::shared_virtual::{GpuPages, SharedVirtual};
 use crate::workload::{AccessKind, CpuAccess, HostDirection, HostDma, NicCommand, NvmeCommand, Workload};
 
@@ -97,7 +98,7 @@ pub enum Ends {
         /// True when the device writes.
         writes: bool,
     },
-    /// In memory of a process, wherever its pages are.
+    /// In memory of a process, or in a buffer, wherever that is.
     Process,
     /// Between cores of a CPU and a device.
     Cores {
@@ -160,6 +161,7 @@ fn flows_of(machine: &Machine, workload: &Workload, all: &[Workload]) -> Vec<(St
             commands(machine, &io.drive, io.memory.as_deref(), writes, (&io.name, &io.sizes))
         }
         Workload::SharedVirtual(shared) => shared_flows(machine, shared),
+        Workload::SharedBuffer(buffer) => buffer_flows(machine, buffer),
         Workload::NicIo(io) => {
             let writes = io.command == NicCommand::Receive;
             commands(machine, &io.adapter, io.memory.as_deref(), writes, (&io.name, &io.sizes))
@@ -200,6 +202,22 @@ fn shared_flows(machine: &Machine, shared: &SharedVirtual) -> Vec<(String, Ends)
     }
     let activities = shared.phases.iter().flatten();
     flows.extend(activities.map(|what| (format!("{}.{}", shared.name, what.name), Ends::Process)));
+    flows
+}
+
+/// Flows of a shared buffer: its importers, wherever it is, and its moves.
+fn buffer_flows(machine: &Machine, buffer: &SharedBuffer) -> Vec<(String, Ends)> {
+    let importers = buffer.importers.iter();
+    let mut flows: Vec<(String, Ends)> =
+        importers.map(|importer| (format!("{}.{}", buffer.name, importer.name), Ends::Process)).collect();
+    let exporter = single(machine, &buffer.exporter.device);
+    if let Some(device) = exporter.filter(|_| buffer.exporter.driver != ExporterDriver::Vfio) {
+        let name = &machine.devices[device].name;
+        for (word, writes) in [("leave", true), ("arrive", false)] {
+            let ends = Ends::Host { device, size: None, writes };
+            flows.push((format!("{}.{name}.{word}", buffer.name), ends));
+        }
+    }
     flows
 }
 

@@ -18,7 +18,7 @@ use peerbus_os::{Rules, Tree};
 use peerbus_units::{CpuAddr, Iova, Picos, Range};
 
 pub use map::{BarMemory, MapError, Mapping, Preview};
-pub(crate) use map::{map_list, pieces, unmap};
+pub(crate) use map::{in_context, map_bar, map_list, map_memory, pieces, unmap};
 pub(crate) use writes::TableWrites;
 
 use crate::boot::Hardware;

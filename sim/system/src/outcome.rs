@@ -228,7 +228,7 @@ pub struct CounterOutcome {
 
 /// Every [`CounterOutcome::counter`]: errors by severity and kind, as Advanced Error Reporting has them, which are given
 /// only where they are not 0, and what IOMMUs and caches did, given for each of them that was used.
-pub const COUNTERS: [&str; 62] = [
+pub const COUNTERS: [&str; 78] = [
     "correctable.bad_dllp",
     "correctable.bad_tlp",
     "correctable.completer_abort",
@@ -291,21 +291,40 @@ pub const COUNTERS: [&str; 62] = [
     "hmm.ns_time_slice",
     "hmm.ns_replay",
     "hmm.page_struct_bytes",
+    "buffer.mappings",
+    "buffer.invalidations",
+    "buffer.faults",
+    "buffer.bytes_device",
+    "buffer.bytes_ram",
+    "buffer.failed_accesses",
+    "buffer.attach_refused",
+    "buffer.wrong_reads",
+    "buffer.chunks_lost",
+    "buffer.ns_fault",
+    "buffer.ns_wait",
+    "buffer.moves",
+    "buffer.moves_refused",
+    "buffer.revocations",
+    "buffer.ns_stop",
+    "buffer.ns_move",
 ];
 
 /// Every [`ErrorOutcome::kind`] that runs report. Expectations on another kind are refused when they are read, since
 /// their counts could only ever be zero.
-pub const ERROR_KINDS: [&str; 19] = [
+pub const ERROR_KINDS: [&str; 22] = [
     "ACCESS_FAILED",
     "ACS_VIOLATION",
     "APERTURE_FAULT",
+    "ATTACH_REFUSED",
     "COMPLETION_TIMEOUT",
     "DEVICE_MEMORY_REFUSED",
+    "EXPORT_REFUSED",
     "IOMMU_FAULT",
     "LINK_DOWN",
     "MALFORMED_TLP",
     "MAPPING_REFUSED",
     "MISDIRECTED",
+    "MOVE_REFUSED",
     "NO_PROGRESS",
     "P2P_REFUSED",
     "PEER_MEMORY_REFUSED",

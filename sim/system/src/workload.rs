@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::peer_memory::PeerMemory;
+use crate::shared_buffer::SharedBuffer;
 use crate::shared_virtual::SharedVirtual;
 
 /// Which end moves the data.
@@ -461,6 +462,8 @@ pub enum Workload {
     NicIo(NicIo),
     /// A process's memory, used by CPUs and devices.
     SharedVirtual(Box<SharedVirtual>),
+    /// A buffer of one device that others import (dma-buf).
+    SharedBuffer(Box<SharedBuffer>),
 }
 
 impl Workload {
@@ -477,6 +480,7 @@ impl Workload {
             Workload::NvmeIo(io) => &io.name,
             Workload::NicIo(io) => &io.name,
             Workload::SharedVirtual(shared) => &shared.name,
+            Workload::SharedBuffer(buffer) => &buffer.name,
         }
     }
 }

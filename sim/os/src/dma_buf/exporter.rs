@@ -1,6 +1,9 @@
 //! GPUs as exporters: when their memory is given to a peer, and where a pinned buffer lies.
 
-use super::{AttachError, Attaching, Exporter, MapError, PinError};
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::{AttachError, Attaching, AttachmentId, DmaBuf, Exporter, MapError, PinError};
 use crate::p2pdma::P2pdmaRules;
 
 /// Where a buffer is.
@@ -28,6 +31,26 @@ impl Places {
         device.or(self.system.then_some(Placement::System))
     }
 }
+
+/// Why a driver could not move its buffer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MoveError {
+    /// Somebody pinned it.
+    Pinned,
+    /// It may not be there.
+    NoPlace,
+}
+
+impl fmt::Display for MoveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MoveError::Pinned => "the buffer is pinned",
+            MoveError::NoPlace => "the buffer may not be there",
+        })
+    }
+}
+
+impl core::error::Error for MoveError {}
 
 /// When a driver gives its device's memory to an importer.
 pub trait Giving {
@@ -77,6 +100,29 @@ impl<G: Giving> Exporter for GpuBuffer<G> {
     }
 }
 
+impl<G: Giving> DmaBuf<GpuBuffer<G>> {
+    /// The driver moves the buffer for reasons of its own, as when its memory is full. Returns whom it told: they stop using
+    /// what they mapped, and only then may the data move.
+    pub fn relocate(&mut self, to: Placement) -> Result<Vec<AttachmentId>, MoveError> {
+        let placed = &mut self.exporter.placed;
+        if !placed.may_be(to) {
+            return Err(MoveError::NoPlace);
+        }
+        if placed.at == to {
+            return Ok(Vec::new());
+        }
+        if !placed.bring(to) {
+            return Err(MoveError::Pinned);
+        }
+        Ok(self.invalidate())
+    }
+
+    /// How often the buffer is pinned.
+    pub fn pin_count(&self) -> u32 {
+        self.exporter.placed.pins
+    }
+}
+
 /// Where a buffer may be, where it is, and how often it is pinned there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Placed {
@@ -89,6 +135,13 @@ impl Placed {
     fn new(places: Places) -> Placed {
         let at = if places.device { Placement::Device } else { Placement::System };
         Placed { places, at, pins: 0 }
+    }
+
+    fn may_be(&self, at: Placement) -> bool {
+        match at {
+            Placement::Device => self.places.device,
+            Placement::System => self.places.system,
+        }
     }
 
     /// Moves what is not pinned.

@@ -17,7 +17,7 @@ mod rdma;
 mod vectors;
 mod vfio;
 
-pub use exporter::{Amdgpu, AmdgpuGiving, Giving, GpuBuffer, Placement, Places, Xe, XeGiving};
+pub use exporter::{Amdgpu, AmdgpuGiving, Giving, GpuBuffer, MoveError, Placement, Places, Xe, XeGiving};
 pub use iommufd::{ImportError, ImportedPages};
 pub use life::{
     AttachError, Attaching, Attachment, AttachmentId, DmaBuf, Exporter, Importer, MapError, Mapped, PinError,

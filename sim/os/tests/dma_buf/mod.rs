@@ -3,8 +3,8 @@
 use peerbus_os::Profile;
 use peerbus_os::dma_buf::{
     Amdgpu, AttachError, Attaching, BufferRequest, DmaBuf, Exporter, ImportError, ImportedPages, Importer,
-    Invalidated, MapError, PhysicalVector, PinError, Placement, Places, Region, RegionError, RegionKind,
-    RegionSource, Revocation, VfioBuffer, VfioDevice, VfioError, Xe, register,
+    Invalidated, MapError, MoveError, PhysicalVector, PinError, Placement, Places, Region, RegionError,
+    RegionKind, RegionSource, Revocation, VfioBuffer, VfioDevice, VfioError, Xe, register,
 };
 use peerbus_os::p2pdma::{MappedPage, P2pdmaRules, Pin, PinError as GupError};
 use peerbus_units::{Bytes, CpuAddr};
@@ -135,6 +135,25 @@ fn a_move_invalidates_what_was_mapped() {
     assert_eq!(buffer.mappings(), 2);
     buffer.detach(close);
     assert_eq!(buffer.map(close), Err(MapError::NoAttachment));
+}
+
+#[test]
+fn a_driver_moves_what_is_not_pinned() {
+    let mut buffer = DmaBuf::new(Amdgpu::new(ANYWHERE));
+    let first = buffer.attach(&NEW, &near(DYNAMIC)).unwrap();
+    let silent = buffer.attach(&NEW, &near(PINNED)).unwrap();
+    buffer.map(first).unwrap();
+    assert_eq!(buffer.relocate(Placement::Device), Ok(vec![]), "it is there");
+    assert_eq!(buffer.relocate(Placement::System), Ok(vec![first]));
+    assert!(buffer.attachment(first).unwrap().stale);
+    assert_eq!(buffer.map(first).unwrap().placement, Placement::System);
+    assert_eq!(buffer.relocate(Placement::Device), Ok(vec![first]));
+    assert_eq!((buffer.pin(silent), buffer.pin_count()), (Ok(Placement::Device), 1));
+    assert_eq!(buffer.relocate(Placement::System), Err(MoveError::Pinned));
+    buffer.unpin();
+    assert_eq!(buffer.relocate(Placement::System), Ok(vec![first]));
+    let mut stays = DmaBuf::new(Xe::new(DEVICE));
+    assert_eq!(stays.relocate(Placement::System), Err(MoveError::NoPlace));
 }
 
 const MIB: u64 = 1 << 20;

@@ -237,7 +237,7 @@ pub struct LinkDocument {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorDocument {
     /// `UNSUPPORTED_REQUEST`, `IOMMU_FAULT`, `APERTURE_FAULT`, `MALFORMED_TLP`, `MISDIRECTED`, `P2P_REFUSED`, `MAPPING_REFUSED`, `PEER_MEMORY_REFUSED`,
-    /// `REGISTRATION_REFUSED`, `UNPLACED_BAR`, `NO_PROGRESS`.
+    /// `REGISTRATION_REFUSED`, `UNPLACED_BAR`, `NO_PROGRESS`, `EXPORT_REFUSED`, `ATTACH_REFUSED`, `MOVE_REFUSED`, `ACCESS_FAILED`.
     pub kind: String,
     /// Name of the variant.
     pub variant: String,

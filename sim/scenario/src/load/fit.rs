@@ -29,6 +29,7 @@ impl Context<'_> {
             Workload::NvmeIo(io) => self.fit_nvme_io(io, place, machine),
             Workload::NicIo(io) => self.fit_nic_io(io, place, machine),
             Workload::SharedVirtual(shared) => self.fit_shared_virtual(shared, place, machine),
+            Workload::SharedBuffer(buffer) => self.fit_shared_buffer(buffer, place, machine),
         }
     }
 

@@ -14,6 +14,7 @@ mod measured;
 mod nvbandwidth;
 mod peer_memory;
 mod set_up;
+mod shared_buffer;
 mod shared_virtual;
 mod sweep;
 mod target;
@@ -267,7 +268,7 @@ impl Context<'_> {
             || self.left_out(&top, "measured");
         let idle = !asks && scenario.workloads.is_empty() && !all_have(|variant| variant.workloads.is_some());
         if idle && !self.left_out(&top, "workloads") {
-            let help = "add `workloads:` with a list of Copy, PairMatrix, AllToAll, HostDma, PeerMemory or SharedVirtual";
+            let help = "add `workloads:` with a list of Copy, PairMatrix, AllToAll, HostDma, PeerMemory, SharedVirtual or SharedBuffer";
             self.error(codes::NO_WORKLOADS, &top, "the scenario runs nothing".to_owned(), help);
         }
         for (index, variant) in scenario.variants.iter().enumerate() {

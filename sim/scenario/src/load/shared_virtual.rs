@@ -238,7 +238,8 @@ impl Context<'_> {
         })
     }
 
-    fn order_of_touches(&mut self, given: &Option<Leaf<Order>>, place: &Place) -> Option<Order> {
+    /// The order at `order` of `place`.
+    pub fn order_of_touches(&mut self, given: &Option<Leaf<Order>>, place: &Place) -> Option<Order> {
         let order = self.choice(given, place, "order")?;
         let (wrong, help) = match order {
             Order::Strided(0) => ("a stride of 0 pages never gets on", "write 1 or more pages"),

@@ -56,6 +56,9 @@ impl Context<'_> {
                 file::Workload::SharedVirtual(shared) => self
                     .shared_virtual(shared, &place)
                     .map(|shared| Workload::SharedVirtual(Box::new(shared))),
+                file::Workload::SharedBuffer(buffer) => {
+                    self.shared_buffer(buffer, &place).map(|buffer| Workload::SharedBuffer(Box::new(buffer)))
+                }
             };
             placed.extend(workload.map(|workload| Placed { workload, place }));
         }
@@ -98,12 +101,7 @@ impl Context<'_> {
         let engine = self.choice(&given.engine, place, "engine");
         let refused = self.choice(&given.refused, place, "refused");
         let way = self.choice(&given.way, place, "way");
-        let start = match &given.start {
-            None => Some(Picos::ZERO),
-            given => self
-                .take(given, place, "start", "a time such as \"5us\"")
-                .filter(|start| self.start(*start, place)),
-        };
+        let start = self.start_of(&given.start, place);
         let dma_shift = match &given.dma_shift {
             None => Some(Bytes::ZERO),
             given => self.size(given, place, "dma_shift", 0..=PIB),
@@ -331,6 +329,15 @@ impl Context<'_> {
             self.error(codes::WRONG_SIZE, place, format!("{what} of {size} is out of range"), help);
         }
         fits
+    }
+
+    /// The time at `start` of `place`; 0 where none is given.
+    pub fn start_of(&mut self, given: &Option<Leaf<Picos>>, place: &Place) -> Option<Picos> {
+        if given.is_none() {
+            return Some(Picos::ZERO);
+        }
+        let start = self.take(given, place, "start", "a time such as \"5us\"")?;
+        self.start(start, place).then_some(start)
     }
 
     fn start(&mut self, start: Picos, place: &Place) -> bool {

@@ -111,9 +111,18 @@ fn call<T>(
     now: Picos,
     action: impl FnOnce(&mut Context<'_>) -> Result<T, DmaError>,
 ) -> Result<T, MapError> {
+    in_context(tables, peers, now, action).map_err(MapError::Dma)
+}
+
+/// The same for whatever calls the DMA layer by itself.
+pub(crate) fn in_context<T>(
+    tables: &mut dyn IommuTables,
+    peers: &mut dyn PeerTypes,
+    now: Picos,
+    action: impl FnOnce(&mut Context<'_>) -> T,
+) -> T {
     let (call, work) = (Call { now, cpu: 0 }, DmaWork::default());
-    let mut context = Context { call, work, tables, bounce: &mut NoBounce, peers };
-    action(&mut context).map_err(MapError::Dma)
+    action(&mut Context { call, work, tables, bounce: &mut NoBounce, peers })
 }
 
 /// Maps `list` for `client`, who takes one address.
@@ -138,6 +147,38 @@ pub(crate) fn map_list(
             Err(MapError::Scattered)
         }
     }
+}
+
+/// Maps `length` bytes behind the first `from` of a BAR, or all that there are, for `client`.
+///
+/// # Errors
+///
+/// As the DMA layer says; nothing is mapped then.
+pub(crate) fn map_bar(
+    dma: &mut Dma,
+    tables: &mut dyn IommuTables,
+    client: pci::FunctionIndex,
+    memory: &BarMemory,
+    (from, length): (Bytes, Bytes),
+    now: Picos,
+) -> Result<Mapping, MapError> {
+    map_list(dma, tables, client, &memory.list(from, length), &mut Known(memory.peer), now)
+}
+
+/// Maps `length` bytes of the machine's own memory for `client`.
+///
+/// # Errors
+///
+/// As the DMA layer says; nothing is mapped then.
+pub(crate) fn map_memory(
+    dma: &mut Dma,
+    tables: &mut dyn IommuTables,
+    client: pci::FunctionIndex,
+    (at, length): (CpuAddr, Bytes),
+    now: Picos,
+) -> Result<Mapping, MapError> {
+    let list: Vec<Memory> = pieces(at, length).map(|(at, length)| Memory::ram(at, length)).collect();
+    map_list(dma, tables, client, &list, &mut NoPeers, now)
 }
 
 /// Undoes a mapping.
@@ -195,8 +236,7 @@ impl Booted {
         length: Bytes,
     ) -> Result<Mapping, MapError> {
         let client = self.os_function(client).ok_or(MapError::NotFound)?;
-        let (dma, registers) = (&mut self.dma, &mut self.registers);
-        map_list(dma, registers, client, &memory.list(from, length), &mut Known(memory.peer), Picos::ZERO)
+        map_bar(&mut self.dma, &mut self.registers, client, memory, (from, length), Picos::ZERO)
     }
 
     /// Maps `length` bytes of the machine's own memory for `client`.
@@ -211,8 +251,7 @@ impl Booted {
         length: Bytes,
     ) -> Result<Mapping, MapError> {
         let client = self.os_function(client).ok_or(MapError::NotFound)?;
-        let list: Vec<Memory> = pieces(at, length).map(|(at, length)| Memory::ram(at, length)).collect();
-        map_list(&mut self.dma, &mut self.registers, client, &list, &mut NoPeers, Picos::ZERO)
+        map_memory(&mut self.dma, &mut self.registers, client, (at, length), Picos::ZERO)
     }
 
     /// Undoes a mapping.

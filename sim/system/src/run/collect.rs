@@ -15,8 +15,8 @@ use super::failures;
 use super::flow::{FlowPlan, Program};
 use super::peer_memory;
 use super::schedule::MatrixPlan;
-use super::shared_virtual;
 use super::{RunInput, RunResult};
+use super::{shared_buffer, shared_virtual};
 use crate::boot::Booted;
 use crate::device_memory::{Refused, bind};
 use crate::expand::PeerMemoryRole;
@@ -32,7 +32,8 @@ pub fn collect(
     driven: Driven,
     mut io: Vec<Space>,
 ) -> RunResult {
-    let Driven { mut fabric, standstill, schedule, mut flows, peer_memories, io_levels, shared } = driven;
+    let Driven { mut fabric, standstill, schedule, mut flows, peer_memories, io_levels, shared, buffers } =
+        driven;
     for memory in &peer_memories {
         note_first_addresses(memory, &mut flows);
     }
@@ -55,6 +56,10 @@ pub fn collect(
     let matrices =
         schedule.matrices.iter().map(|matrix| matrix_outcome(machine, matrix, &first_outcome)).collect();
     let mut errors = refusals(&flows, &outcomes);
+    for buffer in &buffers {
+        shared_buffer::note(buffer, &mut outcomes, &first_outcome);
+        errors.extend(shared_buffer::errors(buffer));
+    }
     errors.extend(peer_memory::errors(machine, &peer_memories));
     errors.extend(shared.iter().flat_map(|process| shared_virtual::errors(machine, process)));
     errors.extend(unsupported_requests(&fabric, &flows));
@@ -79,6 +84,7 @@ pub fn collect(
     spaces.extend(space::tags(&fabric));
     let mut counted = counters::counters(machine, &fabric);
     counted.extend(shared.iter().flat_map(|process| shared_virtual::counters(machine, process)));
+    counted.extend(buffers.iter().flat_map(|buffer| shared_buffer::counters(machine, buffer)));
     let outcome = Outcome {
         machine: machine.name.clone(),
         profile: input.kernel.profile.name().to_owned(),

@@ -15,6 +15,7 @@ use super::flow::{
 };
 use super::peer_memory::{self, Event, Io, Order, PeerMemories};
 use super::schedule::Schedule;
+use super::shared_buffer::{self, BufferEvent, SharedBuffers};
 use super::shared_virtual::{self, Mover, SharedOrder, SharedSpaces};
 use crate::boot::Booted;
 use crate::space::IoLevels;
@@ -56,6 +57,8 @@ pub struct Driven {
     pub peer_memories: Vec<peer_memory::Driven>,
     /// What became of its workloads on shared memory.
     pub shared: Vec<shared_virtual::Driven>,
+    /// What became of its workloads on buffers that devices share.
+    pub buffers: Vec<shared_buffer::Driven>,
     /// How full I/O address spaces were, where that changed.
     pub io_levels: IoLevels,
 }
@@ -68,6 +71,8 @@ enum Due {
     PeerMemory(Event),
     /// An agent of a workload on shared memory goes on.
     Shared((usize, usize)),
+    /// Something happens to a buffer that devices share.
+    Buffer(BufferEvent),
     /// A command's step can be taken: flow and number of the command.
     Step(usize, usize),
 }
@@ -76,6 +81,8 @@ enum Due {
 const ORDERED: u64 = 1 << 63;
 /// Of those, the ones that agents on shared memory ordered.
 const SHARED: u64 = 1 << 62;
+/// And the ones that importers and exporters of buffers ordered.
+const BUFFER: u64 = 1 << 61;
 
 /// Random streams of flows, apart from those of clients of peer memory.
 const PLACES: u64 = 1 << 62;
@@ -86,7 +93,8 @@ struct Driver<'a> {
     fabric: Fabric,
     memories: PeerMemories<'a>,
     shared: SharedSpaces,
-    /// Who of them ordered a transfer, as `orders`.
+    buffers: SharedBuffers<'a>,
+    /// Who of both ordered a transfer, as `orders`.
     shared_orders: Vec<(usize, usize)>,
     free_shared: Vec<usize>,
     /// Who ordered a transfer, by number; numbers of transfers that are done are used again.
@@ -131,6 +139,7 @@ pub fn drive(
         due: BTreeMap::new(),
         memories: PeerMemories::new(machine, booted, &schedule.peer_memories, seed),
         shared: SharedSpaces::new(&schedule.shared, &memory_rates(machine, &fabric), seed),
+        buffers: SharedBuffers::new(booted, &schedule.buffers, seed),
         shared_orders: Vec::new(),
         free_shared: Vec::new(),
         orders: Vec::new(),
@@ -154,11 +163,17 @@ pub fn drive(
     driver.follow(io);
     let io = driver.shared.start();
     driver.follow_shared(io);
+    for io in driver.buffers.start(driver.memories.dma()) {
+        driver.follow_buffer(io);
+    }
     driver.plan_timer();
     while let Some(upcall) = driver.fabric.advance() {
         match upcall {
             Upcall::Done { token, .. } if token & (ORDERED | SHARED) == ORDERED | SHARED => {
                 driver.shared_done(token);
+            }
+            Upcall::Done { token, delivered, .. } if token & (ORDERED | BUFFER) == ORDERED | BUFFER => {
+                driver.buffer_done(token, delivered);
             }
             Upcall::Done { token, .. } if token & ORDERED != 0 => driver.order_done(token),
             Upcall::Done { token, delivered, refused, .. } => driver.done(token, delivered + refused),
@@ -170,8 +185,9 @@ pub fn drive(
     let standstill = driver.fabric.end();
     let (peer_memories, io_levels) = driver.memories.finish(driver.fabric.now(), standstill.is_none());
     let shared = driver.shared.finish(driver.fabric.now());
+    let buffers = driver.buffers.finish(standstill.is_none());
     let flows = driver.flows;
-    Driven { fabric: driver.fabric, standstill, schedule, flows, peer_memories, io_levels, shared }
+    Driven { fabric: driver.fabric, standstill, schedule, flows, peer_memories, io_levels, shared, buffers }
 }
 
 /// Rates of the memories of devices, by index in the machine.
@@ -245,6 +261,10 @@ impl Driver<'_> {
                         let io = self.shared.timer(agent, now);
                         self.follow_shared(io);
                     }
+                    Due::Buffer(event) => {
+                        let io = self.buffers.timer(event, self.memories.dma(), now);
+                        self.follow_buffer(io);
+                    }
                     Due::PeerMemory(event) => {
                         let io = self.memories.timer(event, now);
                         self.follow(io);
@@ -273,18 +293,35 @@ impl Driver<'_> {
             self.due.entry(time).or_default().push(Due::Shared(agent));
         }
         for order in io.orders {
-            self.start_shared(&order);
+            self.start_shared(&order, SHARED);
         }
     }
 
-    fn start_shared(&mut self, order: &SharedOrder) {
+    /// The same for importers and exporters of buffers.
+    fn follow_buffer(&mut self, io: shared_buffer::Io) {
+        for (time, event) in io.timers {
+            self.due.entry(time).or_default().push(Due::Buffer(event));
+        }
+        if !io.writes.is_empty() {
+            io.writes.apply(self.fabric.iommu_mut());
+        }
+        for function in io.changed {
+            self.memories.note_io(function, self.fabric.now());
+        }
+        for order in io.orders {
+            self.start_shared(&order, BUFFER);
+        }
+    }
+
+    /// Starts a transfer of one of those `whose` tokens have that bit.
+    fn start_shared(&mut self, order: &SharedOrder, whose: u64) {
         let number = self.free_shared.pop().unwrap_or(self.shared_orders.len());
         if number == self.shared_orders.len() {
             self.shared_orders.push(order.owner);
         } else {
             self.shared_orders[number] = order.owner;
         }
-        let token = ORDERED | SHARED | u64::try_from(number).unwrap_or(u64::MAX);
+        let token = ORDERED | whose | u64::try_from(number).unwrap_or(u64::MAX);
         let flow = self.flows[order.flow].legs[0];
         self.flows[order.flow].started.get_or_insert(self.fabric.now());
         let engine = match order.by {
@@ -295,10 +332,23 @@ impl Driver<'_> {
     }
 
     fn shared_done(&mut self, token: u64) {
-        let number = usize::try_from(token & !(ORDERED | SHARED)).unwrap_or(usize::MAX);
-        self.free_shared.push(number);
-        let io = self.shared.done(self.shared_orders[number], self.fabric.now());
+        let owner = self.ordered_by(token);
+        let io = self.shared.done(owner, self.fabric.now());
         self.follow_shared(io);
+    }
+
+    fn buffer_done(&mut self, token: u64, delivered: u64) {
+        let owner = self.ordered_by(token);
+        let now = self.fabric.now();
+        let io = self.buffers.done(owner, delivered, self.memories.dma(), now);
+        self.follow_buffer(io);
+    }
+
+    /// Who ordered a transfer that is done, on shared memory or on a buffer.
+    fn ordered_by(&mut self, token: u64) -> (usize, usize) {
+        let number = usize::try_from(token & !(ORDERED | SHARED | BUFFER)).unwrap_or(usize::MAX);
+        self.free_shared.push(number);
+        self.shared_orders[number]
     }
 
     fn start_order(&mut self, order: &Order) {

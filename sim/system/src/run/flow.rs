@@ -156,6 +156,22 @@ pub fn descriptors_under_way(chunk: u64) -> u64 {
 }
 
 impl FlowPlan {
+    /// Transfers between `from` and `to` as somebody orders them while the run is under way.
+    pub fn ordered(name: String, from: String, to: String) -> FlowPlan {
+        FlowPlan {
+            name,
+            from,
+            to,
+            bytes: Bytes::ZERO,
+            chunk: Bytes::ZERO,
+            program: Program::Ordered,
+            peer: None,
+            unmappable: None,
+            start: Picos::ZERO,
+            packets: Packets::default(),
+        }
+    }
+
     /// Most descriptors it ever has under way.
     pub fn most_descriptors(&self) -> u64 {
         match &self.program {

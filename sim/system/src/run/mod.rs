@@ -2,7 +2,7 @@
 //!
 //! Modules in reading order: `flow` (what a flow is and does), `schedule` (which flows run when), `resolve`
 //! (addresses, as the operating system gives them), `region` (memory mapped for flows), `through` (bridges between hosts), `access` (loads and stores of cores and devices), `commands` (drives
-//! and adapters), `peer_memory` (clients of peer memory), `drive` (the loop),
+//! and adapters), `peer_memory` (clients of peer memory), `shared_virtual` and `shared_buffer` (memory of processes, and buffers), `drive` (the loop),
 //! `collect` (the outcome).
 
 mod access;
@@ -18,6 +18,7 @@ mod peer_memory;
 mod region;
 mod resolve;
 mod schedule;
+mod shared_buffer;
 mod shared_plan;
 mod shared_virtual;
 mod through;

@@ -42,22 +42,35 @@ impl Planner<'_> {
         bytes: Bytes,
         at: Option<Bytes>,
     ) -> PeerRegion {
-        let Target { mut peer, memory } = resolve::resolve(self.machine, self.booted, target, device);
+        let (mut peer, found) = self.peer_part(device, target, bytes, at);
         let refused = |peer, unmappable| PeerRegion { peer, place: None, by_cpu: 0, unmappable };
-        let Some(memory) = memory else { return refused(peer, None) };
-        let part = match self.shown(target, &memory, bytes, at) {
-            Ok(part) => part,
-            Err(why) => {
-                peer.refusal = Some(why);
-                return refused(peer, None);
-            }
-        };
+        let Some((memory, part)) = found else { return refused(peer, None) };
         let by_cpu = memory.range().first().raw() + part.from;
         match self.bar_region(device, &memory, part, bytes, &mut peer) {
             Ok(place) => PeerRegion { peer, place: Some(place), by_cpu, unmappable: None },
             Err(error) => {
                 let [of, owner] = [device, target].map(|device| &self.machine.devices[device].name);
                 refused(peer, Some(format!("memory of {owner} cannot be mapped for {of}: {error}")))
+            }
+        }
+    }
+
+    /// What the operating system says of memory of `target` for `device`, and where the BAR shows it; nothing where that is
+    /// refused.
+    pub(super) fn peer_part(
+        &self,
+        device: usize,
+        target: usize,
+        bytes: Bytes,
+        at: Option<Bytes>,
+    ) -> (Peer, Option<(BarMemory, BarPart)>) {
+        let Target { mut peer, memory } = resolve::resolve(self.machine, self.booted, target, device);
+        let Some(memory) = memory else { return (peer, None) };
+        match self.shown(target, &memory, bytes, at) {
+            Ok(part) => (peer, Some((memory, part))),
+            Err(why) => {
+                peer.refusal = Some(why);
+                (peer, None)
             }
         }
     }

@@ -12,6 +12,7 @@ use super::flow::{FlowPlan, Leg, Peer, Program, STAGING_CHUNK, STAGING_CHUNKS};
 use super::peer_memory::PeerMemoryPlan;
 use super::region::PeerRegion;
 use super::resolve::{self, HostMemory, Target};
+use super::shared_buffer::BufferPlan;
 use super::shared_virtual::SharedPlan;
 use super::through::Bridges;
 use crate::aperture::{self, Aperture, Pages};
@@ -69,6 +70,8 @@ pub struct Schedule {
     pub peer_memories: Vec<PeerMemoryPlan>,
     /// Workloads on memory that processes share with devices.
     pub shared: Vec<SharedPlan>,
+    /// Workloads on buffers that devices share.
+    pub buffers: Vec<BufferPlan>,
     /// Pages that are absent at the start: the device, its first address, the bytes, and what is absent.
     pub absent: Vec<(usize, u64, u64, AbsentPages)>,
     /// Engines that the run adds to those of the machine's devices.
@@ -96,7 +99,7 @@ pub(super) struct Planner<'a> {
     pub(super) memory: HostMemory,
     pub(super) schedule: Schedule,
     /// Most descriptors that all flows together could have under way.
-    descriptors: u64,
+    pub(super) descriptors: u64,
 }
 
 /// Refuses transfers that no workload makes.
@@ -135,6 +138,7 @@ pub fn plan(
             Workload::HostDma(dma) => planner.host_dma(dma),
             Workload::PeerMemory(memory) => planner.peer_memory(number, memory, workloads),
             Workload::SharedVirtual(shared) => planner.shared_virtual(number, shared),
+            Workload::SharedBuffer(buffer) => planner.shared_buffer(number, buffer),
             Workload::CpuAccess(access) => planner.cpu_access(access),
             Workload::DeviceAccess(access) => planner.device_access(access),
             Workload::NvmeIo(io) => planner.nvme_io(io),
@@ -473,18 +477,7 @@ impl Planner<'_> {
             PeerMemoryRole::Provider(device) => (name_of(device), "host memory".to_owned(), None),
         };
         let (from, to) = if flow.writes { (mover, other) } else { (other, mover) };
-        FlowPlan {
-            name: flow.name.clone(),
-            from,
-            to,
-            bytes: Bytes::ZERO,
-            chunk: Bytes::ZERO,
-            program: Program::Ordered,
-            peer,
-            unmappable: None,
-            start: Picos::ZERO,
-            packets: Packets::default(),
-        }
+        FlowPlan { peer, ..FlowPlan::ordered(flow.name.clone(), from, to) }
     }
 
     pub(super) fn check_linked(&self, device: usize) -> Result<(), String> {

@@ -7,16 +7,16 @@ use peerbus_fabric::{Direction, private_addr};
 use peerbus_os::RulesOptions;
 use peerbus_os::device_private::OwnerGroups;
 use peerbus_os::drivers::{DriverKind, Policy, SharesWith};
-use peerbus_units::{Address, Bytes, CpuAddr, Picos, Range};
+use peerbus_units::{Address, Bytes, CpuAddr, Range};
 
-use super::flow::{FlowPlan, Program};
+use super::flow::FlowPlan;
 use super::schedule::Planner;
 use super::shared_virtual::{CpuWay, GpuPlan, PeerWay, Role, SharedPlan, Who, design_of, kind_of, ram_for};
 use crate::device_memory;
 use crate::expand;
 use crate::p2p::{MapType, pair_of};
 use crate::shared_virtual::{GpuPages, LARGEST_PROCESS, SharedGpu, SharedVirtual};
-use crate::workload::{AccessKind, CpuMemory, Packets};
+use crate::workload::{AccessKind, CpuMemory};
 
 /// Everybody who may be named, and who that is.
 type Names = Vec<(String, Who)>;
@@ -193,7 +193,8 @@ impl Planner<'_> {
                     let engine = self.shared_core((cpu, gpu.device), (kind, word), private)?;
                     let host = format!("cpu{cpu}");
                     let (from, to) = if end == 0 { (name.clone(), host) } else { (host, name.clone()) };
-                    let flow = ordered(format!("{}.cpu{cpu}.{name}.{word}", plan.spec.name), from, to);
+                    let flow =
+                        FlowPlan::ordered(format!("{}.cpu{cpu}.{name}.{word}", plan.spec.name), from, to);
                     ends[end] = (self.add(flow, &plan.spec.name)?, engine);
                 }
                 plan.cpu_ways.insert((cpu, gpu.device), CpuWay { base, loads: ends[0], stores: ends[1] });
@@ -319,23 +320,7 @@ impl Planner<'_> {
             Role::Reads => ("pages where they are".to_owned(), name.clone()),
             Role::Writes => (name.clone(), "pages where they are".to_owned()),
         };
-        ordered(format!("{}.{name}.{word}", spec.name), from, to)
-    }
-}
-
-/// A flow of transfers that are ordered one by one.
-fn ordered(name: String, from: String, to: String) -> FlowPlan {
-    FlowPlan {
-        name,
-        from,
-        to,
-        bytes: Bytes::ZERO,
-        chunk: Bytes::ZERO,
-        program: Program::Ordered,
-        peer: None,
-        unmappable: None,
-        start: Picos::ZERO,
-        packets: Packets::default(),
+        FlowPlan::ordered(format!("{}.{name}.{word}", spec.name), from, to)
     }
 }
 

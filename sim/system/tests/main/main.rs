@@ -20,6 +20,7 @@ mod plan;
 mod replay;
 mod run;
 mod set_up;
+mod shared_buffer;
 mod shared_choices;
 mod shared_virtual;
 mod shipped;

@@ -143,8 +143,13 @@ impl<'a> PeerMemories<'a> {
         memories
     }
 
+    /// The kernel's DMA layer, which all that map memory while a run is under way share.
+    pub fn dma(&mut self) -> &mut Dma {
+        &mut self.dma
+    }
+
     /// Something of the I/O address space of `client` changed at `now`.
-    fn note_io(&mut self, client: pci::FunctionIndex, now: Picos) {
+    pub fn note_io(&mut self, client: pci::FunctionIndex, now: Picos) {
         let Some(group) = self.dma.groups().of(client) else { return };
         let Some((available, hole, ranges)) = io_level(&self.dma, group) else { return };
         let level = self.io_levels.entry(group).or_insert_with(|| {

@@ -26,4 +26,5 @@ mod touch;
 
 pub use collect::{counters, errors, flows, spaces};
 pub use drive::{Driven, Io, Mover, SharedOrder, SharedSpaces, Who};
+pub use pattern::Pattern;
 pub use plan::{CpuWay, GpuPlan, PeerWay, Role, SharedPlan, design_of, kind_of, ram_for};
