@@ -245,7 +245,7 @@ impl BufferRun {
             Placement::System => run.tally.bytes_ram += delivered,
         }
         if run.pages.is_some_and(|pages| pages.is_revoked()) {
-            return self.after_revocation(i, step);
+            return self.after_revocation(i, whole, step);
         }
         self.give(i, step);
         if self.importers[i].has_stopped() {
@@ -255,11 +255,19 @@ impl BufferRun {
         }
     }
 
-    /// Pages of iommufd were unmapped under the device: its transfers fault in the IOMMU.
-    fn after_revocation(&mut self, i: usize, step: &mut Step<'_>) {
+    /// Pages of iommufd were unmapped under a device that nobody told: it goes on until an access faults in the IOMMU.
+    fn after_revocation(&mut self, i: usize, whole: bool, step: &mut Step<'_>) {
         let run = &mut self.importers[i];
-        run.tally.failed_accesses += 1;
-        if run.under_way == 0 {
+        if !whole {
+            run.tally.failed_accesses += 1;
+            run.stale = None;
+        }
+        let (idle, all) = (run.under_way == 0, run.left == 0);
+        if let Some(base) = run.stale.filter(|_| !all) {
+            self.give_one(i, (Placement::Device, base, None), step);
+        } else if idle && run.tally.failed_accesses == 0 {
+            self.finish(i, step);
+        } else if idle {
             let text = "its pages were revoked for good: accesses fault in the IOMMU".to_owned();
             self.fail(i, ACCESS, text, step);
         }
@@ -307,7 +315,7 @@ impl BufferRun {
         if let Some(pages) = &mut run.pages {
             pages.invalidated();
         }
-        // Nobody tells the device: one more access, if none is under way.
+        run.stale = base;
         let idle = run.under_way == 0 && run.left > 0;
         if let Some(base) = base.filter(|_| idle) {
             self.give_one(i, (Placement::Device, base, None), step);

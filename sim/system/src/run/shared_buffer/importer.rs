@@ -74,6 +74,8 @@ pub struct ImporterRun {
     pub peer2peer: bool,
     /// Pages in user space's own I/O page table.
     pub pages: Option<ImportedPages>,
+    /// Where those were, for a device that was not told.
+    pub stale: Option<u64>,
     /// It has pinned the buffer.
     pub pinned: bool,
     /// Its addresses.
@@ -107,6 +109,7 @@ impl ImporterRun {
             attachment: None,
             peer2peer: false,
             pages: None,
+            stale: None,
             pinned: false,
             mapping: None,
             mapped_at: Picos::ZERO,
