@@ -52,6 +52,7 @@ fn fact_of(field: &str) -> Option<Fact> {
         | "iommu"
         | "cache"
         | "peer_limits"
+        | "nvme"
         | "read_completion_boundary" => Fact::Timing,
         _ => return None,
     })
