@@ -311,13 +311,13 @@ fn random_buffer(stream: &mut Stream, machine: &Machine) -> SharedBuffer {
     let mut exporter = BufferExporter { device: owner.clone(), ..exporter(drivers[below(3)]) };
     if exporter.driver == ExporterDriver::Vfio {
         let (every, lasts) = (Picos::nanos(1 + below(100_000) as u64), Picos::nanos(below(50_000) as u64));
-        exporter.revokes = Some(Revokes { every, times: 1 + below(5) as u32, lasts });
+        exporter.revokes = Some(Revokes { every, times: 1 + small(below(5)), lasts });
         exporter.memory_disabled = below(8) == 0;
     } else {
         exporter.places =
             [BufferPlaces::Both, BufferPlaces::Both, BufferPlaces::Device, BufferPlaces::System][below(4)];
         (exporter.compressed, exporter.asleep) = (below(6) == 0, below(6) == 0);
-        exporter.moves = moving(1 + below(100_000) as u64, 1 + below(12) as u32);
+        exporter.moves = moving(1 + below(100_000) as u64, 1 + small(below(12)));
     }
     let others: Vec<&String> =
         machine.devices.iter().map(|device| &device.name).filter(|name| **name != owner).collect();
@@ -330,7 +330,7 @@ fn random_buffer(stream: &mut Stream, machine: &Machine) -> SharedBuffer {
             access: if below(2) == 0 { Touch::Read } else { Touch::Write },
             bytes: Some(Bytes(1 + below(8 << 20) as u64)),
             order: orders[below(4)],
-            outstanding: 1 + below(12) as u32,
+            outstanding: 1 + small(below(12)),
             start: Picos::nanos(below(100_000) as u64),
             ..importer(&format!("i{number}"), others[below(others.len())], kind)
         }
@@ -339,4 +339,8 @@ fn random_buffer(stream: &mut Stream, machine: &Machine) -> SharedBuffer {
     let chunk = Bytes(4096 << below(6));
     let bytes = Bytes((1 + below(256) as u64) * 4096 + if below(6) == 0 { 1000 } else { 0 });
     SharedBuffer { name: "buf".into(), bytes, chunk, exporter, importers }
+}
+
+fn small(number: usize) -> u32 {
+    u32::try_from(number).expect("a draw below 2^32")
 }
