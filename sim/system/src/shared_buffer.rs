@@ -8,7 +8,17 @@ use peerbus_units::{Bytes, Picos};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::shared_virtual::{Order, Touch};
+use crate::shared_virtual::Order;
+
+/// What an importer does with a buffer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub enum BufferAccess {
+    /// Reads it.
+    #[default]
+    Read,
+    /// Writes it.
+    Write,
+}
 
 /// Whose driver exports the buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -131,7 +141,7 @@ pub struct BufferImporter {
     pub peer2peer: Option<bool>,
     /// Reads or writes the buffer.
     #[serde(default)]
-    pub access: Touch,
+    pub access: BufferAccess,
     /// Bytes it transfers in all; default: as many as the buffer has.
     #[serde(default)]
     pub bytes: Option<Bytes>,
@@ -200,7 +210,7 @@ impl BufferImporter {
             device: device.to_owned(),
             kind,
             peer2peer: None,
-            access: Touch::Read,
+            access: BufferAccess::Read,
             bytes: None,
             order: Order::Sequential,
             outstanding: default_outstanding(),

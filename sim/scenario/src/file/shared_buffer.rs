@@ -1,8 +1,8 @@
 //! `SharedBuffer` as written.
 
 use peerbus_machine::file::Leaf;
-use peerbus_system::shared_buffer::{BufferPlaces, ExporterDriver, ImporterKind};
-use peerbus_system::shared_virtual::{Order, Touch};
+use peerbus_system::shared_buffer::{BufferAccess, BufferPlaces, ExporterDriver, ImporterKind};
+use peerbus_system::shared_virtual::Order;
 use peerbus_units::{Bytes, Picos};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -109,7 +109,7 @@ pub struct Importer {
     pub peer2peer: Option<Leaf<bool>>,
     /// `Read` or `Write`; default `Read`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub access: Option<Leaf<Touch>>,
+    pub access: Option<Leaf<BufferAccess>>,
     /// Bytes it transfers in all, up to 1PiB; default: as many as the buffer has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<Leaf<Bytes>>,

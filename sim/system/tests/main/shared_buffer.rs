@@ -8,7 +8,7 @@ use peerbus_system::kernel::{IommuMode, KernelSettings, ProfileName};
 use peerbus_system::outcome::{FlowOutcome, Outcome};
 use peerbus_system::run::{RunInput, run};
 use peerbus_system::shared_buffer::*;
-use peerbus_system::shared_virtual::{Order, Touch};
+use peerbus_system::shared_virtual::Order;
 use peerbus_system::workload::Workload;
 use peerbus_units::{Bytes, Picos};
 
@@ -176,7 +176,7 @@ fn moves_wait_for_importers_and_pins_refuse_them() {
     let mut send = importer("send", "nic0", OnDemand);
     send.bytes = Some(Bytes::mib(96));
     let mut jobs = importer("jobs", "gpu1", Gpu);
-    (jobs.bytes, jobs.access) = (Some(Bytes::mib(96)), Touch::Write);
+    (jobs.bytes, jobs.access) = (Some(Bytes::mib(96)), BufferAccess::Write);
     let outcome = run_new(buffer(exporter.clone(), vec![send.clone(), jobs.clone()]));
     assert_eq!(count(&outcome, "gpu0", "moves"), 3);
     assert_eq!((count(&outcome, "send", "faults"), count(&outcome, "send", "mappings")), (3, 4));
@@ -289,7 +289,7 @@ fn random_buffers_stay_right() {
             let refusal = &found.refusal;
             assert_eq!(done, refusal.is_none(), "seed {seed}: {}: {refusal:?} in {spec:?}", importer.name);
             refused += u64::from(!done);
-            reads += u64::from(importer.access == Touch::Read) * (device + ram) / spec.chunk.0;
+            reads += u64::from(importer.access == BufferAccess::Read) * (device + ram) / spec.chunk.0;
         }
         moves += count(&outcome, &spec.exporter.device, "moves");
         revocations += count(&outcome, &spec.exporter.device, "revocations");
@@ -327,7 +327,7 @@ fn random_buffer(stream: &mut Stream, machine: &Machine) -> SharedBuffer {
         let orders = [Order::Sequential, Order::Random, Order::Strided(1 + below(9) as u64), Order::Zipf(1)];
         BufferImporter {
             peer2peer: (kind == Gpu && below(3) == 0).then_some(false),
-            access: if below(2) == 0 { Touch::Read } else { Touch::Write },
+            access: if below(2) == 0 { BufferAccess::Read } else { BufferAccess::Write },
             bytes: Some(Bytes(1 + below(8 << 20) as u64)),
             order: orders[below(4)],
             outstanding: 1 + small(below(12)),

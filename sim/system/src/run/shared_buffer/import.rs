@@ -14,8 +14,7 @@ use super::importer::{Failure, State};
 use super::mapping::{self, BufferMapping};
 use super::step::{Step, What};
 use crate::run::shared_virtual::{Mover, SharedOrder};
-use crate::shared_buffer::ImporterKind;
-use crate::shared_virtual::Touch;
+use crate::shared_buffer::{BufferAccess, ImporterKind};
 
 /// Kinds of errors of importers.
 const ATTACH: &str = "ATTACH_REFUSED";
@@ -205,7 +204,7 @@ impl BufferRun {
         let chunk = run.pattern.page();
         let (first, room) = self.plan.spec.chunk_at(chunk);
         let bytes = room.min(run.left);
-        let writes = run.spec.access == Touch::Write;
+        let writes = run.spec.access == BufferAccess::Write;
         run.give(bytes);
         let chunk = usize::try_from(chunk).unwrap_or(usize::MAX);
         let number = self.under_way(Transfer { importer: Some(i), chunk, placement, bytes });
@@ -226,7 +225,7 @@ impl BufferRun {
     pub(super) fn transferred(&mut self, transfer: Transfer, delivered: u64, step: &mut Step<'_>) {
         let Some(i) = transfer.importer else { return };
         let Transfer { chunk, placement, bytes, .. } = transfer;
-        let writes = self.importers[i].spec.access == Touch::Write;
+        let writes = self.importers[i].spec.access == BufferAccess::Write;
         let whole = delivered == bytes;
         let right = match writes {
             true => {

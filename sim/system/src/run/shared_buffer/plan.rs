@@ -9,8 +9,7 @@ use crate::run::flow::{FlowPlan, Peer};
 use crate::run::region::BarPart;
 use crate::run::resolve;
 use crate::run::schedule::Planner;
-use crate::shared_buffer::{BufferImporter, BufferPlaces, ExporterDriver, SharedBuffer};
-use crate::shared_virtual::Touch;
+use crate::shared_buffer::{BufferAccess, BufferImporter, BufferPlaces, ExporterDriver, SharedBuffer};
 
 /// Transfers of a move under way.
 pub const COPIES: u32 = 4;
@@ -104,7 +103,7 @@ impl Planner<'_> {
         given: &BufferImporter,
         (device, exporter): (usize, usize),
     ) -> Result<ImporterPlan, String> {
-        let reads = given.access == Touch::Read;
+        let reads = given.access == BufferAccess::Read;
         let direction = if reads { Direction::Read } else { Direction::Write };
         let (peer, bar) = match spec.exporter.driver {
             ExporterDriver::Vfio => (resolve::peer(self.machine, self.booted, exporter, device).0, None),
