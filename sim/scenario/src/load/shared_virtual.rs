@@ -3,9 +3,10 @@
 use peerbus_machine::Machine;
 use peerbus_machine::file::Leaf;
 use peerbus_machine::load::list_words;
+use peerbus_machine::part::ResourceKind;
 use peerbus_system::expand::{devices, single};
 use peerbus_system::shared_virtual::{
-    Activity, GpuDriver, LARGEST_PROCESS, MOST_TOUCHES, Order, Reaching, SharedGpu, SharedRange,
+    Activity, GpuDriver, GpuPages, LARGEST_PROCESS, MOST_TOUCHES, Order, Reaching, SharedGpu, SharedRange,
     SharedVirtual, Touch,
 };
 use peerbus_units::{Bytes, Picos};
@@ -287,6 +288,9 @@ impl Context<'_> {
             }
             for device in found {
                 self.linked(device, &at, machine);
+                if gpu.pages == GpuPages::Coherent {
+                    self.has_memory_bar(device, &place.element("gpus", index).field("pages"), machine);
+                }
                 let memory = machine.devices[device].memory.unwrap_or_default();
                 if memory.0 < LEAST_MEMORY {
                     let message = format!("`{}` has no memory of its own", machine.devices[device].name);
@@ -316,6 +320,16 @@ impl Context<'_> {
                     (None, None) => self.no_device(&activity.by, &at, machine),
                 }
             }
+        }
+    }
+
+    /// Coherent pages have the addresses of a BAR.
+    fn has_memory_bar(&mut self, device: usize, at: &Place, machine: &Machine) {
+        let own = &machine.devices[device];
+        let bars = own.functions.iter().flat_map(|function| &machine.functions[*function].bars);
+        if !bars.into_iter().any(|bar| bar.kind != ResourceKind::Io) {
+            let message = format!("`{}` has no memory BAR that CPUs could reach its pages by", own.name);
+            self.error(codes::OTHER_DRIVER, at, message, "write `pages: Private`");
         }
     }
 
